@@ -1,0 +1,100 @@
+//! Counters: one index per outcome of a packet, the same in the kernel's array and in user space.
+//!
+//! Each packet that is looked at has exactly one outcome, so the sum of all counters is the number
+//! of packets seen.
+
+use crate::wire::Skip;
+
+/// Why a packet that is a flow did not get into the flow map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Loss {
+    /// No free entry was left until the next drain.
+    MapFull,
+    /// The map refused the entry for another reason (the kernel had no memory for it).
+    MapRefused,
+}
+
+impl Loss {
+    /// Every cause, in the order of the counters.
+    pub const ALL: [Self; 2] = [Self::MapFull, Self::MapRefused];
+
+    /// The cause in words, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MapFull => "flow map full",
+            Self::MapRefused => "flow map refused the entry",
+        }
+    }
+}
+
+/// What became of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is a flow and its key is in the flow map.
+    Flow,
+    /// It is no flow that we could name.
+    Skipped(Skip),
+    /// It is a flow and its key could not be kept.
+    Lost(Loss),
+}
+
+impl Outcome {
+    /// Number of counters.
+    pub const COUNT: usize = 1 + Skip::ALL.len() + Loss::ALL.len();
+
+    /// Position of this outcome's counter, below [`Self::COUNT`].
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        match self {
+            Self::Flow => 0,
+            Self::Skipped(skip) => 1 + skip as u32,
+            Self::Lost(loss) => 1 + Skip::ALL.len() as u32 + loss as u32,
+        }
+    }
+}
+
+/// All counters of one source, in packets since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters([u64; Outcome::COUNT]);
+
+impl Counters {
+    /// Adds `packets` to the counter at `index`; an index that is none of ours counts nowhere.
+    pub fn add(&mut self, index: u32, packets: u64) {
+        if let Some(counter) = self.0.get_mut(index as usize) {
+            *counter = counter.wrapping_add(packets);
+        }
+    }
+
+    /// Counts one packet.
+    pub fn count(&mut self, outcome: Outcome) {
+        self.add(outcome.index(), 1);
+    }
+
+    /// Packets with this outcome.
+    pub const fn get(&self, outcome: Outcome) -> u64 {
+        self.0[outcome.index() as usize]
+    }
+
+    /// Packets seen, whatever became of them.
+    pub fn packets(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_a_counter_of_its_own() {
+        let skips = Skip::ALL.into_iter().map(Outcome::Skipped);
+        let losses = Loss::ALL.into_iter().map(Outcome::Lost);
+        let mut counters = Counters::default();
+        for outcome in [Outcome::Flow].into_iter().chain(skips).chain(losses) {
+            assert_eq!(counters.get(outcome), 0, "{outcome:?} shares a counter");
+            counters.count(outcome);
+        }
+        assert_eq!(counters.packets(), Outcome::COUNT as u64);
+    }
+}

@@ -1,0 +1,9 @@
+//! The promise to aya that our types may be copied to and from BPF maps as bytes. The only
+//! `unsafe` of this crate.
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; this is its one place")]
+
+use crate::flow::FlowKey;
+
+// SAFETY: `repr(C)`, integers and integer arrays only, no padding (asserted beside the type), so
+// every byte is initialised and every bit pattern is a value.
+unsafe impl aya::Pod for FlowKey {}

@@ -1,0 +1,298 @@
+//! Frame parser: from a frame's bytes to the addresses, ports and flags of its transport header.
+//!
+//! One file per protocol, each in the same order: named field offsets, the parser, its tests.
+//! Headers are walked, never guessed over. It reads in constant sizes and bounded loops, because
+//! the same code runs inside the kernel, where the verifier must see that it ends.
+//!
+//! It is not a dissector: checksums, payloads and what is inside a tunnel are not looked at.
+
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+pub mod tcp;
+pub mod udp;
+pub mod vlan;
+
+use network_types::eth::EtherType;
+
+use crate::flow::{AddressOctets, FlowKey, IpVersion, Protocol};
+
+/// Bytes of a packet, wherever they are: a slice, or a packet inside the kernel.
+pub trait PacketBytes {
+    /// The `N` bytes at `offset`, or `None` if the packet ends before them.
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+}
+
+impl PacketBytes for [u8] {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+}
+
+/// What stands before the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LinkLayer {
+    /// An Ethernet header, perhaps with VLAN tags behind it.
+    Ethernet,
+    /// Nothing: the packet starts with its IP header, as on tun devices.
+    Ip,
+}
+
+/// Why a packet is not a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Skip {
+    /// Neither IPv4 nor IPv6.
+    NotIp,
+    /// IP, but neither TCP nor UDP.
+    OtherProtocol,
+    /// A fragment other than the first: it carries no ports.
+    LaterFragment,
+    /// TCP that does not open a connection.
+    NotOpening,
+    /// The packet ends before its ports (TCP: before its flags).
+    Truncated,
+    /// An IP header that contradicts itself or the frame: version, header length, total length.
+    BadHeader,
+    /// More than [`ipv6::MAX_EXTENSION_HEADERS`] extension headers.
+    TooManyHeaders,
+    /// More than [`vlan::MAX_TAGS`] VLAN tags in the frame.
+    TooManyTags,
+}
+
+impl Skip {
+    /// Every cause, in the order of the counters.
+    pub const ALL: [Self; 8] = [
+        Self::NotIp,
+        Self::OtherProtocol,
+        Self::LaterFragment,
+        Self::NotOpening,
+        Self::Truncated,
+        Self::BadHeader,
+        Self::TooManyHeaders,
+        Self::TooManyTags,
+    ];
+
+    /// The causes that may hide a flow: the packet could not be read as far as its ports.
+    pub const UNREADABLE: [Self; 4] =
+        [Self::Truncated, Self::BadHeader, Self::TooManyHeaders, Self::TooManyTags];
+
+    /// The cause in words, for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotIp => "not IP",
+            Self::OtherProtocol => "neither TCP nor UDP",
+            Self::LaterFragment => "later fragment",
+            Self::NotOpening => "TCP, not opening",
+            Self::Truncated => "truncated",
+            Self::BadHeader => "bad IP header",
+            Self::TooManyHeaders => "too many extension headers",
+            Self::TooManyTags => "too many VLAN tags",
+        }
+    }
+}
+
+/// An IP header that has been walked to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    version: IpVersion,
+    src: AddressOctets,
+    dst: AddressOctets,
+    protocol: Protocol,
+    /// Where the transport header starts.
+    payload: usize,
+    /// Where the packet ends by its own account; what lies behind is padding.
+    end: usize,
+}
+
+/// A transport header with the addresses of its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// The version of its IP header.
+    pub version: IpVersion,
+    /// Network byte order.
+    pub src: AddressOctets,
+    /// Network byte order.
+    pub dst: AddressOctets,
+    /// Which of the two it is.
+    pub protocol: Protocol,
+    /// Host byte order.
+    pub src_port: u16,
+    /// Host byte order.
+    pub dst_port: u16,
+    /// The flags octet of a TCP header; 0 for UDP.
+    pub tcp_flags: u8,
+}
+
+impl Segment {
+    #[cfg(test)]
+    pub(crate) const ZERO: Self = Self {
+        version: IpVersion::V4,
+        src: [0; 16],
+        dst: [0; 16],
+        protocol: Protocol::Udp,
+        src_port: 0,
+        dst_port: 0,
+        tcp_flags: 0,
+    };
+
+    /// The flow that this packet belongs to.
+    #[inline(always)]
+    pub const fn flow_key(&self) -> FlowKey {
+        let (src, dst) = ((self.src, self.src_port), (self.dst, self.dst_port));
+        FlowKey::new(self.version, self.protocol, src, dst)
+    }
+}
+
+/// Walks a frame from its first byte to its transport header.
+///
+/// # Errors
+/// The reason why there are no ports to be had.
+#[inline(always)]
+pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Segment, Skip> {
+    let network = match link {
+        LinkLayer::Ethernet => network_of_frame(packet)?,
+        LinkLayer::Ip => network_by_version(packet)?,
+    };
+    transport(packet, &network)
+}
+
+#[inline(always)]
+fn network_of_frame<P: PacketBytes + ?Sized>(packet: &P) -> Result<Network, Skip> {
+    let (ether_type, offset) = ethernet::payload(packet)?;
+    let (ether_type, offset) = vlan::strip(packet, ether_type, offset)?;
+    match ether_type {
+        IPV4 => ipv4::parse(packet, offset),
+        IPV6 => ipv6::parse(packet, offset),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+#[inline(always)]
+fn network_by_version<P: PacketBytes + ?Sized>(packet: &P) -> Result<Network, Skip> {
+    let [first] = packet.load(0).ok_or(Skip::Truncated)?;
+    match first >> 4 {
+        4 => ipv4::parse(packet, 0),
+        6 => ipv6::parse(packet, 0),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+#[inline(always)]
+fn transport<P: PacketBytes + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
+    let Network { version, src, dst, protocol, payload, end } = *network;
+    let (needed, tcp_flags) = match protocol {
+        Protocol::Tcp => (tcp::NEEDED, tcp::flags(packet, payload)?),
+        Protocol::Udp => (udp::NEEDED, 0),
+    };
+    if payload + needed > end {
+        return Err(Skip::Truncated);
+    }
+    // Both protocols start with their ports (RFC 9293 section 3.1, RFC 768).
+    let (src_port, dst_port) = udp::ports(packet, payload)?;
+    Ok(Segment { version, src, dst, protocol, src_port, dst_port, tcp_flags })
+}
+
+const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
+const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+
+/// The two octets at `at` as a number, host byte order.
+#[inline(always)]
+const fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([header[at], header[at + 1]])
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use etherparse::PacketBuilder;
+
+    use super::*;
+
+    fn udp_frame() -> Vec<u8> {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([192, 0, 2, 1], [198, 51, 100, 2], 64)
+            .udp(40_000, 53)
+            .write(&mut frame, b"payload")
+            .expect("a Vec takes every byte");
+        frame
+    }
+
+    fn syn_packet() -> Vec<u8> {
+        let mut packet = Vec::new();
+        PacketBuilder::ipv6([0x20; 16], [0xfd; 16], 64)
+            .tcp(40_000, 443, 0, 1024)
+            .syn()
+            .write(&mut packet, &[])
+            .expect("a Vec takes every byte");
+        packet
+    }
+
+    #[test]
+    fn a_udp_frame() {
+        let segment = parse(&udp_frame()[..], LinkLayer::Ethernet).expect("a valid frame");
+        assert_eq!(segment.src, crate::flow::mapped([192, 0, 2, 1]));
+        assert_eq!(segment.dst, crate::flow::mapped([198, 51, 100, 2]));
+        assert_eq!((segment.src_port, segment.dst_port), (40_000, 53));
+        assert_eq!((segment.protocol, segment.tcp_flags), (Protocol::Udp, 0));
+    }
+
+    #[test]
+    fn a_syn_without_a_link_header() {
+        let segment = parse(&syn_packet()[..], LinkLayer::Ip).expect("a valid packet");
+        assert_eq!((segment.src, segment.dst), ([0x20; 16], [0xfd; 16]));
+        assert_eq!((segment.src_port, segment.dst_port), (40_000, 443));
+        assert_eq!((segment.protocol, segment.tcp_flags), (Protocol::Tcp, tcp::SYN));
+    }
+
+    #[test]
+    fn every_cut_before_the_ports_is_truncated() {
+        let frame = udp_frame();
+        for length in 0..14 + 20 + udp::NEEDED {
+            let cut = parse(&frame[..length], LinkLayer::Ethernet);
+            assert_eq!(cut, Err(Skip::Truncated), "length {length}");
+        }
+        assert!(parse(&frame[..14 + 20 + udp::NEEDED], LinkLayer::Ethernet).is_ok());
+    }
+
+    #[test]
+    fn every_cut_before_the_flags_is_truncated() {
+        let packet = syn_packet();
+        for length in 0..40 + tcp::NEEDED {
+            let cut = parse(&packet[..length], LinkLayer::Ip);
+            assert_eq!(cut, Err(Skip::Truncated), "length {length}");
+        }
+        assert!(parse(&packet[..40 + tcp::NEEDED], LinkLayer::Ip).is_ok());
+    }
+
+    #[test]
+    fn padding_is_not_payload() {
+        let mut frame = udp_frame();
+        frame[14 + 3] = 20 + 3; // the IP packet ends inside the ports
+        assert_eq!(parse(&frame[..], LinkLayer::Ethernet), Err(Skip::Truncated));
+    }
+
+    #[test]
+    fn the_ip_version_must_agree_with_the_frame() {
+        let mut frame = udp_frame();
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        assert_eq!(parse(&frame[..], LinkLayer::Ethernet), Err(Skip::BadHeader));
+    }
+
+    #[test]
+    fn arp_is_not_ip() {
+        let mut frame = udp_frame();
+        frame[12..14].copy_from_slice(&[0x08, 0x06]);
+        assert_eq!(parse(&frame[..], LinkLayer::Ethernet), Err(Skip::NotIp));
+    }
+
+    #[test]
+    fn without_a_link_header_another_version_is_not_ip() {
+        assert_eq!(parse(&[0x50; 60][..], LinkLayer::Ip), Err(Skip::NotIp));
+    }
+}

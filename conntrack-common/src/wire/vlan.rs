@@ -1,0 +1,77 @@
+//! VLAN tags in the frame (IEEE 802.1Q clause 9): skipped, never looked into.
+//!
+//! A tag that the NIC took off is metadata and no concern of this file.
+
+use network_types::eth::EtherType;
+
+use super::{PacketBytes, Skip};
+
+mod field {
+    /// From the end of the tag's type: 2 octets of tag control information come first.
+    pub(super) const INNER_TYPE: usize = 2;
+    pub(super) const LENGTH: usize = 4;
+}
+
+/// Tags that are skipped: one customer tag inside one service tag.
+pub const MAX_TAGS: usize = 2;
+
+/// The type and offset of what stands behind the tags, given the type and payload offset of the
+/// header before them.
+///
+/// # Errors
+/// [`Skip::Truncated`] if the frame ends inside a tag, [`Skip::TooManyTags`] if another one
+/// follows the last that is skipped.
+#[inline(always)]
+pub fn strip<P: PacketBytes + ?Sized>(
+    packet: &P,
+    mut ether_type: u16,
+    mut offset: usize,
+) -> Result<(u16, usize), Skip> {
+    for _ in 0..MAX_TAGS {
+        if !is_tag(ether_type) {
+            return Ok((ether_type, offset));
+        }
+        let inner = packet.load(offset + field::INNER_TYPE).ok_or(Skip::Truncated)?;
+        ether_type = u16::from_be_bytes(inner);
+        offset += field::LENGTH;
+    }
+    if is_tag(ether_type) { Err(Skip::TooManyTags) } else { Ok((ether_type, offset)) }
+}
+
+#[inline(always)]
+const fn is_tag(ether_type: u16) -> bool {
+    const CUSTOMER: u16 = u16::from_be(EtherType::Ieee8021q as u16);
+    const SERVICE: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
+    matches!(ether_type, CUSTOMER | SERVICE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const Q: [u8; 4] = [0x00, 0x07, 0x81, 0x00];
+    const LAST: [u8; 4] = [0x00, 0x07, 0x08, 0x00];
+
+    #[test]
+    fn an_untagged_frame_is_left_alone() {
+        assert_eq!(strip(&[][..], 0x0800, 14), Ok((0x0800, 14)));
+    }
+
+    #[test]
+    fn one_and_two_tags_are_skipped() {
+        assert_eq!(strip(&LAST[..], 0x8100, 0), Ok((0x0800, 4)));
+        assert_eq!(strip(&[Q, LAST].concat()[..], 0x88a8, 0), Ok((0x0800, 8)));
+    }
+
+    #[test]
+    fn three_tags_are_too_many() {
+        assert_eq!(strip(&[Q, Q, LAST].concat()[..], 0x88a8, 0), Err(Skip::TooManyTags));
+    }
+
+    #[test]
+    fn a_frame_that_ends_inside_a_tag_is_truncated() {
+        for length in 0..4 {
+            assert_eq!(strip(&LAST[..length], 0x8100, 0), Err(Skip::Truncated), "{length}");
+        }
+    }
+}

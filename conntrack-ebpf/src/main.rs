@@ -1,0 +1,35 @@
+//! The programs that the kernel runs for each packet of the watched device.
+//!
+//! They only observe: whatever they find and whatever fails, the verdict is the same constant and
+//! the packet goes on its way. Each program is a thin shell; what it does is in [`metering`].
+#![expect(missing_docs, reason = "the program macros expand to functions without docs")]
+#![no_std]
+#![no_main]
+
+mod maps;
+mod metering;
+mod packet;
+
+use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+
+/// TC classifier, for both directions: attached twice, to the device's ingress and egress.
+///
+/// `TC_ACT_UNSPEC` is `TCX_NEXT`: programs and filters behind this one still run.
+#[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+#[classifier]
+pub fn conntrack(ctx: TcContext) -> i32 {
+    metering::meter(&ctx);
+    TC_ACT_UNSPEC
+}
+
+/// Never reached: a program that could panic would not pass the verifier, which rejects the loop.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Some helpers may be called by GPL-compatible programs only (`bpf_ktime_get_ns` among them).
+#[expect(unsafe_code, reason = "the kernel reads the licence from this section")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

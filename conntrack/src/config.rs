@@ -1,0 +1,91 @@
+//! What the command line means: validated, and in the terms of the modules that it is for.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    cli::{Args, Mode, TcHook},
+    local_addrs::LocalAddrs,
+    tracker::{Family, Scope, Settings},
+};
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where flows come from.
+    pub input: Input,
+    /// Which addresses are local.
+    pub local: LocalAddrs,
+    /// The tracker's rules.
+    pub settings: Settings,
+    /// The tree's root.
+    pub path: PathBuf,
+    /// How often flows are asked for.
+    pub interval: Duration,
+    /// Flows that are kept between two times.
+    pub max_flows: u32,
+    /// How much is said.
+    pub verbosity: Verbosity,
+}
+
+/// Where flows come from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A device.
+    Device {
+        /// Its name.
+        name: String,
+        /// How it is watched.
+        mode: Mode,
+        /// Which kind of TC hook.
+        tc_hook: TcHook,
+    },
+    /// A capture file.
+    File(PathBuf),
+}
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors and losses.
+    Quiet,
+    /// What an administrator wants to know.
+    Normal,
+    /// What a developer wants to know.
+    Verbose,
+}
+
+impl From<Args> for Config {
+    fn from(args: Args) -> Self {
+        let settings = Settings {
+            family: family(&args),
+            skip_else: args.skip_else,
+            no_internet_in: args.no_internet_in,
+            no_internet_out: args.no_internet_out,
+            udp_servers: args.udp_in.into_iter().collect(),
+            scope: Scope::new(args.internal),
+        };
+        let verbosity = match (args.quiet, args.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let (input, local) = match args.read {
+            Some(file) => (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect())),
+            None => {
+                let local = LocalAddrs::Device(args.device.clone());
+                let (name, mode, tc_hook) = (args.device, args.mode, args.tc_hook);
+                (Input::Device { name, mode, tc_hook }, local)
+            }
+        };
+        let (path, interval, max_flows) = (args.path, args.interval, args.max_flows);
+        Self { input, local, settings, path, interval, max_flows, verbosity }
+    }
+}
+
+const fn family(args: &Args) -> Family {
+    match (args.ipv4, args.ipv6) {
+        (true, false) => Family::V4,
+        (false, true) => Family::V6,
+        _ => Family::Any,
+    }
+}

@@ -1,0 +1,79 @@
+//! Watching a device with eBPF: loading and attaching the programs, draining their map.
+
+mod attach;
+mod clsact;
+mod drain;
+mod load;
+
+use attach::Attachment;
+pub use attach::Chain;
+use drain::Drain;
+use std::time::Duration;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::{
+    device::Device,
+    source::{FlowBatch, Source, SourceCounters, SourceError},
+};
+
+/// What the eBPF source is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How often the flow map is drained.
+    pub interval: Duration,
+    /// Entries in the flow map.
+    pub max_flows: u32,
+    /// How the programs are put into the device's packet path.
+    pub chain: Chain,
+}
+
+/// A device that is being watched with eBPF.
+pub struct EbpfSource {
+    device: Device,
+    drain: Drain,
+    ticks: Interval,
+    /// Dropping it detaches the programs.
+    attachment: Option<Attachment>,
+}
+
+impl EbpfSource {
+    /// Loads the programs and attaches them to `device`.
+    ///
+    /// # Errors
+    /// [`SourceError::Unsupported`] where this kernel cannot; others where something else is wrong.
+    pub fn open(device: &Device, options: Options) -> Result<Self, SourceError> {
+        let mut ebpf = load::programs(device.link_layer()?, options.max_flows)?;
+        let drain = Drain::new(&mut ebpf)?;
+        let attachment = Attachment::new(ebpf, device, options.chain)?;
+        let mut ticks = interval_at(Instant::now() + options.interval, options.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { device: device.clone(), drain, ticks, attachment: Some(attachment) })
+    }
+
+    /// How the programs are attached, in words.
+    pub fn hook(&self) -> &'static str {
+        self.attachment.as_ref().map_or("detached", Attachment::describe)
+    }
+}
+
+impl Source for EbpfSource {
+    async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+        self.ticks.tick().await;
+        // The kernel detaches silently when a device goes.
+        if !self.device.is_there() {
+            return Err(SourceError::DeviceGone(self.device.name.clone()));
+        }
+        let flows = self.drain.next()?;
+        Ok(Some(FlowBatch { flows, captured_at: None }))
+    }
+
+    async fn finish(&mut self) -> Result<FlowBatch, SourceError> {
+        let detached = self.attachment.take().map_or(Ok(()), Attachment::detach);
+        let flows = self.drain.last()?;
+        detached.map(|()| FlowBatch { flows, captured_at: None })
+    }
+
+    fn counters(&self) -> SourceCounters {
+        self.drain.counters()
+    }
+}

@@ -1,0 +1,212 @@
+//! Watching a device with libpcap, on a thread of its own: it waits in libpcap and puts flows into
+//! a cache that the agent empties once an interval.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use conntrack_common::wire::LinkLayer;
+use pcap::{Active, BreakLoop, Capture};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
+
+use super::{cache::FlowCache, link};
+use crate::{
+    device::Device,
+    source::{FlowBatch, Source, SourceCounters, SourceError},
+};
+
+/// Bytes kept of a packet. Headers can be far inside: eight extension headers of 2 KiB each.
+const SNAPLEN: i32 = 65_535;
+
+/// The longest that the kernel keeps a packet back to hand several over at once.
+const MAX_BUFFERED: Duration = Duration::from_millis(50);
+
+/// A device that is being watched with libpcap.
+pub struct LiveSource {
+    device: String,
+    shared: Arc<Shared>,
+    ticks: Interval,
+    buffered: Duration,
+    reader: Option<Reader>,
+}
+
+struct Reader {
+    stop: BreakLoop,
+    thread: JoinHandle<Result<(), pcap::Error>>,
+}
+
+struct Shared {
+    cache: Mutex<FlowCache>,
+    dropped: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl LiveSource {
+    /// Starts watching `device`. Without promiscuous mode, which would show other hosts' traffic
+    /// and change the device.
+    ///
+    /// # Errors
+    /// What libpcap says.
+    pub fn open(device: &Device, interval: Duration, max_flows: u32) -> Result<Self, SourceError> {
+        let buffered = (interval / 4).min(MAX_BUFFERED);
+        let mut capture = capture(device, buffered).map_err(|error| failed(&error))?;
+        let link = link::layer(capture.get_datalink()).map_err(|link_type| {
+            SourceError::failed("cannot watch", format!("{}: link type {link_type}", device.name))
+        })?;
+        capture.filter(&filter(link), true).map_err(|error| failed(&error))?;
+
+        let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
+        let shared = Arc::new(Shared {
+            cache: Mutex::new(FlowCache::new(max_flows)),
+            dropped: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        let reader = Reader::start(capture, link, Arc::clone(&shared))?;
+        let mut ticks = interval_at(Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { device: device.name.clone(), shared, ticks, buffered, reader: Some(reader) })
+    }
+
+    fn batch(&self) -> FlowBatch {
+        FlowBatch { flows: self.shared.cache().take(), captured_at: None }
+    }
+}
+
+impl Source for LiveSource {
+    async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+        self.ticks.tick().await;
+        if let Some(reader) = self.reader.take_if(|reader| reader.thread.is_finished()) {
+            return Err(reader.failure(&self.device));
+        }
+        Ok(Some(self.batch()))
+    }
+
+    async fn finish(&mut self) -> Result<FlowBatch, SourceError> {
+        if let Some(reader) = self.reader.take() {
+            // What the kernel still keeps back comes within that time.
+            sleep(self.buffered * 2).await;
+            self.shared.stopping.store(true, Ordering::Relaxed);
+            reader.stop().await;
+        }
+        Ok(self.batch())
+    }
+
+    fn counters(&self) -> SourceCounters {
+        SourceCounters {
+            packets: self.shared.cache().counters(),
+            dropped: self.shared.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    fn cache(&self) -> MutexGuard<'_, FlowCache> {
+        // A panic of the other side does not make what is in the cache any worse.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    fn start(
+        mut capture: Capture<Active>,
+        link: LinkLayer,
+        shared: Arc<Shared>,
+    ) -> Result<Self, SourceError> {
+        let stop = capture.breakloop_handle();
+        let thread = thread::Builder::new()
+            .name("libpcap".to_owned())
+            .spawn(move || read(capture, link, &shared))
+            .map_err(|error| SourceError::failed("cannot start the libpcap thread", error))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Before libpcap 1.10 a reader that waits for a packet does not hear that it should stop, so
+    /// it is not waited for longer than it takes one that does.
+    async fn stop(self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        const STEP: Duration = Duration::from_millis(2);
+        self.stop.breakloop();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            sleep(STEP).await;
+        }
+    }
+
+    fn failure(self, device: &str) -> SourceError {
+        match self.thread.join() {
+            Ok(Err(error)) if error.to_string().contains("disappeared") => {
+                SourceError::DeviceGone(device.to_owned())
+            }
+            Ok(Err(error)) => failed(&error),
+            Ok(Ok(())) => SourceError::failed("libpcap", "stopped reading"),
+            Err(_panic) => SourceError::failed("libpcap", "the reading thread panicked"),
+        }
+    }
+}
+
+fn capture(device: &Device, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
+    let milliseconds = i32::try_from(buffered.as_millis()).unwrap_or(i32::MAX).max(1);
+    Capture::from_device(device.name.as_str())?
+        .promisc(false)
+        .snaplen(SNAPLEN)
+        .timeout(milliseconds)
+        .open()
+}
+
+/// Reads until it is told to stop or the device goes away.
+fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Result<(), pcap::Error> {
+    loop {
+        let read = capture.dispatch(None, |packet| shared.cache().observe(packet.data, link));
+        if let Ok(stat) = capture.stats() {
+            let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
+            shared.dropped.store(dropped, Ordering::Relaxed);
+        }
+        if shared.stopping.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        read?;
+    }
+}
+
+fn failed(error: &pcap::Error) -> SourceError {
+    SourceError::failed("libpcap", error)
+}
+
+/// Keeps what the parser would skip out of user space: all but connection-opening TCP and UDP.
+/// What libpcap's language cannot walk (extension headers, tags in the frame) is let through.
+fn filter(link: LinkLayer) -> String {
+    const IPV4: &str = "udp or (ip and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn)";
+    const IPV6_TCP: &str = "ip6[6] == 6 and ip6[53] & 0x12 == 0x02";
+    const IPV6_EXTENSIONS: &str =
+        "ip6[6] == 0 or ip6[6] == 43 or ip6[6] == 44 or ip6[6] == 51 or ip6[6] == 60";
+    const TAGGED: &str = "ether[12:2] == 0x8100 or ether[12:2] == 0x88a8";
+    let ip = format!("{IPV4} or (ip6 and (({IPV6_TCP}) or {IPV6_EXTENSIONS}))");
+    match link {
+        LinkLayer::Ethernet => format!("{TAGGED} or {ip}"),
+        LinkLayer::Ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{Ethernet2Header, IpFragOffset, PacketBuilder, PacketBuilderStep};
+    use pcap::{BpfProgram, Linktype};
+
+    use super::*;
+
+    const V6: [[u8; 16]; 2] = [[0x20; 16], [0xfd; 16]];
+
+    fn program() -> BpfProgram {
+        let capture = Capture::dead(Linktype::ETHERNET).expect("a capture of nothing");
+        capture.compile(&filter(LinkLayer::Ethernet), true).expect("a valid filter")
+    }
+
+    fn ethernet() -> PacketBuilderStep<Ethernet2Header> {
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+    }
+}

@@ -1,0 +1,168 @@
+//! The tracker's rules as tables: what is seen, in this order, and what is recorded of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use conntrack::{
+    connection::{Direction, Host, Protocol, SourcePort},
+    tracker::{Family, Settings, Tracker},
+    tree,
+};
+use conntrack_common::flow::{FlowKey, IpVersion, mapped};
+
+const LOCAL: [&str; 2] = ["192.168.200.230", "2001:db8::230"];
+
+fn key(protocol: Protocol, src: &str, dst: &str) -> FlowKey {
+    let end = |text: &str| {
+        let end: SocketAddr = text.parse().expect("an address with a port");
+        let (version, octets) = match end.ip() {
+            IpAddr::V4(address) => (IpVersion::V4, mapped(address.octets())),
+            IpAddr::V6(address) => (IpVersion::V6, address.octets()),
+        };
+        (version, (octets, end.port()))
+    };
+    let ((version, src), (_, dst)) = (end(src), end(dst));
+    FlowKey::new(version, protocol, src, dst)
+}
+
+fn tracker(settings: Settings) -> Tracker {
+    let mut tracker = Tracker::new(settings, []);
+    tracker.set_local_addresses(LOCAL.map(|address| address.parse().expect("an address")).into());
+    tracker
+}
+
+/// Paths of what is recorded of these UDP flows, in order.
+fn udp(settings: Settings, flows: &[(&str, &str)]) -> Vec<String> {
+    let mut tracker = tracker(settings);
+    let tracked =
+        flows.iter().filter_map(|(src, dst)| tracker.track(&key(Protocol::Udp, src, dst)));
+    tracked.map(|connection| tree::path(&connection)).collect()
+}
+
+fn tcp(settings: Settings, src: &str, dst: &str) -> Option<String> {
+    let connection = tracker(settings).track(&key(Protocol::Tcp, src, dst));
+    connection.map(|connection| tree::path(&connection))
+}
+
+#[test]
+fn the_source_decides_the_direction_first() {
+    let connection = tracker(Settings::default())
+        .track(&key(Protocol::Tcp, "192.168.200.230:1000", "192.168.200.230:22"))
+        .expect("recorded");
+    assert_eq!(connection.direction, Direction::Out);
+    assert_eq!(connection.source_port, SourcePort::Any);
+    assert!(matches!(connection.destination, Host::Address(_)));
+}
+
+#[test]
+fn folding_by_direction() {
+    let none = Settings::default;
+    let cases = [
+        ("192.168.200.230:40000", "203.0.113.5:443", "out/tcp/192.168.200.230-PORT-INTERNET-443"),
+        ("192.168.200.230:40000", "10.0.0.1:443", "out/tcp/192.168.200.230-PORT-10.0.0.1-443"),
+        ("203.0.113.5:40000", "192.168.200.230:22", "in/tcp/INTERNET-PORT-192.168.200.230-22"),
+        ("10.0.0.1:40000", "192.168.200.230:22", "in/tcp/10.0.0.1-PORT-192.168.200.230-22"),
+        ("203.0.113.5:40000", "203.0.113.6:22", "else/tcp/203.0.113.5-40000-203.0.113.6-22"),
+        ("[2001:db8::230]:1", "[2a00::1]:443", "out/tcp/2001:db8::230-PORT-INTERNET-443"),
+        ("[fe80::1]:1", "[2001:db8::230]:22", "in/tcp/fe80::1-PORT-2001:db8::230-22"),
+    ];
+    for (src, dst, path) in cases {
+        assert_eq!(tcp(none(), src, dst).as_deref(), Some(path));
+    }
+}
+
+#[test]
+fn folding_can_be_turned_off_for_each_direction() {
+    let unfolded_in = Settings { no_internet_in: true, ..Settings::default() };
+    let unfolded_out = Settings { no_internet_out: true, ..Settings::default() };
+    let (inbound, outbound) =
+        (("203.0.113.5:40000", "192.168.200.230:22"), ("192.168.200.230:40000", "203.0.113.5:443"));
+    let path = |settings: &Settings, (src, dst)| tcp(settings.clone(), src, dst);
+    assert_eq!(
+        path(&unfolded_in, inbound).as_deref(),
+        Some("in/tcp/203.0.113.5-PORT-192.168.200.230-22")
+    );
+    assert!(path(&unfolded_in, outbound).is_some_and(|path| path.contains("INTERNET")));
+    assert_eq!(
+        path(&unfolded_out, outbound).as_deref(),
+        Some("out/tcp/192.168.200.230-PORT-203.0.113.5-443")
+    );
+    assert!(path(&unfolded_out, inbound).is_some_and(|path| path.contains("INTERNET")));
+}
+
+#[test]
+fn else_can_be_left_out() {
+    let settings = Settings { skip_else: true, ..Settings::default() };
+    assert_eq!(tcp(settings.clone(), "203.0.113.5:40000", "203.0.113.6:22"), None);
+    assert!(tcp(settings, "203.0.113.5:40000", "192.168.200.230:22").is_some());
+}
+
+#[test]
+fn a_family_can_be_chosen() {
+    let only = |family| Settings { family, ..Settings::default() };
+    let (v4, v6) = (("10.0.0.1:1", "10.0.0.2:2"), ("[fd00::1]:1", "[fd00::2]:2"));
+    assert!(tcp(only(Family::V4), v4.0, v4.1).is_some());
+    assert!(tcp(only(Family::V4), v6.0, v6.1).is_none());
+    assert!(tcp(only(Family::V6), v4.0, v4.1).is_none());
+    assert!(tcp(only(Family::V6), v6.0, v6.1).is_some());
+}
+
+const REQUEST: (&str, &str) = ("192.168.200.230:40000", "10.0.0.1:53");
+const ANSWER: (&str, &str) = ("10.0.0.1:53", "192.168.200.230:40000");
+
+#[test]
+fn an_answer_is_not_recorded_once_its_port_was_asked() {
+    let paths = udp(Settings::default(), &[REQUEST, ANSWER]);
+    assert_eq!(paths, ["out/udp/192.168.200.230-PORT-10.0.0.1-53"]);
+}
+
+#[test]
+fn the_order_matters() {
+    let paths = udp(Settings::default(), &[ANSWER, REQUEST, ANSWER]);
+    assert_eq!(
+        paths,
+        ["in/udp/10.0.0.1-PORT-192.168.200.230-40000", "out/udp/192.168.200.230-PORT-10.0.0.1-53"]
+    );
+}
+
+#[test]
+fn a_request_above_the_system_ports_is_not_remembered() {
+    let paths = udp(
+        Settings::default(),
+        &[("192.168.200.230:40000", "10.0.0.1:1024"), ("10.0.0.1:1024", "192.168.200.230:40000")],
+    );
+    assert_eq!(paths.len(), 2);
+    let paths = udp(
+        Settings::default(),
+        &[("192.168.200.230:40000", "10.0.0.1:1023"), ("10.0.0.1:1023", "192.168.200.230:40000")],
+    );
+    assert_eq!(paths.len(), 1);
+}
+
+#[test]
+fn a_local_server_s_answers_are_neither_recorded_nor_remembered() {
+    let settings = Settings { udp_servers: [40_000].into(), ..Settings::default() };
+    let paths = udp(settings, &[REQUEST, ANSWER]);
+    assert_eq!(paths, ["in/udp/10.0.0.1-PORT-192.168.200.230-40000"]);
+}
+
+#[test]
+fn the_rule_is_for_udp_and_for_the_device_alone() {
+    let mut tracker = tracker(Settings::default());
+    assert!(tracker.track(&key(Protocol::Udp, REQUEST.0, REQUEST.1)).is_some());
+    assert!(tracker.track(&key(Protocol::Tcp, ANSWER.0, ANSWER.1)).is_some());
+    assert!(tracker.track(&key(Protocol::Udp, "10.0.0.1:53", "10.0.0.2:53")).is_some());
+}
+
+#[test]
+fn ports_of_an_earlier_run_are_remembered() {
+    let mut tracker = Tracker::new(Settings::default(), [53, 2000]);
+    tracker.set_local_addresses(LOCAL.map(|address| address.parse().expect("an address")).into());
+    assert_eq!(tracker.track(&key(Protocol::Udp, ANSWER.0, ANSWER.1)), None);
+}
+
+#[test]
+fn without_an_address_everything_is_else() {
+    let mut tracker = Tracker::new(Settings::default(), []);
+    let connection = tracker.track(&key(Protocol::Udp, REQUEST.0, REQUEST.1)).expect("recorded");
+    assert_eq!(connection.direction, Direction::Else);
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask <verb>`: the development commands of this workspace. This file only reads the
+//! command line and hands over; what a verb does is in the file of its name.
+
+mod command;
+mod compiler;
+mod lint;
+mod privilege;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Development commands of this workspace
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    /// Find or install what building, testing and linting need
+    Setup(setup::Args),
+    /// Build conntrack and run it, through sudo if not root
+    Run(run::Args),
+    /// Run every test, those that need root included
+    Test(test::Args),
+    /// Check formatting and clippy, with warnings denied
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let result = match Verb::parse() {
+        Verb::Setup(args) => setup::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Lint => lint::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

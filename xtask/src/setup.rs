@@ -1,0 +1,88 @@
+//! `cargo xtask setup`: finds or installs what building, linting and testing need, and says each
+//! step. What it cannot install it names, with the commands to type. It builds nothing of ours.
+
+mod component;
+mod linker;
+mod package;
+
+use std::fmt::Display;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use crate::{compiler::Compiler, workspace::Workspace};
+use linker::{Llvm, State};
+use package::{Package, System};
+
+/// What `setup` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to prepare for
+    #[arg(long = "for", value_enum, default_value_t = Purpose::All)]
+    purpose: Purpose,
+}
+
+/// What to prepare for. Building is part of each.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Building only
+    Build,
+    /// Formatting and clippy
+    Lint,
+    /// Every test, with those that need root
+    Test,
+    /// All of these
+    All,
+}
+
+impl Purpose {
+    fn lints(self) -> bool {
+        matches!(self, Self::Lint | Self::All)
+    }
+
+    fn tests(self) -> bool {
+        matches!(self, Self::Test | Self::All)
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    prepare(&Workspace::find()?, args.purpose)
+}
+
+/// Leaves everything ready for `purpose`, or fails with the commands that would make it so.
+pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
+    let compiler = Compiler::find()?;
+    let linker = linker::state(compiler.llvm);
+
+    let mut by_hand = component::prepare(&compiler.sysroot, purpose)?;
+    let mut packages = Package::wanted(purpose);
+    if linker != State::Ready && Llvm::find(&compiler)?.is_none() {
+        packages.push(Package::Llvm(compiler.llvm));
+    }
+    by_hand.extend(package::prepare(&packages, &System::find())?);
+    prepare_linker(workspace, &compiler, &linker)?;
+
+    if !by_hand.is_empty() {
+        let commands = by_hand.join("\n  ");
+        bail!("some of it cannot be installed from here. Type this, then try again:\n  {commands}");
+    }
+    Ok(())
+}
+
+fn prepare_linker(workspace: &Workspace, compiler: &Compiler, linker: &State) -> Result<()> {
+    if *linker == State::Ready {
+        say("bpf-linker", linker);
+    } else if let Some(llvm) = Llvm::find(compiler)? {
+        say("bpf-linker", format_args!("{linker}, installing"));
+        linker::install(workspace, compiler, &llvm)?;
+    } else {
+        let step = format_args!("{linker}, and it needs LLVM first");
+        say("bpf-linker", step);
+    }
+    Ok(())
+}
+
+/// One line for one step.
+fn say(what: impl Display, step: impl Display) {
+    eprintln!("{what}: {step}");
+}

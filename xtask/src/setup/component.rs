@@ -1,0 +1,55 @@
+//! Components of the Rust toolchain: the standard library's source, rustfmt and clippy. With
+//! rustup's automatic installation switched off, those of `rust-toolchain.toml` may be missing
+//! and rustup says nothing, so they are looked for as files.
+
+use std::{path::Path, process::Command};
+
+use anyhow::Result;
+
+use super::{Purpose, say};
+use crate::command;
+
+/// A component's name, and a file in the sysroot that it brings.
+type Component = (&'static str, &'static str);
+
+const SOURCE: Component = ("rust-src", "lib/rustlib/src/rust/library/core/src/lib.rs");
+const LINTS: [Component; 2] = [("rustfmt", "bin/rustfmt"), ("clippy", "bin/cargo-clippy")];
+
+/// Adds what is missing; returns the commands to type where there is no rustup.
+pub(super) fn prepare(sysroot: &Path, purpose: Purpose) -> Result<Vec<String>> {
+    let mut by_hand = Vec::new();
+    for (name, file) in wanted(purpose) {
+        if sysroot.join(file).is_file() {
+            say(name, "found");
+        } else if command::find("rustup").is_some() {
+            say(name, "missing, installing");
+            command::run(Command::new("rustup").args(["component", "add", name]))?;
+        } else {
+            say(name, "missing, and there is no rustup to install it");
+            by_hand.push(format!("rustup component add {name}    # https://rustup.rs"));
+        }
+    }
+    Ok(by_hand)
+}
+
+fn wanted(purpose: Purpose) -> Vec<Component> {
+    let mut components = vec![SOURCE];
+    if purpose.lints() {
+        components.extend(LINTS);
+    }
+    components
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lints_want_rustfmt_and_clippy_and_nothing_else_does() {
+        let names = |purpose| wanted(purpose).iter().map(|c| c.0).collect::<Vec<_>>();
+        assert_eq!(names(Purpose::Build), ["rust-src"]);
+        assert_eq!(names(Purpose::Test), ["rust-src"]);
+        assert_eq!(names(Purpose::Lint), ["rust-src", "rustfmt", "clippy"]);
+        assert_eq!(names(Purpose::All), ["rust-src", "rustfmt", "clippy"]);
+    }
+}

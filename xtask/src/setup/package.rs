@@ -1,0 +1,315 @@
+//! Packages of the distribution: what we need of it, what each distribution calls it, and
+//! apt-get where there is one. Elsewhere it only tells the command to type.
+
+use std::{fmt, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Purpose, say};
+use crate::{command, privilege::Privilege};
+
+/// Something that a package of the distribution brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Package {
+    /// libpcap to link against.
+    Libpcap,
+    /// LLVM of this major version to link against.
+    Llvm(u32),
+    /// A program for the tests.
+    Program(&'static str),
+}
+
+impl Package {
+    /// What `purpose` needs, apart from LLVM.
+    pub(super) fn wanted(purpose: Purpose) -> Vec<Self> {
+        let mut packages = vec![Self::Libpcap];
+        if purpose.tests() {
+            packages.extend(["ip", "tc", "setpriv", "unshare", "tcpdump"].map(Self::Program));
+        }
+        packages
+    }
+
+    fn is_installed(self) -> bool {
+        match self {
+            Self::Libpcap => links("libpcap.so"),
+            // Asked for only after it was not found.
+            Self::Llvm(_) => false,
+            Self::Program(name) => command::find(name).is_some(),
+        }
+    }
+
+    /// The package that brings it, as this family calls it.
+    fn name(self, family: Family) -> String {
+        match (self, family) {
+            (Self::Libpcap, Family::Debian) => "libpcap-dev".into(),
+            (Self::Libpcap, Family::Fedora | Family::Suse) => "libpcap-devel".into(),
+            (Self::Libpcap, Family::Arch | Family::Other) => "libpcap".into(),
+            (Self::Llvm(major), Family::Debian) => format!("llvm-{major}-dev"),
+            (Self::Llvm(_), Family::Fedora) => "llvm-devel".into(),
+            (Self::Llvm(major), Family::Suse) => format!("llvm{major}-devel"),
+            (Self::Llvm(_), Family::Arch | Family::Other) => "llvm".into(),
+            (Self::Program("ip"), Family::Fedora) => "iproute".into(),
+            (Self::Program("tc"), Family::Fedora) => "iproute-tc".into(),
+            (Self::Program("ip" | "tc"), _) => "iproute2".into(),
+            (Self::Program("setpriv" | "unshare"), _) => "util-linux".into(),
+            (Self::Program(name), _) => name.into(),
+        }
+    }
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Libpcap => write!(f, "libpcap headers"),
+            Self::Llvm(major) => write!(f, "LLVM {major}"),
+            Self::Program(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// Whether the C compiler, which is our linker, finds this library.
+fn links(library: &str) -> bool {
+    let mut cc = Command::new("cc");
+    cc.arg(format!("-print-file-name={library}"));
+    // It answers with the bare name if there is no such file.
+    command::output(&mut cc).is_ok_and(|path| Path::new(path.trim_end()).is_absolute())
+}
+
+/// Distributions that share package names and the command to install them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Debian,
+    Fedora,
+    Suse,
+    Arch,
+    Other,
+}
+
+impl Family {
+    /// From an identifier of `os-release`.
+    fn of(id: &str) -> Option<Self> {
+        match id {
+            "debian" | "ubuntu" => Some(Self::Debian),
+            "fedora" | "rhel" | "centos" => Some(Self::Fedora),
+            "suse" | "opensuse" => Some(Self::Suse),
+            "arch" => Some(Self::Arch),
+            _ => None,
+        }
+    }
+
+    /// What to type as root to install packages.
+    fn install(self) -> &'static str {
+        match self {
+            Self::Debian => "apt-get update && apt-get install --no-install-recommends",
+            Self::Fedora => "dnf install",
+            Self::Suse => "zypper install",
+            Self::Arch => "pacman -S --needed",
+            Self::Other => "install, by the names that this distribution gives them:",
+        }
+    }
+}
+
+/// The distribution that we run on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct System {
+    name: String,
+    family: Family,
+}
+
+impl System {
+    pub(super) fn find() -> Self {
+        let text = fs::read_to_string("/etc/os-release")
+            .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
+            .unwrap_or_default();
+        Self::parse(&text)
+    }
+
+    /// From the text of `os-release`: the distribution itself, else what it is like.
+    fn parse(text: &str) -> Self {
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.strip_prefix('=')).map(unquoted)
+        };
+        let ids = [field("ID"), field("ID_LIKE")].map(Option::unwrap_or_default);
+        let family = ids.iter().flat_map(|ids| ids.split(' ')).find_map(Family::of);
+        Self {
+            name: field("PRETTY_NAME").unwrap_or("an unknown distribution").to_owned(),
+            family: family.unwrap_or(Family::Other),
+        }
+    }
+
+    /// The packages that are missing, each once.
+    fn names(&self, missing: &[Package]) -> Vec<String> {
+        let mut names: Vec<_> = missing.iter().map(|p| p.name(self.family)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn unquoted(value: &str) -> &str {
+    value.trim().trim_matches(['"', '\''])
+}
+
+/// Installs those of `packages` that are missing; returns the commands to type where it cannot.
+pub(super) fn prepare(packages: &[Package], system: &System) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for &package in packages {
+        if package.is_installed() {
+            say(package, "found");
+        } else {
+            let name = package.name(system.family);
+            say(package, format_args!("missing (package {name})"));
+            missing.push(package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = system.names(&missing);
+    match Privilege::find() {
+        privilege @ (Privilege::Root | Privilege::Sudo) if system.family == Family::Debian => {
+            install(system, privilege, &names)?;
+            Ok(Vec::new())
+        }
+        privilege => Ok(vec![by_hand(system, privilege, &names)]),
+    }
+}
+
+fn by_hand(system: &System, privilege: Privilege, names: &[String]) -> String {
+    let why = match privilege {
+        Privilege::None => "you are not root and sudo is not usable",
+        Privilege::Root | Privilege::Sudo => "only apt-get is known to this program",
+    };
+    let install = system.family.install();
+    let names = names.join(" ");
+    format!("{install} {names}    # as root; this is {}, and {why}", system.name)
+}
+
+/// All packages in one go, after looking whether this release has them.
+fn install(system: &System, privilege: Privilege, names: &[String]) -> Result<()> {
+    say(names.join(" "), "installing");
+    // Some other repository of the user's may be out of order; ours may still be there.
+    if let Err(error) = command::run(privilege.command("apt-get").args(["update", "-q"])) {
+        say("apt-get update", format_args!("{error:#}; going on"));
+    }
+    for name in names {
+        if !apt_knows(name)? {
+            bail!("{}", unknown(system, name));
+        }
+    }
+    let mut apt = privilege.command("env");
+    apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-q", "-y"])
+        .arg("--no-install-recommends")
+        .args(names);
+    command::run(&mut apt)
+}
+
+fn apt_knows(name: &str) -> Result<bool> {
+    let known = command::output(Command::new("apt-cache").args(["search", "--names-only", name]))
+        .context("cannot ask apt what this release has")?;
+    Ok(lists(&known, name))
+}
+
+/// Whether a line of `apt-cache search`, "NAME - DESCRIPTION", has this name.
+fn lists(search: &str, name: &str) -> bool {
+    let mut names = search.lines().filter_map(|line| line.split(' ').next());
+    names.any(|listed| listed == name)
+}
+
+fn unknown(system: &System, name: &str) -> String {
+    let mut text = format!("{} has no package {name}", system.name);
+    if name.starts_with("llvm-") {
+        text += "; add the repository of your release from https://apt.llvm.org, or put a \
+            bpf-linker for this LLVM or a newer one on PATH from \
+            https://github.com/aya-rs/bpf-linker/releases, then try again";
+    } else {
+        text += "; look into /etc/apt/sources.list* for what is left out, then try again";
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINT: &str = "NAME=\"Linux Mint\"\nID=linuxmint\nID_LIKE=\"ubuntu debian\"\n\
+        PRETTY_NAME=\"Linux Mint 22\"\nVERSION_ID=\"22\"\n";
+
+    fn family(text: &str) -> Family {
+        System::parse(text).family
+    }
+
+    #[test]
+    fn the_family_is_told_by_id_or_what_it_is_like() {
+        assert_eq!(family("ID=debian\n"), Family::Debian);
+        assert_eq!(family("ID=ubuntu\nID_LIKE=debian\n"), Family::Debian);
+        assert_eq!(family(MINT), Family::Debian);
+        assert_eq!(family("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n"), Family::Fedora);
+        assert_eq!(family("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n"), Family::Suse);
+        assert_eq!(family("ID=arch\n"), Family::Arch);
+        assert_eq!(family("ID=void\n"), Family::Other);
+        assert_eq!(family(""), Family::Other);
+    }
+
+    #[test]
+    fn the_name_is_the_pretty_one() {
+        assert_eq!(System::parse(MINT).name, "Linux Mint 22");
+        assert_eq!(System::parse("ID=x\n").name, "an unknown distribution");
+    }
+
+    #[test]
+    fn each_family_gets_its_own_names_each_once() {
+        let missing = Package::wanted(Purpose::All);
+        let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
+        assert_eq!(names(Family::Debian), "iproute2 libpcap-dev tcpdump util-linux");
+        let fedora = "iproute iproute-tc libpcap-devel tcpdump util-linux";
+        assert_eq!(names(Family::Fedora), fedora);
+        assert_eq!(names(Family::Arch), "iproute2 libpcap tcpdump util-linux");
+        assert_eq!(names(Family::Suse), "iproute2 libpcap-devel tcpdump util-linux");
+        assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
+    }
+
+    #[test]
+    fn building_needs_no_test_programs() {
+        assert_eq!(Package::wanted(Purpose::Build), [Package::Libpcap]);
+        assert_eq!(Package::wanted(Purpose::Lint), [Package::Libpcap]);
+    }
+
+    #[test]
+    fn where_it_cannot_install_it_tells_the_command_and_why() {
+        let names = ["libpcap-dev".to_owned(), "tcpdump".to_owned()];
+        let debian = System::parse("ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
+        assert_eq!(
+            by_hand(&debian, Privilege::None, &names),
+            "apt-get update && apt-get install --no-install-recommends libpcap-dev tcpdump    \
+             # as root; this is Debian 12, and you are not root and sudo is not usable"
+        );
+        let arch = System::parse("ID=arch\nPRETTY_NAME=\"Arch Linux\"\n");
+        let text = by_hand(&arch, Privilege::Sudo, &names);
+        assert!(text.starts_with("pacman -S --needed libpcap-dev tcpdump "), "{text}");
+        assert!(text.ends_with("only apt-get is known to this program"), "{text}");
+    }
+
+    #[test]
+    fn only_a_package_of_exactly_this_name_is_known() {
+        let search = "llvm-22-dev-doc - more\nlibllvm-22-dev - other\n";
+        assert!(!lists(search, "llvm-22-dev"));
+        assert!(lists("llvm-22-dev - Modular compiler\n", "llvm-22-dev"));
+    }
+
+    #[test]
+    fn a_release_without_llvm_is_told_what_to_do() {
+        let ubuntu = System::parse("ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n");
+        let text = unknown(&ubuntu, "llvm-22-dev");
+        assert!(text.starts_with("Ubuntu 24.04 has no package llvm-22-dev; "), "{text}");
+        assert!(text.contains("apt.llvm.org"), "{text}");
+        assert!(!unknown(&ubuntu, "tcpdump").contains("llvm"));
+    }
+
+    #[test]
+    fn a_library_that_is_not_there_does_not_link() {
+        assert!(links("libc.so.6"));
+        assert!(!links("libno-such-library.so"));
+    }
+}

@@ -1,0 +1,191 @@
+//! `cargo xtask test`: every test there is, and that each feature builds alone. Test targets named
+//! `live_*` watch real devices, so they need root and network namespaces; the others need nothing.
+//! It never leaves tests out without saying how many.
+
+use std::{
+    ffi::OsString,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    command,
+    compiler::Compiler,
+    privilege::Privilege,
+    setup::{self, Purpose},
+    workspace::{ALL_BUT_EBPF, Workspace},
+};
+
+/// What `test` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out the tests that need root
+    #[arg(long)]
+    unprivileged: bool,
+    /// Arguments for the test programs, for instance a part of a test's name
+    #[arg(last = true)]
+    libtest: Vec<OsString>,
+}
+
+/// Runs every step even if one fails, so that one run tells all.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let purpose = if args.unprivileged { Purpose::Build } else { Purpose::Test };
+    let suite = Suite::find(args)?;
+    setup::prepare(&suite.workspace, purpose)?;
+    // Each step takes the same packages, features and profile, so nothing is compiled twice.
+    command::run(suite.cargo_test().arg("--no-run"))?;
+
+    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("tests that need no root", &|| suite.unprivileged()),
+        ("documentation tests", &|| suite.documentation()),
+        ("features alone", &|| suite.features()),
+        ("tests that need root", &|| suite.live(args.unprivileged)),
+    ];
+    let mut failed = Vec::new();
+    for (name, step) in steps {
+        if let Err(error) = step() {
+            eprintln!("error: {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// All tests of this workspace.
+struct Suite<'a> {
+    workspace: Workspace,
+    /// Names of the test targets that need root.
+    live: Vec<String>,
+    /// Names of the other integration test targets.
+    other: Vec<String>,
+    libtest: &'a [OsString],
+}
+
+impl<'a> Suite<'a> {
+    fn find(args: &'a Args) -> Result<Self> {
+        let workspace = Workspace::find()?;
+        let targets = workspace.integration_tests()?;
+        let (live, other) = targets.into_iter().partition(|name| is_live(name));
+        Ok(Self { workspace, live, other, libtest: &args.libtest })
+    }
+
+    fn cargo_test(&self) -> Command {
+        let mut cargo = self.workspace.cargo();
+        cargo.arg("test").args(ALL_BUT_EBPF);
+        cargo
+    }
+
+    /// Runs the tests that `cargo` selects, all of them even if some fail.
+    fn run(&self, cargo: &mut Command) -> Result<()> {
+        command::run(cargo.arg("--no-fail-fast").arg("--").args(self.libtest))
+    }
+
+    fn unprivileged(&self) -> Result<()> {
+        let mut cargo = self.cargo_test();
+        cargo.args(["--lib", "--bins"]);
+        self.run(select(&mut cargo, &self.other))
+    }
+
+    fn documentation(&self) -> Result<()> {
+        self.run(self.cargo_test().arg("--doc"))
+    }
+
+    fn features(&self) -> Result<()> {
+        for feature in ["ebpf", "pcap"] {
+            let mut cargo = self.workspace.cargo();
+            cargo.args(["check", "--package", "conntrack"]);
+            command::run(cargo.args(["--no-default-features", "--features", feature]))?;
+        }
+        Ok(())
+    }
+
+    fn live(&self, unprivileged: bool) -> Result<()> {
+        if self.live.is_empty() {
+            return Ok(());
+        }
+        let privilege = Privilege::find();
+        let mut cargo = self.cargo_test();
+        select(&mut cargo, &self.live);
+        if unprivileged {
+            eprintln!("{} tests that need root did not run (--unprivileged)", self.count_live()?);
+        } else if let Some(obstacle) = obstacle(privilege) {
+            bail!(
+                "{} tests that need root did not run ({obstacle}): use root, or accept it with \
+                 --unprivileged",
+                self.count_live()?
+            );
+        } else {
+            if privilege == Privilege::Sudo {
+                cargo.env(Compiler::find()?.runner_variable(), "sudo -E");
+            }
+            self.run(&mut cargo)?;
+        }
+        Ok(())
+    }
+
+    fn count_live(&self) -> Result<usize> {
+        let mut cargo = self.cargo_test();
+        select(&mut cargo, &self.live);
+        let cargo = cargo.arg("--").args(self.libtest).arg("--list");
+        Ok(count(&command::output(cargo)?))
+    }
+}
+
+fn select<'c>(cargo: &'c mut Command, targets: &[String]) -> &'c mut Command {
+    for target in targets {
+        cargo.args(["--test", target]);
+    }
+    cargo
+}
+
+fn is_live(target: &str) -> bool {
+    target.starts_with("live_")
+}
+
+/// How many tests a libtest list has.
+fn count(list: &str) -> usize {
+    list.lines().filter(|line| line.ends_with(": test")).count()
+}
+
+/// What keeps us from running the tests that need root.
+fn obstacle(privilege: Privilege) -> Option<String> {
+    if privilege == Privilege::None {
+        return Some("you are not root and sudo is not usable".into());
+    }
+    // Sudo may ask for a password here, and then not again for a while.
+    let mut unshare = privilege.command("unshare");
+    unshare.args(["--net", "true"]).stdin(Stdio::inherit());
+    let error = command::run(&mut unshare).err()?;
+    Some(format!("network namespaces cannot be made here: {error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_that_need_root_are_told_by_their_names() {
+        assert!(is_live("live_modes"));
+        assert!(!is_live("capture_files"));
+        assert!(!is_live("alive_test"));
+    }
+
+    #[test]
+    fn tests_are_counted_over_all_lists() {
+        let list = "tcx: test\nclsact: test\n\n2 tests, 0 benchmarks\n\
+            a_bench: benchmark\nxdp: test\n\n1 test, 1 benchmark\n";
+        assert_eq!(count(list), 3);
+        assert_eq!(count(""), 0);
+    }
+
+    #[test]
+    fn each_target_is_selected_by_name() {
+        let mut cargo = Command::new("cargo");
+        select(&mut cargo, &["a".into(), "b".into()]);
+        assert_eq!(command::line(&cargo), "cargo --test a --test b");
+    }
+}

@@ -1,0 +1,91 @@
+//! The table of captures: which file holds which frames. Why a case is there stands at its
+//! frames; what must come of it stands in `testdata/<case>.tree`, written by hand.
+
+mod directions;
+mod headers;
+mod link;
+mod traffic;
+
+use std::time::Duration;
+
+use super::Capture;
+use super::container::{Pcap, START, WLAN, pcapng};
+use super::frame::{Frame, udp};
+
+/// The folder of captures that cannot be read to their end; they have no tree.
+pub(super) const BROKEN: &str = "broken/";
+
+/// Every capture file that belongs under `testdata/`.
+pub(super) fn captures() -> Vec<Capture> {
+    [readable(), containers(), broken()].concat()
+}
+
+fn readable() -> Vec<Capture> {
+    vec![
+        pcap("seed.pcap", &traffic::seed()),
+        pcap("mix.pcap", &traffic::mix()),
+        pcap("internet.pcap", &traffic::internet()),
+        pcap("ipv6-text.pcap", &traffic::ipv6_text()),
+        pcap("times.pcap", &traffic::times()),
+        pcap("udp-replies.pcap", &directions::udp_replies()),
+        pcap("same-instant.pcap", &directions::same_instant()),
+        pcap("clock-steps-back.pcap", &directions::clock_steps_back()),
+        pcap("tcp-opening.pcap", &directions::tcp_opening()),
+        pcap("ipv4-header.pcap", &headers::ipv4_header()),
+        pcap("fragments.pcap", &headers::fragments()),
+        pcap("ipv6-ext.pcap", &headers::ipv6_ext()),
+        pcap("vlan.pcap", &link::vlan()),
+        pcap("not-ip.pcap", &link::not_ip()),
+        pcap("truncated.pcap", &link::truncated()),
+        // A watch that saw nothing is no error: it leaves the six directories.
+        pcap("header-only.pcap", &[]),
+    ]
+}
+
+/// The mix in other containers: the tree must not depend on them.
+fn containers() -> Vec<Capture> {
+    let mix = traffic::mix();
+    let nanoseconds = Pcap::Nanoseconds.file(&mix);
+    let big_endian = Pcap::BigEndian.file(&mix);
+    vec![
+        Capture::new("container-nanoseconds.pcap", nanoseconds),
+        Capture::new("container-big-endian.pcap", big_endian),
+        Capture::new("container-pcapng.pcapng", pcapng(&mix)),
+    ]
+}
+
+/// Captures that end in an error.
+fn broken() -> Vec<Capture> {
+    let text = b"This is a text, not a capture.\n";
+    let wlan = Pcap::Usual.file_of(WLAN, &[a_flow(1)]);
+    vec![
+        Capture::new("broken/empty.pcap", Vec::new()),
+        Capture::new("broken/not-a-capture.pcap", text.to_vec()),
+        Capture::new("broken/truncated.pcap", cut_in_third_record()),
+        Capture::new("broken/oversized-record.pcap", oversized_second_record()),
+        Capture::new("broken/unsupported-linktype.pcap", wlan),
+    ]
+}
+
+fn pcap(path: &'static str, frames: &[Frame]) -> Capture {
+    Capture::new(path, Pcap::Usual.file(frames))
+}
+
+/// What a full disk or a killed tcpdump leaves: two whole records and half of a third.
+fn cut_in_third_record() -> Vec<u8> {
+    let mut file = Pcap::Usual.file(&[a_flow(1), a_flow(2), a_flow(3)]);
+    file.truncate(file.len() - 25);
+    file
+}
+
+/// A whole record, then one that claims to be 2 GiB long.
+fn oversized_second_record() -> Vec<u8> {
+    let mut file = Pcap::Usual.file(&[a_flow(1)]);
+    file.extend(Pcap::Usual.record_header(Duration::from_secs(START + 1), 0x7fff_ffff));
+    file.extend([0; 64]);
+    file
+}
+
+fn a_flow(number: u16) -> Frame {
+    udp("192.168.200.230:40000", &format!("10.0.0.1:{number}"))
+}

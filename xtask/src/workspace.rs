@@ -1,0 +1,97 @@
+//! Where this work tree and its build output are, and cargo made ready to work on it. It runs
+//! nothing itself.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::command;
+
+/// The eBPF programs compile for a target of their own only, so whatever takes the whole
+/// workspace takes it without them.
+pub(crate) const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "conntrack-ebpf"];
+
+/// This work tree.
+pub(crate) struct Workspace {
+    /// The folder that holds the workspace's `Cargo.toml`.
+    pub(crate) root: PathBuf,
+    /// The folder that holds `debug` and `release`.
+    pub(crate) target: PathBuf,
+    path: OsString,
+}
+
+impl Workspace {
+    /// The work tree that this program was started from by `cargo xtask`.
+    pub(crate) fn find() -> Result<Self> {
+        let xtask = env::var_os("CARGO_MANIFEST_DIR").context("start this as `cargo xtask`")?;
+        let root = Path::new(&xtask).parent().context("no folder above xtask")?;
+        let exe = env::current_exe().context("cannot tell where this program is")?;
+        // Cargo built us as TARGET/debug/xtask, whichever way its target folder was chosen.
+        let target = exe.ancestors().nth(2).context("this program is in no target folder")?;
+        Ok(Self {
+            root: root.to_path_buf(),
+            target: target.to_path_buf(),
+            path: env::join_paths(command::search_path()).context("cannot extend PATH")?,
+        })
+    }
+
+    /// Cargo, with bpf-linker and the system's tools in its `PATH`. Where rustup is used, it has
+    /// told us in the environment which toolchain we were started with, and takes that one again.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo.env("PATH", &self.path);
+        cargo
+    }
+
+    /// The names of all integration test targets.
+    pub(crate) fn integration_tests(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for member in entries(&self.root)? {
+            for test in entries(&member.join("tests"))? {
+                names.extend(target_name(&test));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// What is in `dir`; nothing if it is no folder.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let paths = || -> io::Result<_> { fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect() };
+    paths().with_context(|| dir.display().to_string())
+}
+
+/// The test target that cargo makes of a path in `tests/`: `NAME.rs` or `NAME/main.rs`.
+fn target_name(path: &Path) -> Option<String> {
+    let is_target = path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").is_file();
+    let name = path.file_stem()?.to_str()?;
+    is_target.then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rust_files_and_folders_with_a_main_are_test_targets() {
+        assert_eq!(target_name(Path::new("tests/a.rs")).as_deref(), Some("a"));
+        assert_eq!(target_name(Path::new("tests/support")), None);
+        assert_eq!(target_name(Path::new("tests/a.pcap")), None);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_empty() -> Result<()> {
+        assert!(entries(Path::new("/no/such/folder"))?.is_empty());
+        Ok(())
+    }
+}
