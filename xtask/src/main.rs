@@ -8,6 +8,7 @@ mod privilege;
 mod run;
 mod setup;
 mod test;
+mod testdata;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Verb {
     Test(test::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
+    /// Write the captures under testdata/, or check them
+    Testdata(testdata::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Lint => lint::run(),
+        Verb::Testdata(args) => testdata::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

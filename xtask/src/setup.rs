@@ -7,7 +7,7 @@ mod package;
 
 use std::fmt::Display;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::{compiler::Compiler, workspace::Workspace};
@@ -60,26 +60,23 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
         packages.push(Package::Llvm(compiler.llvm));
     }
     by_hand.extend(package::prepare(&packages, &System::find())?);
-    prepare_linker(workspace, &compiler, &linker)?;
-
     if !by_hand.is_empty() {
         let commands = by_hand.join("\n  ");
         bail!("some of it cannot be installed from here. Type this, then try again:\n  {commands}");
     }
-    Ok(())
+    prepare_linker(workspace, &compiler, &linker)
 }
 
+/// The last step, because it may need LLVM's package, and because it takes minutes.
 fn prepare_linker(workspace: &Workspace, compiler: &Compiler, linker: &State) -> Result<()> {
     if *linker == State::Ready {
         say("bpf-linker", linker);
-    } else if let Some(llvm) = Llvm::find(compiler)? {
-        say("bpf-linker", format_args!("{linker}, installing"));
-        linker::install(workspace, compiler, &llvm)?;
-    } else {
-        let step = format_args!("{linker}, and it needs LLVM first");
-        say("bpf-linker", step);
+        return Ok(());
     }
-    Ok(())
+    let llvm = Llvm::find(compiler)?
+        .with_context(|| format!("no LLVM {} to build bpf-linker with", compiler.llvm))?;
+    say("bpf-linker", format_args!("{linker}, installing"));
+    linker::install(workspace, compiler, &llvm)
 }
 
 /// One line for one step.

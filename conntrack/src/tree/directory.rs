@@ -34,15 +34,13 @@ pub(super) struct Directory {
 impl Directory {
     /// The tree's root. Its parent must be there.
     pub(super) fn open_or_make_root(path: &Path) -> std::result::Result<Self, TreeError> {
-        open_or_make(CWD, path, path).map_err(|error| match (error, path.parent()) {
-            (TreeError::Io { source, .. }, Some(parent))
+        open_or_make(CWD, path, path).map_err(|error| match (&error, missing_ancestor(path)) {
+            (TreeError::Io { source, .. }, Some(missing))
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                let missing = parent.ancestors().take_while(|it| !it.exists()).last();
-                let (root, parent) = (path.to_owned(), missing.unwrap_or(parent).to_owned());
-                TreeError::NoParent { root, parent }
+                TreeError::NoParent { root: path.to_owned(), parent: missing.to_owned() }
             }
-            (error, _) => error,
+            _ => error,
         })
     }
 
@@ -175,6 +173,12 @@ fn open_or_make(
         Ok(handle) => Ok(Directory { handle, path: path.to_owned() }),
         Err(errno) => Err(refusal(parent, name, path, errno)),
     }
+}
+
+/// The first directory above `path` that does not exist.
+fn missing_ancestor(path: &Path) -> Option<&Path> {
+    let above = path.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty());
+    above.take_while(|ancestor| !ancestor.exists()).last()
 }
 
 /// Why a directory could not be opened: something else stands there, or the file system said no.

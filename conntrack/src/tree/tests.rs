@@ -170,6 +170,10 @@ fn a_missing_parent_is_named() {
         "{error}"
     );
     assert!(!missing.exists());
+
+    let error = Tree::open_or_make(Path::new("no-such-directory/a/tree")).expect_err("refused");
+    let error = error.to_string();
+    assert!(error.ends_with(": no-such-directory does not exist; make it first"), "{error}");
 }
 
 #[test]

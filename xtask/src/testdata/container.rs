@@ -65,10 +65,7 @@ impl Pcap {
             Self::Usual | Self::BigEndian => time.subsec_micros(),
             Self::Nanoseconds => time.subsec_nanos(),
         };
-        [seconds, fraction, length, length]
-            .into_iter()
-            .flat_map(|word| self.u32(word))
-            .collect()
+        [seconds, fraction, length, length].into_iter().flat_map(|word| self.u32(word)).collect()
     }
 
     /// A whole file of Ethernet frames.

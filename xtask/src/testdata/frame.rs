@@ -49,11 +49,7 @@ pub(super) fn udp(source: &str, destination: &str) -> Frame {
 
 /// A UDP datagram with a payload of the caller's.
 pub(super) fn udp_carrying(source: &str, destination: &str, payload: &[u8]) -> Frame {
-    Frame::ip(Packet::udp(
-        endpoint(source),
-        endpoint(destination),
-        payload,
-    ))
+    Frame::ip(Packet::udp(endpoint(source), endpoint(destination), payload))
 }
 
 /// A TCP segment that opens a connection.
@@ -78,12 +74,7 @@ pub(super) fn tcp(source: &str, destination: &str, flags: u8) -> Frame {
 
 /// An IP packet that carries neither TCP nor UDP.
 pub(super) fn ip(source: &str, destination: &str, protocol: u8, carried: &[u8]) -> Frame {
-    Frame::ip(Packet::new(
-        address(source),
-        address(destination),
-        protocol,
-        carried.to_vec(),
-    ))
+    Frame::ip(Packet::new(address(source), address(destination), protocol, carried.to_vec()))
 }
 
 /// An Ethernet frame of any type.
@@ -93,33 +84,21 @@ pub(super) fn ethernet(ethertype: u16, body: &[u8]) -> Frame {
 
 /// An IEEE 802.3 frame: where Ethernet has its type, it has the length of an LLC frame.
 pub(super) fn llc(body: &[u8]) -> Frame {
-    ethernet(
-        u16::try_from(body.len()).expect("an LLC frame is at most 1500 bytes"),
-        body,
-    )
+    ethernet(u16::try_from(body.len()).expect("an LLC frame is at most 1500 bytes"), body)
 }
 
 fn endpoint(text: &str) -> SocketAddr {
-    text.parse()
-        .unwrap_or_else(|error| panic!("case table: {text}: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("case table: {text}: {error}"))
 }
 
 fn address(text: &str) -> IpAddr {
-    text.parse()
-        .unwrap_or_else(|error| panic!("case table: {text}: {error}"))
+    text.parse().unwrap_or_else(|error| panic!("case table: {text}: {error}"))
 }
 
 /// The frame around the packet.
 impl Frame {
     fn new(ethertype: u16, body: Body) -> Self {
-        Self {
-            time: None,
-            tags: Vec::new(),
-            ethertype,
-            body,
-            shortest: 0,
-            longest: usize::MAX,
-        }
+        Self { time: None, tags: Vec::new(), ethertype, body, shortest: 0, longest: usize::MAX }
     }
 
     fn ip(packet: Packet) -> Self {
@@ -129,10 +108,7 @@ impl Frame {
 
     /// Seconds from the capture's start, instead of the frame's number in milliseconds.
     pub(super) fn at(self, seconds: u64) -> Self {
-        Self {
-            time: Some(Duration::from_secs(seconds)),
-            ..self
-        }
+        Self { time: Some(Duration::from_secs(seconds)), ..self }
     }
 
     /// One 802.1Q tag.
@@ -147,10 +123,7 @@ impl Frame {
 
     /// Any tags, the outer one first: tag protocol, and priority with VLAN.
     pub(super) fn tags(self, tags: &[(u16, u16)]) -> Self {
-        Self {
-            tags: tags.to_vec(),
-            ..self
-        }
+        Self { tags: tags.to_vec(), ..self }
     }
 
     /// An `EtherType` that does not fit the packet.
@@ -160,18 +133,12 @@ impl Frame {
 
     /// Zeros behind the packet, up to this length of the frame.
     pub(super) fn pad_to(self, length: usize) -> Self {
-        Self {
-            shortest: length,
-            ..self
-        }
+        Self { shortest: length, ..self }
     }
 
     /// The frame's first bytes only; what the headers say about lengths stays.
     pub(super) fn truncate(self, length: usize) -> Self {
-        Self {
-            longest: length,
-            ..self
-        }
+        Self { longest: length, ..self }
     }
 
     /// When it was sent, from the capture's start, where the case says so.

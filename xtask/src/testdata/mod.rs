@@ -50,16 +50,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    bail!(
-        "testdata is not as it should be:\n  {}",
-        faults.join("\n  ")
-    )
+    bail!("testdata is not as it should be:\n  {}", faults.join("\n  "))
 }
 
 fn directory() -> anyhow::Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask has no parent directory")?;
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
     Ok(workspace.join("testdata"))
 }
 
@@ -95,9 +91,8 @@ fn differing(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
     for Capture { path, bytes } in captures {
         match contents(&dir.join(path))? {
             None => faults.push(format!("{path} is missing: run `cargo xtask testdata`")),
-            Some(found) if found != *bytes => faults.push(format!(
-                "{path} differs from the case table: run `cargo xtask testdata`"
-            )),
+            Some(found) if found != *bytes => faults
+                .push(format!("{path} differs from the case table: run `cargo xtask testdata`")),
             Some(_) => {}
         }
     }
@@ -108,11 +103,8 @@ fn differing(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
 fn strays(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
     let present = names(dir)?;
     let table: BTreeSet<&str> = captures.iter().map(|capture| capture.path).collect();
-    let stems: BTreeSet<&str> = table
-        .iter()
-        .filter_map(|path| path.split_once('.'))
-        .map(|(stem, _)| stem)
-        .collect();
+    let stems: BTreeSet<&str> =
+        table.iter().filter_map(|path| path.split_once('.')).map(|(stem, _)| stem).collect();
     let mut faults = Vec::new();
     for name in &present {
         let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
@@ -123,9 +115,8 @@ fn strays(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
             _ => name == "README.md",
         };
         if !owned {
-            faults.push(format!(
-                "{name} belongs to no case of the table: remove it or add its case"
-            ));
+            faults
+                .push(format!("{name} belongs to no case of the table: remove it or add its case"));
         }
     }
     faults.extend(missing_sheets(&present, &stems));
@@ -134,15 +125,10 @@ fn strays(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
 
 /// Every case, and every variant of one, has both its arguments and its tree.
 fn missing_sheets(present: &BTreeSet<String>, stems: &BTreeSet<&str>) -> Vec<String> {
-    let mut wanted: BTreeSet<&str> = stems
-        .iter()
-        .copied()
-        .filter(|stem| !stem.starts_with(cases::BROKEN))
-        .collect();
+    let mut wanted: BTreeSet<&str> =
+        stems.iter().copied().filter(|stem| !stem.starts_with(cases::BROKEN)).collect();
     wanted.extend(
-        present
-            .iter()
-            .filter_map(|name| name.strip_suffix(".args").or(name.strip_suffix(".tree"))),
+        present.iter().filter_map(|name| name.strip_suffix(".args").or(name.strip_suffix(".tree"))),
     );
     wanted
         .iter()

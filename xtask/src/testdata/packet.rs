@@ -158,11 +158,7 @@ impl Packet {
         protocol: u8,
         transport: Vec<u8>,
     ) -> Self {
-        assert_eq!(
-            source.is_ipv4(),
-            destination.is_ipv4(),
-            "{source} and {destination}"
-        );
+        assert_eq!(source.is_ipv4(), destination.is_ipv4(), "{source} and {destination}");
         Self {
             source,
             destination,
@@ -221,10 +217,7 @@ impl Packet {
         let header_length = 20 + 4 * usize::from(self.option_words);
         let version = self.version.unwrap_or(4);
         let mut bytes = vec![version << 4 | self.ihl.unwrap_or(5 + self.option_words), 0];
-        bytes.extend(
-            self.length
-                .map_or(be16(header_length + carried.len()), u16::to_be_bytes),
-        );
+        bytes.extend(self.length.map_or(be16(header_length + carried.len()), u16::to_be_bytes));
         bytes.extend(1_u16.to_be_bytes());
         bytes.extend(self.fragment.ipv4().to_be_bytes());
         bytes.extend([64, self.protocol, 0, 0]);
@@ -293,15 +286,9 @@ impl Packet {
 }
 
 fn ports(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
-    [
-        source.port().to_be_bytes(),
-        destination.port().to_be_bytes(),
-    ]
-    .concat()
+    [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat()
 }
 
 fn be16(length: usize) -> [u8; 2] {
-    u16::try_from(length)
-        .expect("a packet of the table fits 16 bits")
-        .to_be_bytes()
+    u16::try_from(length).expect("a packet of the table fits 16 bits").to_be_bytes()
 }

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pcap::{Capture, Offline, Packet};
 use tokio::sync::mpsc;
 
-use super::{cache::FlowCache, link};
+use super::{cache::FlowCache, link, words};
 use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
 
 /// Batches that may wait for the agent.
@@ -87,7 +87,7 @@ struct CaptureFile {
 impl CaptureFile {
     fn open(path: &Path, progress: bool) -> Result<Self, SourceError> {
         let length = length(path).map_err(|error| failed(path, error))?;
-        let capture = Capture::from_file(path).map_err(|error| failed(path, error))?;
+        let capture = Capture::from_file(path).map_err(|error| failed(path, words(&error)))?;
         let link = link::layer(capture.get_datalink())
             .map_err(|link_type| failed(path, format!("link type {link_type} cannot be read")))?;
         let progress = if progress { progress_bar(length) } else { ProgressBar::hidden() };
@@ -107,7 +107,7 @@ impl CaptureFile {
                     }
                 }
                 Err(pcap::Error::NoMorePackets) => break Ok(()),
-                Err(error) => break Err(failed(&self.path, error)),
+                Err(error) => break Err(failed(&self.path, words(&error))),
             }
         };
         self.progress.finish_and_clear();

@@ -13,4 +13,4 @@ pub(super) fn layer(link_type: Linktype) -> Result<LinkLayer, String> {
 }
 
 /// Raw IP by the number that Linux has for it; files have 101, [`Linktype::RAW`].
-const DLT_RAW: Linktype = Linktype(12);
+pub(super) const DLT_RAW: Linktype = Linktype(12);

@@ -14,7 +14,7 @@ use conntrack_common::wire::LinkLayer;
 use pcap::{Active, BreakLoop, Capture};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
-use super::{cache::FlowCache, link};
+use super::{cache::FlowCache, link, words};
 use crate::{
     device::Device,
     source::{FlowBatch, Source, SourceCounters, SourceError},
@@ -174,7 +174,7 @@ fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Resul
 }
 
 fn failed(error: &pcap::Error) -> SourceError {
-    SourceError::failed("libpcap", error)
+    SourceError::failed("libpcap", words(error))
 }
 
 /// Keeps what the parser would skip out of user space: all but connection-opening TCP and UDP.
@@ -194,19 +194,73 @@ fn filter(link: LinkLayer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use etherparse::{Ethernet2Header, IpFragOffset, PacketBuilder, PacketBuilderStep};
+    use std::path::{Path, PathBuf};
+
+    use etherparse::{PacketBuilder, PacketBuilderStep};
     use pcap::{BpfProgram, Linktype};
 
-    use super::*;
-
-    const V6: [[u8; 16]; 2] = [[0x20; 16], [0xfd; 16]];
+    use super::{super::link::DLT_RAW, *};
 
     fn program() -> BpfProgram {
         let capture = Capture::dead(Linktype::ETHERNET).expect("a capture of nothing");
         capture.compile(&filter(LinkLayer::Ethernet), true).expect("a valid filter")
     }
 
-    fn ethernet() -> PacketBuilderStep<Ethernet2Header> {
-        PacketBuilder::ethernet2([2; 6], [4; 6])
+    fn captures() -> Vec<PathBuf> {
+        let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+        let paths =
+            testdata.read_dir().expect("testdata").map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|ending| ending == "pcap")).collect()
+    }
+
+    #[test]
+    fn everything_that_the_parser_takes_gets_through() {
+        let program = program();
+        let mut taken = 0;
+        for path in captures() {
+            let mut capture = Capture::from_file(&path).expect("a capture");
+            while let Ok(packet) = capture.next_packet() {
+                let mut cache = FlowCache::new(1);
+                cache.observe(packet.data, LinkLayer::Ethernet);
+                if cache.is_full() {
+                    taken += 1;
+                    assert!(
+                        program.filter(packet.data),
+                        "{}: {:02x?}",
+                        path.display(),
+                        packet.data
+                    );
+                }
+            }
+        }
+        assert!(taken > 100, "only {taken} flows in the captures");
+    }
+
+    #[test]
+    fn both_families_compile_without_a_link_header() {
+        let capture = Capture::dead(DLT_RAW).expect("a capture of nothing");
+        assert!(capture.compile(&filter(LinkLayer::Ip), true).is_ok());
+    }
+
+    #[test]
+    fn what_opens_no_conversation_is_kept_out() {
+        let program = program();
+        let v4 = || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10; 4], [10, 0, 0, 1], 64);
+        let v6 = || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([0xfd; 16], [0x20; 16], 64);
+        let tcp = || [v4().tcp(1, 2, 3, 4), v6().tcp(1, 2, 3, 4)];
+        let syn_acks = tcp().map(|segment| segment.syn().ack(1));
+        let acks = tcp().map(|segment| segment.ack(1));
+        let fins = tcp().map(PacketBuilderStep::fin);
+        for segment in syn_acks.into_iter().chain(acks).chain(fins) {
+            let mut frame = Vec::new();
+            segment.write(&mut frame, &[]).expect("a Vec takes every byte");
+            assert!(!program.filter(&frame), "{frame:02x?}");
+        }
+        let mut echo = Vec::new();
+        v4().icmpv4_echo_request(1, 2).write(&mut echo, &[]).expect("a Vec takes every byte");
+        assert!(!program.filter(&echo));
+        let mut arp = [0; 60];
+        arp[12..14].copy_from_slice(&[0x08, 0x06]);
+        assert!(!program.filter(&arp));
     }
 }

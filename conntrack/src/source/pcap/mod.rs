@@ -5,3 +5,11 @@ mod cache;
 pub mod file;
 mod link;
 pub mod live;
+
+/// libpcap's own words, without the crate's before them.
+fn words(error: &pcap::Error) -> String {
+    match error {
+        pcap::Error::PcapError(words) => words.clone(),
+        other => other.to_string(),
+    }
+}

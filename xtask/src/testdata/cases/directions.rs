@@ -6,14 +6,8 @@ use crate::testdata::packet::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
 
 /// The UDP reply rule in its corners; 5555 is a local server's port (`-u`).
 pub(in crate::testdata) fn udp_replies() -> Vec<Frame> {
-    [
-        ports_and_order(),
-        local_server(),
-        edges_of_the_system_ports(),
-        both_families(),
-        bystanders(),
-    ]
-    .concat()
+    [ports_and_order(), local_server(), edges_of_the_system_ports(), both_families(), bystanders()]
+        .concat()
 }
 
 fn ports_and_order() -> Vec<Frame> {
@@ -102,10 +96,8 @@ fn bystanders() -> Vec<Frame> {
 pub(in crate::testdata) fn same_instant() -> Vec<Frame> {
     let mut frames = Vec::new();
     for port in 101..=116 {
-        let (us, server) = (
-            format!("192.168.200.230:{}", 40000 + port),
-            format!("10.0.0.1:{port}"),
-        );
+        let (us, server) =
+            (format!("192.168.200.230:{}", 40000 + port), format!("10.0.0.1:{port}"));
         frames.push(udp(&us, &server).at(0));
         frames.push(udp(&server, &us).at(0));
     }

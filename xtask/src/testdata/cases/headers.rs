@@ -32,13 +32,7 @@ pub(super) fn syn6(port: u16) -> Frame {
 
 /// The IPv4 header's lengths, right and wrong, and what the transport header says wrong.
 pub(in crate::testdata) fn ipv4_header() -> Vec<Frame> {
-    [
-        ipv4_header_length(),
-        ipv4_version(),
-        ipv4_total_length(),
-        transport_nonsense(),
-    ]
-    .concat()
+    [ipv4_header_length(), ipv4_version(), ipv4_total_length(), transport_nonsense()].concat()
 }
 
 fn ipv4_header_length() -> Vec<Frame> {
@@ -178,27 +172,12 @@ fn ipv6_fragments() -> Vec<Frame> {
 
 /// IPv6 extension headers: walked by their own lengths, at most eight.
 pub(in crate::testdata) fn ipv6_ext() -> Vec<Frame> {
-    [
-        ipv6_chains(),
-        ipv6_dead_ends(),
-        ipv6_payload_length(),
-        ipv6_cut_chains(),
-    ]
-    .concat()
+    [ipv6_chains(), ipv6_dead_ends(), ipv6_payload_length(), ipv6_cut_chains()].concat()
 }
 
 fn ipv6_chains() -> Vec<Frame> {
     let fragment = Ext::Fragment(Atomic);
-    let eight = [
-        HopByHop,
-        DestOptions,
-        Routing,
-        fragment,
-        Auth,
-        DestOptions,
-        Routing,
-        DestOptions,
-    ];
+    let eight = [HopByHop, DestOptions, Routing, fragment, Auth, DestOptions, Routing, DestOptions];
     vec![
         udp6(1300),
         udp6(1301).ext(&[HopByHop]),
@@ -269,16 +248,10 @@ fn ipv6_cut_chains() -> Vec<Frame> {
         udp6(9333).truncate(ETHERNET_AND_IPV6 - 1),
         udp6(9334).ext(&[HopByHop]).truncate(ETHERNET_AND_IPV6),
         udp6(9335).ext(&[HopByHop]).truncate(ETHERNET_AND_IPV6 + 1),
-        udp6(9336)
-            .ext(&[HopByHop, DestOptions])
-            .truncate(ETHERNET_AND_IPV6 + 16 + 1),
+        udp6(9336).ext(&[HopByHop, DestOptions]).truncate(ETHERNET_AND_IPV6 + 16 + 1),
         udp6(9337).ext(&[Auth]).truncate(ETHERNET_AND_IPV6 + 1),
         udp6(9338).fragment(First).truncate(ETHERNET_AND_IPV6 + 3),
-        syn6(9339)
-            .ext(&[Routing])
-            .truncate(ETHERNET_AND_IPV6 + 24 + 13),
-        syn6(1330)
-            .ext(&[Routing])
-            .truncate(ETHERNET_AND_IPV6 + 24 + 14),
+        syn6(9339).ext(&[Routing]).truncate(ETHERNET_AND_IPV6 + 24 + 13),
+        syn6(1330).ext(&[Routing]).truncate(ETHERNET_AND_IPV6 + 24 + 14),
     ]
 }

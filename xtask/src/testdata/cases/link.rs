@@ -55,9 +55,7 @@ fn not_internet_protocol() -> Vec<Frame> {
         0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 168, 200, 230, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1,
     ];
     // IEEE 802.1AB, clause 8: chassis and port by MAC address, 120 s to live, end.
-    let lldp = [
-        2, 7, 4, 2, 0, 0, 0, 0, 1, 4, 7, 3, 2, 0, 0, 0, 0, 1, 6, 2, 0, 120, 0, 0,
-    ];
+    let lldp = [2, 7, 4, 2, 0, 0, 0, 0, 1, 4, 7, 3, 2, 0, 0, 0, 0, 1, 6, 2, 0, 120, 0, 0];
     // IEEE 802.1D, 9.3: LLC of the spanning tree (0x42), then a topology change notification.
     let spanning_tree = [0x42, 0x42, 3, 0, 0, 0, 0x80];
     // RFC 1042: IPv4 in an 802.3 frame, by SNAP. Has no EtherType and is not looked into.
@@ -86,19 +84,13 @@ fn not_tcp_or_udp() -> Vec<Frame> {
     // RFC 792: port unreachable, with the packet that was refused.
     let unreachable = [&[3, 3, 0, 0, 0, 0, 0, 0], packet_of(&udp4(9511)).as_slice()].concat();
     // RFC 4861, section 4.3: neighbour solicitation for fd00::1.
-    let solicitation = [
-        135, 0, 0, 0, 0, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
-    ];
+    let solicitation =
+        [135, 0, 0, 0, 0, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     vec![
         // RFC 792: echo request 1, sequence 1.
         ip(us, peer, ICMP, &[8, 0, 0xf7, 0xfd, 0, 1, 0, 1]),
         ip(peer, us, ICMP, &unreachable),
-        ip(
-            "2001:db8:200::230",
-            "ff02::1:ff00:1",
-            ICMP_FOR_IPV6,
-            &solicitation,
-        ),
+        ip("2001:db8:200::230", "ff02::1:ff00:1", ICMP_FOR_IPV6, &solicitation),
         // RFC 2236: a report for 224.0.0.251.
         ip(us, "224.0.0.251", IGMP, &[0x16, 0, 9, 4, 224, 0, 0, 251]),
         // These have ports where UDP has them.
@@ -119,12 +111,7 @@ fn tunnels() -> Vec<Frame> {
         ip(us, peer, GRE, &in_gre),
         ip(us, peer, IPV4_IN_IP, &packet_of(&syn4(9523))),
         ip(us, peer, IPV6_IN_IP, &packet_of(&syn6(9524))),
-        ip(
-            "2001:db8:200::230",
-            "fd00::1",
-            IPV4_IN_IP,
-            &packet_of(&syn4(9525)),
-        ),
+        ip("2001:db8:200::230", "fd00::1", IPV4_IN_IP, &packet_of(&syn4(9525))),
         udp_carrying("192.168.200.230:50001", "10.0.0.2:4789", &vxlan),
         udp_carrying("10.0.0.2:50002", "192.168.200.230:4789", &vxlan),
     ]

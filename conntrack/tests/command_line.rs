@@ -1,0 +1,102 @@
+//! The command line: what is wrong with it is one clear line and status 2; a path that cannot be
+//! used is one clear line and status 1.
+
+mod support;
+
+use std::{fs, os::unix::fs::symlink, path::Path, process::Output};
+
+use support::{Case, conntrack, files};
+
+/// Runs the program with these arguments; its status and its one line.
+#[track_caller]
+fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = conntrack().args(arguments).output().expect("the program runs");
+    let Output { status, stderr, stdout } = output;
+    let error = String::from_utf8(stderr).expect("UTF-8");
+    assert!(stdout.is_empty(), "errors go to standard error");
+    assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    assert!(error.starts_with("conntrack: "), "{error}");
+    (status.code(), error)
+}
+
+#[track_caller]
+fn assert_refused(arguments: &[&str], status: i32, says: &str) {
+    let (found, error) = refusal(arguments);
+    assert_eq!(found, Some(status), "{error}");
+    assert!(error.contains(says), "{arguments:?}: {error}");
+}
+
+/// Reading a capture into `path`: the way to try a tree without privileges.
+fn reading_into(path: &Path) -> [String; 6] {
+    let capture = Case::named("seed").capture;
+    let [path, capture] = [path, &capture].map(|path| path.to_str().expect("UTF-8").to_owned());
+    ["-r", &capture, "--local", "192.168.200.230", "-p", &path].map(str::to_owned)
+}
+
+#[track_caller]
+fn assert_path_refused(path: &Path, says: &str) {
+    let arguments = reading_into(path);
+    assert_refused(&arguments.each_ref().map(String::as_str), 1, says);
+}
+
+#[test]
+fn a_port_is_a_number_from_1_to_65535() {
+    for port in ["0", "65536", "abc", "-1", "", "80x"] {
+        assert_refused(&["-p", "x", &format!("-u{port}")], 2, "--udp-in");
+    }
+}
+
+#[test]
+fn what_is_missing_or_does_not_go_together_is_named() {
+    assert_refused(&[], 2, "--path");
+    assert_refused(&["-p", ""], 2, "--path");
+    assert_refused(&["-p", "x", "-r", "file"], 2, "--local");
+    assert_refused(&["-p", "x", "-r", "file", "--local", "::1", "-d", "lo"], 2, "--device");
+    assert_refused(&["-p", "x", "--local", "::1"], 2, "--read");
+    assert_refused(&["-p", "x", "-4", "-6"], 2, "-6");
+    assert_refused(&["-p", "x", "--mode", "bpf"], 2, "--mode");
+    assert_refused(&["-p", "x", "--interval", "0s"], 2, "--interval");
+    assert_refused(&["-p", "x", "--internal", "10.0.0.0/33"], 2, "--internal");
+    assert_refused(&["-p", "x", "--max-flows", "0"], 2, "--max-flows");
+    assert_refused(&["-p", "x", "-r", "file", "--local", "192.0.2.256"], 2, "--local");
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for flag in ["--help", "--version"] {
+        let output = conntrack().arg(flag).output().expect("the program runs");
+        assert!(output.status.success(), "{flag}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{flag}");
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_answered_with_those_that_are() {
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    let path = tree.path().to_str().expect("UTF-8");
+    for mode in ["auto", "ebpf", "pcap"] {
+        let arguments = ["-d", "nosuchdev0", "-m", mode, "-p", path];
+        assert_refused(&arguments, 1, "no such device: nosuchdev0; there are: lo");
+    }
+}
+
+#[test]
+fn a_path_that_cannot_be_a_tree_is_named() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("file");
+    fs::write(&file, "kept").expect("written");
+    assert_path_refused(&file, "file is a file, not a directory");
+    assert_eq!(fs::read_to_string(&file).expect("read"), "kept");
+
+    let missing = scratch.path().join("missing");
+    assert_path_refused(&missing.join("tree"), "missing does not exist; make it first");
+    assert!(!missing.exists());
+
+    let target = scratch.path().join("target");
+    fs::create_dir(&target).expect("made");
+    symlink(&target, scratch.path().join("link")).expect("linked");
+    assert_path_refused(&scratch.path().join("link"), "link is a symbolic link");
+    assert!(files(&target).is_empty());
+
+    assert_path_refused(Path::new("/proc/tree"), "/proc/tree");
+}

@@ -1,0 +1,170 @@
+//! The central promise: eBPF and libpcap, side by side on one device under mixed traffic, leave the
+//! same tree. Needs root.
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+
+use support::{
+    Files, assert_same_tree,
+    collector::Collector,
+    frames::{Tcp, Wire, tcp, udp},
+    lab::{DEVICE, Lab, PEER_DEVICE},
+};
+
+const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
+const PEER: [&str; 2] = ["192.168.200.1", "2001:db8:200::1"];
+
+/// Flows made to measure; the real sockets come on top.
+const FLOWS: u32 = 600;
+
+#[test]
+fn ebpf_and_libpcap_leave_the_same_tree() {
+    let lab = Lab::new(&HOST);
+    for address in PEER {
+        lab.peer.add_address(PEER_DEVICE, address);
+    }
+    let mut wire = Wire::of(&lab);
+    let collectors = ["ebpf", "pcap"].map(|mode| {
+        let arguments = ["--mode", mode, "-u", "45390", "--internal", "198.51.100.0/24"];
+        Collector::start(&lab.host, &arguments)
+    });
+
+    let mut random = Random(0x5eed);
+    for _ in 0..FLOWS {
+        conversation(&mut random, &mut wire);
+    }
+    real_sockets(&lab);
+    let sentinels = sentinels(&mut wire);
+
+    let trees = collectors.map(|collector| {
+        collector.wait_for_files(&sentinels);
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        assert!(ended.said.contains("lost: 0"), "{}", ended.said);
+        ended.files
+    });
+    let [ebpf, pcap] = trees;
+    for part in ["in/tcp", "in/udp", "out/tcp", "out/udp", "else/tcp", "else/udp"] {
+        let both_families = |is_v6: bool| {
+            ebpf.iter().any(|path| path.starts_with(part) && path.contains(':') == is_v6)
+        };
+        assert!(both_families(false) && both_families(true), "nothing in {part}: {ebpf:#?}");
+    }
+    assert!(ebpf.len() > 200, "only {} files", ebpf.len());
+    assert_same_tree("libpcap against eBPF", &ebpf, &pcap);
+}
+
+/// A small generator (splitmix64): the same traffic in each run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        let index = self.next() % choices.len() as u64;
+        choices[usize::try_from(index).expect("below the length")]
+    }
+
+    fn port(&mut self) -> u16 {
+        const WELL_KNOWN: [u16; 9] = [0, 53, 123, 161, 443, 1023, 1024, 5353, 45390];
+        match self.next() % 3 {
+            0 => (self.next() >> 48) as u16,
+            _ => self.pick(&WELL_KNOWN),
+        }
+    }
+
+    /// An address that is not the host's, of the internet or of a network of one's own.
+    fn stranger(&mut self, v6: bool) -> IpAddr {
+        const V4: [&str; 5] = ["203.0.113", "198.51.100", "10.0.0", "172.31.255", "224.0.0"];
+        const V6: [&str; 4] = ["2001:db8:7", "2a00:1", "fd00:1", "fe80:"];
+        let last = self.next() % 6 + 1;
+        let text = if v6 {
+            format!("{}::{last}", self.pick(&V6).trim_end_matches(':'))
+        } else {
+            format!("{}.{last}", self.pick(&V4))
+        };
+        text.parse().unwrap_or_else(|_| panic!("{text}"))
+    }
+}
+
+/// A packet in some direction, often with the packets that would follow it.
+fn conversation(random: &mut Random, wire: &mut Wire) {
+    let v6 = random.next() % 2 == 0;
+    let host: IpAddr = HOST[usize::from(v6)].parse().expect("an address");
+    let stranger = SocketAddr::new(random.stranger(v6), random.port());
+    let host = SocketAddr::new(host, random.port());
+    match random.next() % 6 {
+        0 => {
+            wire.leave(&tcp(host, stranger, Tcp::Syn));
+            wire.arrive(&tcp(stranger, host, Tcp::SynAck));
+            wire.leave(&tcp(host, stranger, Tcp::Ack));
+        }
+        1 => {
+            wire.arrive(&tcp(stranger, host, Tcp::Syn));
+            wire.leave(&tcp(host, stranger, Tcp::SynAck));
+        }
+        2 => {
+            wire.leave(&udp(host, stranger));
+            wire.arrive(&udp(stranger, host));
+        }
+        3 => wire.arrive(&udp(stranger, host)),
+        4 => {
+            let other = SocketAddr::new(random.stranger(v6), random.port());
+            wire.arrive(&udp(stranger, other));
+            wire.arrive(&tcp(stranger, other, Tcp::Syn));
+        }
+        _ => wire.arrive(&tcp(stranger, host, Tcp::Ack)),
+    }
+}
+
+/// Connections and datagrams by the kernels of both namespaces.
+fn real_sockets(lab: &Lab) {
+    for (host, peer) in HOST.into_iter().zip(PEER) {
+        let listener = lab.peer.enter(|| TcpListener::bind(end(peer, 8443)).expect("bound"));
+        lab.host.enter(|| TcpStream::connect(end(peer, 8443)).expect("connected"));
+        drop(listener);
+        let listener = lab.host.enter(|| TcpListener::bind(end(host, 2222)).expect("bound"));
+        lab.peer.enter(|| TcpStream::connect(end(host, 2222)).expect("connected"));
+        drop(listener);
+        let server = lab.peer.enter(|| UdpSocket::bind(end(peer, 514)).expect("bound"));
+        lab.host.enter(|| {
+            let client = UdpSocket::bind(end(host, 0)).expect("bound");
+            client.send_to(b"question", end(peer, 514)).expect("sent");
+            let mut question = [0; 8];
+            let (_, client_end) = server.recv_from(&mut question).expect("received");
+            server.send_to(b"answer", client_end).expect("sent");
+            client.recv(&mut question).expect("answered");
+        });
+    }
+}
+
+/// Last of all, a flow in each direction of the wire: when it is in the tree, all others are.
+fn sentinels(wire: &mut Wire) -> Files {
+    let (host, stranger) = (end(HOST[0], 61_000), end("10.9.9.9", 61_001));
+    wire.leave(&tcp(host, stranger, Tcp::Syn));
+    wire.arrive(&tcp(stranger, host, Tcp::Syn));
+    let paths = [
+        "out/tcp/192.168.200.230-PORT-10.9.9.9-61001",
+        "in/tcp/10.9.9.9-PORT-192.168.200.230-61000",
+    ];
+    paths.map(str::to_owned).into()
+}
+
+fn end(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse().expect("an address"), port)
+}
+
+/// The lab's devices are what the collectors watch.
+#[test]
+fn the_wire_joins_the_watched_device_and_its_peer() {
+    let lab = Lab::new(&HOST);
+    let shown = lab.host.run("ip", &["-o", "link", "show", "dev", DEVICE]);
+    assert!(shown.contains(DEVICE), "{shown}");
+}

@@ -1,0 +1,119 @@
+//! Starting where something is missing: privilege, eBPF in the kernel, a device that can be read.
+//! Needs root, to have something to take away.
+
+mod support;
+
+use std::process::Output;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use support::{
+    assert_same_tree,
+    collector::Collector,
+    frames::{Tcp, Wire, tcp},
+    lab::{DEVICE, Lab, Namespace},
+};
+
+const HOST: &str = "192.168.200.230";
+
+/// Runs the program without these capabilities; `-all` takes them all.
+fn without(capabilities: &str, namespace: &Namespace, mode: &str) -> (Output, String) {
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    let output = namespace
+        .command("setpriv")
+        .arg(format!("--bounding-set={capabilities}"))
+        .arg(format!("--inh-caps={capabilities}"))
+        .arg(env!("CARGO_BIN_EXE_conntrack"))
+        .args(["-d", DEVICE, "-m", mode, "-p"])
+        .arg(tree.path())
+        .output()
+        .expect("setpriv runs");
+    let error = String::from_utf8(output.stderr.clone()).expect("UTF-8");
+    (output, error)
+}
+
+#[test]
+fn missing_privilege_is_one_line_that_says_which() {
+    let lab = Lab::new(&[HOST]);
+    for (capabilities, mode, missing) in [
+        ("-all", "ebpf", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
+        ("-all", "auto", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
+        ("-all", "pcap", "missing CAP_NET_RAW"),
+        ("-net_admin", "ebpf", "missing CAP_NET_ADMIN;"),
+        ("-net_raw", "pcap", "missing CAP_NET_RAW;"),
+        // It is no reason to fall back to libpcap, which could run.
+        ("-net_admin", "auto", "missing CAP_NET_ADMIN;"),
+    ] {
+        let (output, error) = without(capabilities, &lab.host, mode);
+        assert_eq!(output.status.code(), Some(1), "{mode} {capabilities}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("not enough privilege") && error.contains(missing), "{error}");
+    }
+}
+
+/// Has bpf(2) answer this error on the calling thread and in what it starts.
+fn refuse_bpf(errno: u32) {
+    const BPF: i64 = 321;
+    let filter = SeccompFilter::new(
+        [(BPF, Vec::new())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno),
+        TargetArch::x86_64,
+    );
+    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+    apply_filter(&program).expect("applied");
+}
+
+const ENOSYS: u32 = 38;
+const EPERM: u32 = 1;
+
+#[test]
+fn auto_falls_back_where_the_kernel_has_no_bpf() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let collector = lab.host.enter(|| {
+        refuse_bpf(ENOSYS);
+        Collector::start(&lab.host, &["--mode", "auto"])
+    });
+    wire.leave(&tcp(
+        "192.168.200.230:40000".parse().expect("an address"),
+        "10.0.0.1:443".parse().expect("an address"),
+        Tcp::Syn,
+    ));
+    let expected = ["out/tcp/192.168.200.230-PORT-10.0.0.1-443".to_owned()].into();
+    collector.wait_for_files(&expected);
+    let ended = collector.stop();
+    assert_same_tree("fallen back", &expected, &ended.files);
+    let reasons: Vec<_> = ended.said.lines().filter(|line| line.contains("no eBPF")).collect();
+    assert_eq!(reasons.len(), 1, "{}", ended.said);
+    assert!(reasons[0].contains("this kernel has no bpf(2)"), "{}", reasons[0]);
+    assert!(ended.said.contains("with libpcap"), "{}", ended.said);
+}
+
+/// Runs the program where bpf(2) answers this error, to its end.
+fn with_bpf_refused(errno: u32, mode: &str) -> (Option<i32>, String) {
+    let lab = Lab::new(&[HOST]);
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    let output = lab.host.enter(|| {
+        refuse_bpf(errno);
+        let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+        command.args(["-d", DEVICE, "-m", mode, "-p"]).arg(tree.path()).output().expect("it runs")
+    });
+    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+}
+
+#[test]
+fn ebpf_does_not_fall_back() {
+    let (status, error) = with_bpf_refused(ENOSYS, "ebpf");
+    assert_eq!(status, Some(1), "{error}");
+    assert_eq!(error, "conntrack: this kernel has no bpf(2)\n");
+}
+
+#[test]
+fn a_bpf_that_is_forbidden_is_an_error_in_both_modes() {
+    for mode in ["ebpf", "auto"] {
+        let (status, error) = with_bpf_refused(EPERM, mode);
+        assert_eq!(status, Some(1), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("EPERM") && error.contains("--mode pcap"), "{error}");
+    }
+}

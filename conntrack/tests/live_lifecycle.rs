@@ -1,0 +1,238 @@
+//! Coming and going: what is left of us on a device after each kind of end, what the next start
+//! finds, and that the tree is kept up while we run. Needs root.
+
+mod support;
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use rustix::process::Signal;
+use support::{
+    Files, assert_same_tree,
+    collector::Collector,
+    frames::{Tcp, Wire, tcp, udp},
+    lab::{DEVICE, Lab},
+    wait_until,
+};
+
+const HOST: &str = "192.168.200.230";
+const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
+const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
+const PCAP: &[&str] = &["--mode", "pcap"];
+
+/// Programs that the kernel has loaded under our name, on whatever device.
+fn loaded_programs() -> Vec<u32> {
+    let programs = aya::programs::loaded_programs().filter_map(Result::ok);
+    let ours = programs.filter(|program| program.name_as_str() == Some("conntrack"));
+    ours.map(|program| program.id()).collect()
+}
+
+/// The programs on the device's TCX hooks.
+fn on_tcx(lab: &Lab) -> usize {
+    use aya::programs::{SchedClassifier, TcAttachType};
+    lab.host.enter(|| {
+        let both = [TcAttachType::Ingress, TcAttachType::Egress];
+        let count = |side| SchedClassifier::query_tcx(DEVICE, side).expect("TCX").1.len();
+        both.map(count).iter().sum()
+    })
+}
+
+fn end(text: &str) -> SocketAddr {
+    text.parse().expect("an address with a port")
+}
+
+fn request(port: u16) -> (Vec<u8>, Files) {
+    let frame =
+        tcp(end("192.168.200.230:40000"), SocketAddr::new(end("10.0.0.1:0").ip(), port), Tcp::Syn);
+    (frame, [format!("out/tcp/{HOST}-PORT-10.0.0.1-{port}")].into())
+}
+
+#[test]
+fn ctrl_c_and_sigterm_leave_nothing_on_the_device() {
+    let lab = Lab::new(&[HOST]);
+    for arguments in [TCX, CLSACT, PCAP] {
+        for signal in [Signal::INT, Signal::TERM] {
+            let collector = Collector::start(&lab.host, arguments);
+            let is_there = match arguments {
+                TCX => on_tcx(&lab) == 2,
+                CLSACT => lab.hooks().matches("conntrack").count() >= 2,
+                _ => true,
+            };
+            assert!(is_there, "{arguments:?} is not on the device: {}", lab.hooks());
+            let ended = collector.stop_by(signal);
+            assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+            assert_eq!(lab.hooks(), "", "{arguments:?}");
+            assert_eq!(on_tcx(&lab), 0, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_seen_last_is_written() {
+    for arguments in [TCX, CLSACT, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let hour = [arguments, &["--interval", "1h"]].concat();
+        let collector = Collector::start(&lab.host, &hour);
+        let (frame, expected) = request(443);
+        wire.leave(&frame);
+        let ended = collector.stop_by(Signal::TERM);
+        assert_same_tree(&format!("{arguments:?}"), &expected, &ended.files);
+        assert!(ended.said.contains("flows recorded: 1"), "{}", ended.said);
+    }
+}
+
+#[test]
+fn the_next_start_cleans_up_after_a_kill() {
+    let lab = Lab::new(&[HOST]);
+    for arguments in [CLSACT, TCX] {
+        drop(Collector::start(&lab.host, arguments)); // by SIGKILL
+    }
+    let left_behind = lab.hooks();
+    assert!(left_behind.contains("clsact") && left_behind.contains("conntrack"), "{left_behind}");
+    assert!(wait_until(Duration::from_secs(10), || on_tcx(&lab) == 0), "TCX goes with the process");
+
+    let mut collector = Collector::start(&lab.host, &[CLSACT, &["-v"]].concat());
+    let filters = lab.hooks().matches("direct-action").count();
+    assert_eq!(filters, 2, "ours alone: {}", lab.hooks());
+    let mut wire = Wire::of(&lab);
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    collector.signal(Signal::USR1);
+    collector.wait_for_line("lost: 0");
+    collector.stop();
+    assert_eq!(lab.hooks(), "", "with the qdisc that the killed run had made");
+}
+
+#[test]
+fn another_collector_s_filter_is_not_taken_for_one_left_behind() {
+    let lab = Lab::new(&[HOST]);
+    let first = Collector::start(&lab.host, CLSACT);
+    let second = Collector::start(&lab.host, CLSACT);
+    let mut wire = Wire::of(&lab);
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    second.wait_for_files(&expected);
+    second.stop();
+    let (frame, expected) = request(444);
+    wire.leave(&frame);
+    first.wait_for_files(&expected);
+    first.stop();
+    assert_eq!(lab.hooks(), "");
+}
+
+#[test]
+fn a_qdisc_that_we_did_not_make_stays() {
+    let lab = Lab::new(&[HOST]);
+    lab.host.run("tc", &["qdisc", "add", "dev", DEVICE, "clsact"]);
+    let before = lab.hooks();
+    assert!(before.contains("clsact"), "{before}");
+    Collector::start(&lab.host, CLSACT).stop();
+    assert_eq!(lab.hooks(), before);
+}
+
+#[test]
+fn a_qdisc_that_others_use_stays() {
+    let lab = Lab::new(&[HOST]);
+    let collector = Collector::start(&lab.host, CLSACT);
+    // One instruction of classic BPF, "return -1": cls_bpf is there wherever ours are.
+    let filter =
+        ["filter", "add", "dev", DEVICE, "egress", "bpf", "bytecode", "1,6 0 0 4294967295"];
+    lab.host.run("tc", &filter);
+    collector.stop();
+    let left = lab.hooks();
+    assert!(left.contains("clsact") && left.contains("bytecode"), "{left}");
+    assert!(!left.contains("conntrack"), "{left}");
+}
+
+#[test]
+fn no_program_stays_in_the_kernel() {
+    let lab = Lab::new(&[HOST]);
+    let collector = Collector::start(&lab.host, TCX);
+    let while_running = loaded_programs();
+    assert!(!while_running.is_empty());
+    collector.stop();
+    // Other tests load and unload theirs meanwhile: only what was loaded then is of interest, and
+    // every collector ends before long.
+    let all_gone = || loaded_programs().iter().all(|id| !while_running.contains(id));
+    assert!(wait_until(Duration::from_secs(60), all_gone), "{while_running:?}");
+}
+
+#[test]
+fn what_is_removed_comes_back_with_its_connection() {
+    for arguments in [TCX, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let collector = Collector::start(&lab.host, arguments);
+        let (frame, expected) = request(443);
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        fs::remove_dir_all(collector.path().join("out")).expect("removed");
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        collector.stop();
+    }
+}
+
+#[test]
+fn a_file_s_time_moves_with_its_connection() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let collector = Collector::start(&lab.host, TCX);
+    let (frame, expected) = request(443);
+    let path = collector.path().join(expected.first().expect("one"));
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    let modified = || fs::metadata(&path).expect("a file").modified().expect("a time");
+    let first = modified();
+    let moved = wait_until(Duration::from_secs(10), || {
+        wire.leave(&frame);
+        modified() > first
+    });
+    assert!(moved, "the connection was seen again and its file still says {first:?}");
+}
+
+#[test]
+fn what_does_not_fit_into_the_flow_map_is_counted() {
+    const SENT: u16 = 100;
+    for arguments in [TCX, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let small = [arguments, &["--interval", "1h", "--max-flows", "16"]].concat();
+        let collector = Collector::start(&lab.host, &small);
+        for port in 0..SENT {
+            wire.leave(&request(port).0);
+        }
+        let ended = collector.stop();
+        assert!(!ended.files.is_empty() && ended.files.len() <= 16, "{:#?}", ended.files);
+        let lost = usize::from(SENT) - ended.files.len();
+        let counted = format!("lost: {lost} (flow map full: {lost})");
+        assert!(ended.said.contains(&counted), "{counted} expected: {}", ended.said);
+        if arguments == TCX {
+            assert!(ended.said.contains("warning: the flow map is full"), "{}", ended.said);
+        }
+    }
+}
+
+#[test]
+fn addresses_are_kept_current() {
+    let lab = Lab::new(&[]);
+    let mut wire = Wire::of(&lab);
+    let collector = Collector::start(&lab.host, TCX);
+    wire.arrive(&udp(end("10.0.0.1:1000"), end("192.168.200.230:2000")));
+    collector.wait_for_files(&["else/udp/10.0.0.1-1000-192.168.200.230-2000".to_owned()].into());
+    lab.host.add_address(DEVICE, HOST);
+    wire.arrive(&udp(end("10.0.0.1:1000"), end("192.168.200.230:2000")));
+    collector.wait_for_files(&["in/udp/10.0.0.1-PORT-192.168.200.230-2000".to_owned()].into());
+    collector.stop();
+}
+
+#[test]
+fn a_device_that_goes_away_is_said() {
+    for arguments in [TCX, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut collector = Collector::start(&lab.host, arguments);
+        lab.host.run("ip", &["link", "delete", DEVICE]);
+        collector.wait_for_line("ct-host is gone");
+    }
+}

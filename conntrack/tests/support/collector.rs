@@ -1,0 +1,144 @@
+//! The program, watching a device of a laboratory.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, ChildStderr, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{
+    Files, files,
+    lab::{DEVICE, Namespace},
+    wait_until,
+};
+
+/// Nothing in a test takes longer, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running collector; killed when it goes out of scope.
+pub struct Collector {
+    child: Child,
+    tree: TempDir,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+/// What a collector left.
+pub struct Ended {
+    pub status: ExitStatus,
+    /// Everything on standard error.
+    pub said: String,
+    pub files: Files,
+}
+
+impl Collector {
+    /// Starts watching [`DEVICE`] in a namespace and waits until it does.
+    pub fn start(namespace: &Namespace, arguments: &[&str]) -> Self {
+        let tree = tempfile::tempdir().expect("a scratch directory");
+        let short: &[&str] = &["--interval", "100ms"];
+        let interval = if arguments.contains(&"--interval") { &[] } else { short };
+        let mut child = namespace
+            .command(env!("CARGO_BIN_EXE_conntrack"))
+            .args(["-d", DEVICE, "-p"])
+            .arg(tree.path())
+            .args(interval)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let lines = lines(child.stderr.take().expect("piped"));
+        let mut collector = Self { child, tree, lines, said: Vec::new() };
+        collector.wait_for_line("watching");
+        collector
+    }
+
+    /// Its tree.
+    pub fn path(&self) -> &Path {
+        self.tree.path()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The files up to now.
+    pub fn files(&self) -> Files {
+        files(self.path())
+    }
+
+    /// Waits until it has said a line that contains `text`; that line.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("it never said {text:?}, but: {:?}", self.said),
+            }
+        }
+    }
+
+    /// Waits until all these files are there.
+    pub fn wait_for_files(&self, expected: &Files) {
+        if !wait_until(PATIENCE, || self.files().is_superset(expected)) {
+            let missing: Vec<_> = expected.difference(&self.files()).cloned().collect();
+            panic!("these files never came: {missing:#?}");
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(id, signal).expect("signalled");
+    }
+
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end.
+    pub fn stop(self) -> Ended {
+        self.stop_by(Signal::INT)
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn stop_by(mut self, signal: Signal) -> Ended {
+        self.signal(signal);
+        let mut status = None;
+        let ended = wait_until(PATIENCE, || {
+            status = self.child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        assert!(ended, "it did not end: {:?}", self.said);
+        self.said.extend(self.lines.iter());
+        let (status, files) = (status.expect("ended"), self.files());
+        Ended { status, said: self.said.join("\n"), files }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is gone afterwards.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// Reads lines on a thread, so that waiting for one can end.
+fn lines(stderr: ChildStderr) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}

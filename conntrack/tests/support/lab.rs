@@ -1,0 +1,135 @@
+//! A network laboratory: two network namespaces, `host` and `peer`, joined by a veth pair whose
+//! end in `host` is the watched device. All traffic of a test stays in there, and it is all taken
+//! down when the test ends, also when it fails.
+
+use std::{
+    fs::File,
+    os::fd::AsFd as _,
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// The watched device, in `host`.
+pub const DEVICE: &str = "ct-host";
+/// Its other end, in `peer`.
+pub const PEER_DEVICE: &str = "ct-peer";
+
+/// Two namespaces and the wire between them.
+pub struct Lab {
+    pub host: Namespace,
+    pub peer: Namespace,
+}
+
+impl Lab {
+    /// A laboratory whose host has these addresses; its peer has none of its own.
+    pub fn new(host_addresses: &[&str]) -> Self {
+        let (host, peer) = (Namespace::new("host"), Namespace::new("peer"));
+        let ends = [DEVICE, "netns", &host.name, "type", "veth", "peer", "name", PEER_DEVICE];
+        ip(&[&["link", "add"], &ends[..], &["netns", &peer.name]].concat());
+        for address in host_addresses {
+            host.add_address(DEVICE, address);
+        }
+        for (end, device) in [(&host, DEVICE), (&peer, PEER_DEVICE)] {
+            // The largest, so that every frame of a capture fits.
+            ip(&["-n", &end.name, "link", "set", device, "mtu", "65535", "up"]);
+        }
+        Self { host, peer }
+    }
+
+    /// The clsact qdisc and the filters on the watched device, as `tc` shows them.
+    pub fn hooks(&self) -> String {
+        let shown = [
+            self.host.run("tc", &["qdisc", "show", "dev", DEVICE, "clsact"]),
+            self.host.run("tc", &["filter", "show", "dev", DEVICE, "ingress"]),
+            self.host.run("tc", &["filter", "show", "dev", DEVICE, "egress"]),
+        ];
+        shown.concat()
+    }
+}
+
+/// A network namespace of our own, with loopback up.
+pub struct Namespace {
+    pub name: String,
+}
+
+impl Namespace {
+    fn new(role: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let namespace = Self { name: format!("ct-{}-{number}-{role}", process::id()) };
+        ip(&["netns", "add", &namespace.name]);
+        // No duplicate address detection and no router solicitation: addresses work at once, and
+        // nothing is on the wire that the test did not put there.
+        for setting in ["accept_dad", "router_solicitations", "autoconf"] {
+            for scope in ["all", "default"] {
+                let path = format!("/proc/sys/net/ipv6/conf/{scope}/{setting}");
+                namespace.run("sh", &["-c", &format!("echo 0 > {path}")]);
+            }
+        }
+        namespace.up("lo");
+        namespace
+    }
+
+    /// Adds an address, with a prefix that covers its neighbourhood.
+    pub fn add_address(&self, device: &str, address: &str) {
+        let prefix_length = if address.contains(':') { 64 } else { 24 };
+        let network = format!("{address}/{prefix_length}");
+        ip(&["-n", &self.name, "address", "add", &network, "dev", device]);
+    }
+
+    pub fn up(&self, device: &str) {
+        ip(&["-n", &self.name, "link", "set", device, "up"]);
+    }
+
+    /// A command that will run inside.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    /// Runs a command inside; its standard output.
+    #[track_caller]
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        output(self.command(program).args(arguments))
+    }
+
+    /// Runs a function on a thread inside.
+    pub fn enter<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let namespace =
+                    File::open(format!("/run/netns/{}", self.name)).expect("a namespace");
+                let kind = Some(LinkNameSpaceType::Network);
+                move_into_link_name_space(namespace.as_fd(), kind).expect("entered");
+                function()
+            });
+            inside.join().expect("no panic inside")
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let deleted = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        if !deleted.is_ok_and(|status| status.success()) {
+            eprintln!("the namespace {} is left behind", self.name);
+        }
+    }
+}
+
+#[track_caller]
+fn ip(arguments: &[&str]) {
+    output(Command::new("ip").args(arguments));
+}
+
+#[track_caller]
+fn output(command: &mut Command) -> String {
+    let output = command.output().expect("the command runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {error}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}

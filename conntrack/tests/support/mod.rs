@@ -1,0 +1,123 @@
+//! What the tests share: the program, trees as sets of paths, cases from `testdata/`.
+#![allow(dead_code, unreachable_pub, reason = "each test target is a crate and uses its part")]
+
+pub mod collector;
+pub mod frames;
+pub mod lab;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The program under test.
+pub fn conntrack() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_conntrack"))
+}
+
+/// A tree's files, as paths relative to its root.
+pub type Files = BTreeSet<String>;
+
+/// All files below `root`.
+pub fn files(root: &Path) -> Files {
+    let mut files = Files::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let relative = path.strip_prefix(root).expect("below the root");
+                files.insert(relative.to_str().expect("UTF-8").to_owned());
+            }
+        }
+    }
+    files
+}
+
+/// Fails with the differences, line by line, if the trees are not the same.
+#[track_caller]
+pub fn assert_same_tree(what: &str, expected: &Files, found: &Files) {
+    let missing = expected.difference(found).map(|path| format!("- {path}\n"));
+    let surplus = found.difference(expected).map(|path| format!("+ {path}\n"));
+    let differences: String = missing.chain(surplus).collect();
+    assert!(differences.is_empty(), "{what}: - is missing, + should not be there\n{differences}");
+}
+
+/// Waits until `condition` holds; whether it did before the deadline.
+#[must_use]
+pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < deadline {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    condition()
+}
+
+/// A capture with its arguments and its tree.
+pub struct Case {
+    pub name: String,
+    pub capture: PathBuf,
+    pub arguments: Vec<String>,
+    pub tree: Files,
+}
+
+impl Case {
+    /// The case of this name; `<capture>+<variant>` is a capture with other arguments.
+    pub fn named(name: &str) -> Self {
+        let directory = testdata();
+        let stem = name.split('+').next().expect("split yields one");
+        let capture = ["pcap", "pcapng"]
+            .map(|ending| directory.join(format!("{stem}.{ending}")))
+            .into_iter()
+            .find(|path| path.exists());
+        let lines = |ending: &str| {
+            let path = directory.join(format!("{name}.{ending}"));
+            let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", path.display()));
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let is_argument = |line: &String| !line.is_empty() && !line.starts_with('#');
+        Self {
+            name: name.to_owned(),
+            capture: capture.unwrap_or_else(|| panic!("{name} has no capture")),
+            arguments: lines("args").into_iter().filter(is_argument).collect(),
+            tree: lines("tree").into_iter().collect(),
+        }
+    }
+
+    /// Every case that there is.
+    pub fn all() -> Vec<Self> {
+        let names = fs::read_dir(testdata()).expect("testdata").filter_map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.to_str().expect("UTF-8").strip_suffix(".tree").map(str::to_owned)
+        });
+        names.collect::<BTreeSet<_>>().iter().map(|name| Self::named(name)).collect()
+    }
+
+    /// The `--local` addresses, and the other arguments.
+    pub fn split_arguments(&self) -> (Vec<String>, Vec<String>) {
+        let (mut local, mut others) = (Vec::new(), Vec::new());
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if argument == "--local" {
+                local.push(arguments.next().expect("an address").clone());
+            } else {
+                others.push(argument.clone());
+            }
+        }
+        (local, others)
+    }
+}
+
+/// The repository's captures.
+pub fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+}
