@@ -16,8 +16,11 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// Number of causes.
+    const COUNT: u32 = 2;
+
     /// Every cause, in the order of the counters.
-    pub const ALL: [Self; 2] = [Self::MapFull, Self::MapRefused];
+    pub const ALL: [Self; Self::COUNT as usize] = [Self::MapFull, Self::MapRefused];
 
     /// The cause in words, for people.
     pub const fn as_str(self) -> &'static str {
@@ -41,22 +44,23 @@ pub enum Outcome {
 
 impl Outcome {
     /// Number of counters.
-    pub const COUNT: usize = 1 + Skip::ALL.len() + Loss::ALL.len();
+    pub const COUNT: u32 = 1 + Skip::COUNT + Loss::COUNT;
 
     /// Position of this outcome's counter, below [`Self::COUNT`].
     #[inline(always)]
     pub const fn index(self) -> u32 {
+        const FIRST_LOSS: u32 = 1 + Skip::COUNT;
         match self {
             Self::Flow => 0,
             Self::Skipped(skip) => 1 + skip as u32,
-            Self::Lost(loss) => 1 + Skip::ALL.len() as u32 + loss as u32,
+            Self::Lost(loss) => FIRST_LOSS + loss as u32,
         }
     }
 }
 
 /// All counters of one source, in packets since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters([u64; Outcome::COUNT]);
+pub struct Counters([u64; Outcome::COUNT as usize]);
 
 impl Counters {
     /// Adds `packets` to the counter at `index`; an index that is none of ours counts nowhere.
@@ -95,6 +99,6 @@ mod tests {
             assert_eq!(counters.get(outcome), 0, "{outcome:?} shares a counter");
             counters.count(outcome);
         }
-        assert_eq!(counters.packets(), Outcome::COUNT as u64);
+        assert_eq!(counters.packets(), u64::from(Outcome::COUNT));
     }
 }

@@ -15,8 +15,7 @@ pub(crate) static FLOWS: HashMap<FlowKey, u64> = HashMap::with_max_entries(65_53
 
 /// Packets by [`Outcome::index`].
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<u64> =
-    PerCpuArray::with_max_entries(Outcome::COUNT as u32, 0);
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
 
 /// The [`LinkLayer`] of the watched device, as a number. The agent sets it before loading.
 #[expect(unsafe_code, reason = "the loader finds a global by its symbol")]

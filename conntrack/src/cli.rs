@@ -138,7 +138,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 fn interval(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_secs(3_600);
+    const LONGEST: Duration = Duration::from_hours(1);
     match humantime::parse_duration(text) {
         Ok(interval) if (SHORTEST..=LONGEST).contains(&interval) => Ok(interval),
         _ => Err("an interval is from 10ms to 1h, as in 500ms or 2s".to_owned()),

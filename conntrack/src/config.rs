@@ -69,13 +69,12 @@ impl From<Args> for Config {
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        let (input, local) = match args.read {
-            Some(file) => (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect())),
-            None => {
-                let local = LocalAddrs::Device(args.device.clone());
-                let (name, mode, tc_hook) = (args.device, args.mode, args.tc_hook);
-                (Input::Device { name, mode, tc_hook }, local)
-            }
+        let (input, local) = if let Some(file) = args.read {
+            (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect()))
+        } else {
+            let local = LocalAddrs::Device(args.device.clone());
+            let (name, mode, tc_hook) = (args.device, args.mode, args.tc_hook);
+            (Input::Device { name, mode, tc_hook }, local)
         };
         let (path, interval, max_flows) = (args.path, args.interval, args.max_flows);
         Self { input, local, settings, path, interval, max_flows, verbosity }

@@ -66,7 +66,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         Input::Device { name, mode, tc_hook } => {
             match open::device(name, *mode, *tc_hook, config)? {
                 #[cfg(feature = "ebpf")]
-                open::Watched::Ebpf(source) => watch(agent, source, signals, config).await,
+                open::Watched::Ebpf(source) => watch(agent, *source, signals, config).await,
                 #[cfg(feature = "pcap")]
                 open::Watched::Pcap(source) => watch(agent, source, signals, config).await,
             }

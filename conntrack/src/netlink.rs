@@ -57,9 +57,9 @@ fn collect(mut bytes: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Resu
         let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         match message.payload {
-            NetlinkPayload::Done(_) => return Ok(true),
             NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-            NetlinkPayload::Error(_) => return Ok(true), // an acknowledgement
+            // The end of a dump, or an acknowledgement: an error with the code 0.
+            NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => return Ok(true),
             NetlinkPayload::InnerMessage(answer) => answers.push(answer),
             _ => {}
         }

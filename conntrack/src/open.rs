@@ -17,7 +17,7 @@ use conntrack::{
 /// A device that is being watched, one way or the other.
 pub(crate) enum Watched {
     #[cfg(feature = "ebpf")]
-    Ebpf(EbpfSource),
+    Ebpf(Box<EbpfSource>),
     #[cfg(feature = "pcap")]
     Pcap(LiveSource),
 }
@@ -67,7 +67,7 @@ fn ebpf(
         TcHook::Clsact => Chain::Clsact,
     };
     let options = Options { interval: config.interval, max_flows: config.max_flows, chain };
-    Ok(EbpfSource::open(device, options).map(Watched::Ebpf))
+    Ok(EbpfSource::open(device, options).map(|source| Watched::Ebpf(Box::new(source))))
 }
 
 #[cfg(feature = "pcap")]

@@ -96,7 +96,7 @@ impl Random {
 
 /// A packet in some direction, often with the packets that would follow it.
 fn conversation(random: &mut Random, wire: &mut Wire) {
-    let v6 = random.next() % 2 == 0;
+    let v6 = random.next().is_multiple_of(2);
     let host: IpAddr = HOST[usize::from(v6)].parse().expect("an address");
     let stranger = SocketAddr::new(random.stranger(v6), random.port());
     let host = SocketAddr::new(host, random.port());

@@ -155,7 +155,7 @@ fn no_program_stays_in_the_kernel() {
     // Other tests load and unload theirs meanwhile: only what was loaded then is of interest, and
     // every collector ends before long.
     let all_gone = || loaded_programs().iter().all(|id| !while_running.contains(id));
-    assert!(wait_until(Duration::from_secs(60), all_gone), "{while_running:?}");
+    assert!(wait_until(Duration::from_mins(1), all_gone), "{while_running:?}");
 }
 
 #[test]

@@ -33,9 +33,9 @@ fn tracker(settings: Settings) -> Tracker {
 /// Paths of what is recorded of these UDP flows, in order.
 fn udp(settings: Settings, flows: &[(&str, &str)]) -> Vec<String> {
     let mut tracker = tracker(settings);
-    let tracked =
+    let recorded =
         flows.iter().filter_map(|(src, dst)| tracker.track(&key(Protocol::Udp, src, dst)));
-    tracked.map(|connection| tree::path(&connection)).collect()
+    recorded.map(|connection| tree::path(&connection)).collect()
 }
 
 fn tcp(settings: Settings, src: &str, dst: &str) -> Option<String> {

@@ -63,8 +63,11 @@ pub enum Skip {
 }
 
 impl Skip {
+    /// Number of causes.
+    pub(crate) const COUNT: u32 = 8;
+
     /// Every cause, in the order of the counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; Self::COUNT as usize] = [
         Self::NotIp,
         Self::OtherProtocol,
         Self::LaterFragment,

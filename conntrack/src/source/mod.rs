@@ -13,7 +13,7 @@ pub mod ebpf;
 #[cfg(feature = "pcap")]
 pub mod pcap;
 
-use std::time::SystemTime;
+use std::{fmt::Display, time::SystemTime};
 
 use conntrack_common::{counters::Counters, flow::FlowKey};
 
@@ -98,7 +98,7 @@ pub enum SourceError {
 
 impl SourceError {
     /// An error that is only its words.
-    pub(crate) fn failed(what: &'static str, why: impl ToString) -> Self {
+    pub(crate) fn failed(what: &'static str, why: impl Display) -> Self {
         Self::Failed { what, why: why.to_string() }
     }
 }

@@ -83,7 +83,7 @@ impl Collector {
                         return line;
                     }
                 }
-                Err(_) => panic!("it never said {text:?}, but: {:?}", self.said),
+                Err(why) => panic!("{why}: it never said {text:?}, but: {:?}", self.said),
             }
         }
     }

@@ -64,7 +64,7 @@ impl Drain {
 
     pub(super) fn counters(&self) -> SourceCounters {
         let mut packets = Counters::default();
-        for index in 0..Outcome::COUNT as u32 {
+        for index in 0..Outcome::COUNT {
             match self.counters.get(&index, 0) {
                 Ok(per_cpu) => packets.add(index, per_cpu.iter().sum()),
                 Err(error) => log::warn!("cannot read counter {index}: {error}"),

@@ -2,6 +2,7 @@
 //! takes the batches. A batch spans one interval of the capture's own time.
 
 use std::{
+    fmt::Display,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -165,7 +166,7 @@ fn length(path: &Path) -> io::Result<Option<u64>> {
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    Ok(metadata.is_file().then(|| metadata.len()))
+    Ok(metadata.is_file().then_some(metadata.len()))
 }
 
 /// Bytes that a packet takes in the file, with the record header of classic pcap. In pcapng blocks
@@ -188,6 +189,6 @@ fn progress_bar(length: Option<u64>) -> ProgressBar {
     }
 }
 
-fn failed(path: &Path, why: impl ToString) -> SourceError {
+fn failed(path: &Path, why: impl Display) -> SourceError {
     SourceError::File { path: path.display().to_string(), why: why.to_string() }
 }

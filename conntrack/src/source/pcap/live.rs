@@ -196,7 +196,7 @@ fn filter(link: LinkLayer) -> String {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use etherparse::{PacketBuilder, PacketBuilderStep};
+    use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeader};
     use pcap::{BpfProgram, Linktype};
 
     use super::{super::link::DLT_RAW, *};
@@ -245,16 +245,18 @@ mod tests {
     #[test]
     fn what_opens_no_conversation_is_kept_out() {
         let program = program();
-        let v4 = || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10; 4], [10, 0, 0, 1], 64);
-        let v6 = || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([0xfd; 16], [0x20; 16], 64);
-        let tcp = || [v4().tcp(1, 2, 3, 4), v6().tcp(1, 2, 3, 4)];
-        let syn_acks = tcp().map(|segment| segment.syn().ack(1));
-        let acks = tcp().map(|segment| segment.ack(1));
-        let fins = tcp().map(PacketBuilderStep::fin);
-        for segment in syn_acks.into_iter().chain(acks).chain(fins) {
-            let mut frame = Vec::new();
-            segment.write(&mut frame, &[]).expect("a Vec takes every byte");
-            assert!(!program.filter(&frame), "{frame:02x?}");
+        let v4: fn() -> PacketBuilderStep<IpHeaders> =
+            || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10; 4], [10, 0, 0, 1], 64);
+        let v6: fn() -> PacketBuilderStep<IpHeaders> =
+            || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([0xfd; 16], [0x20; 16], 64);
+        let flags: [fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>; 3] =
+            [|tcp| tcp.syn().ack(1), |tcp| tcp.ack(1), PacketBuilderStep::fin];
+        for ip in [v4, v6] {
+            for set in flags {
+                let mut frame = Vec::new();
+                set(ip().tcp(1, 2, 3, 4)).write(&mut frame, &[]).expect("a Vec takes every byte");
+                assert!(!program.filter(&frame), "{frame:02x?}");
+            }
         }
         let mut echo = Vec::new();
         v4().icmpv4_echo_request(1, 2).write(&mut echo, &[]).expect("a Vec takes every byte");
