@@ -156,11 +156,11 @@ fn obstacle(privilege: Privilege) -> Option<String> {
     if privilege == Privilege::None {
         return Some("you are not root and sudo is not usable".into());
     }
-    // Sudo may ask for a password here, and then not again for a while.
+    // As `ip netns` does it. Sudo may ask for a password here, and then not again for a while.
     let mut unshare = privilege.command("unshare");
-    unshare.args(["--net", "true"]).stdin(Stdio::inherit());
+    unshare.args(["--net", "--mount", "true"]).stdin(Stdio::inherit());
     let error = command::run(&mut unshare).err()?;
-    Some(format!("network namespaces cannot be made here: {error:#}"))
+    Some(format!("namespaces cannot be made here: {error:#}"))
 }
 
 #[cfg(test)]

@@ -6,9 +6,12 @@
 //!
 //! It is not a dissector: checksums, payloads and what is inside a tunnel are not looked at.
 
+pub mod bsd_loopback;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ppp;
+pub mod sll;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
@@ -21,6 +24,19 @@ use crate::flow::{AddressOctets, FlowKey, IpVersion, Protocol};
 pub trait PacketBytes {
     /// The `N` bytes at `offset`, or `None` if the packet ends before them.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// The `EtherType` that the kernel gives a packet without a link header, host byte order;
+    /// `None` where nobody knows.
+    #[inline(always)]
+    fn ether_type(&self) -> Option<u16> {
+        None
+    }
+
+    /// VLAN tags that may stand in the bytes.
+    #[inline(always)]
+    fn max_tags(&self) -> usize {
+        vlan::MAX_TAGS
+    }
 }
 
 impl PacketBytes for [u8] {
@@ -38,6 +54,32 @@ pub enum LinkLayer {
     Ethernet,
     /// Nothing: the packet starts with its IP header, as on tun devices.
     Ip,
+    /// Nothing, and the IP version is known to be 4.
+    Ipv4,
+    /// Nothing, and the IP version is known to be 6.
+    Ipv6,
+    /// Linux cooked capture, version 1.
+    Sll,
+    /// Linux cooked capture, version 2.
+    Sll2,
+    /// The address family of BSD's loopback devices.
+    BsdLoopback,
+    /// A PPP header, with or without HDLC-like framing before it.
+    Ppp,
+}
+
+impl LinkLayer {
+    /// Every link layer.
+    pub const ALL: [Self; 8] = [
+        Self::Ethernet,
+        Self::Ip,
+        Self::Ipv4,
+        Self::Ipv6,
+        Self::Sll,
+        Self::Sll2,
+        Self::BsdLoopback,
+        Self::Ppp,
+    ];
 }
 
 /// Why a packet is not a flow.
@@ -155,30 +197,43 @@ impl Segment {
 /// The reason why there are no ports to be had.
 #[inline(always)]
 pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Segment, Skip> {
-    let network = match link {
-        LinkLayer::Ethernet => network_of_frame(packet)?,
-        LinkLayer::Ip => network_by_version(packet)?,
+    let (ether_type, offset) = match link {
+        LinkLayer::Ethernet => tagged(packet, ethernet::payload(packet)?)?,
+        LinkLayer::Sll => tagged(packet, sll::payload_v1(packet)?)?,
+        LinkLayer::Sll2 => tagged(packet, sll::payload_v2(packet)?)?,
+        LinkLayer::BsdLoopback => bsd_loopback::payload(packet)?,
+        LinkLayer::Ppp => ppp::payload(packet)?,
+        LinkLayer::Ip => (bare_ip(packet)?, 0),
+        LinkLayer::Ipv4 => (IPV4, 0),
+        LinkLayer::Ipv6 => (IPV6, 0),
+    };
+    let network = match ether_type {
+        IPV4 => ipv4::parse(packet, offset)?,
+        IPV6 => ipv6::parse(packet, offset)?,
+        _ => return Err(Skip::NotIp),
     };
     transport(packet, &network)
 }
 
 #[inline(always)]
-fn network_of_frame<P: PacketBytes + ?Sized>(packet: &P) -> Result<Network, Skip> {
-    let (ether_type, offset) = ethernet::payload(packet)?;
-    let (ether_type, offset) = vlan::strip(packet, ether_type, offset)?;
-    match ether_type {
-        IPV4 => ipv4::parse(packet, offset),
-        IPV6 => ipv6::parse(packet, offset),
-        _ => Err(Skip::NotIp),
-    }
+fn tagged<P: PacketBytes + ?Sized>(
+    packet: &P,
+    (ether_type, offset): (u16, usize),
+) -> Result<(u16, usize), Skip> {
+    vlan::strip(packet, ether_type, offset)
 }
 
+/// The `EtherType` of a packet without a link header: what the kernel says, or what the version
+/// says that every IP header starts with.
 #[inline(always)]
-fn network_by_version<P: PacketBytes + ?Sized>(packet: &P) -> Result<Network, Skip> {
+fn bare_ip<P: PacketBytes + ?Sized>(packet: &P) -> Result<u16, Skip> {
+    if let Some(ether_type) = packet.ether_type() {
+        return Ok(ether_type);
+    }
     let [first] = packet.load(0).ok_or(Skip::Truncated)?;
     match first >> 4 {
-        4 => ipv4::parse(packet, 0),
-        6 => ipv6::parse(packet, 0),
+        4 => Ok(IPV4),
+        6 => Ok(IPV6),
         _ => Err(Skip::NotIp),
     }
 }
@@ -198,8 +253,10 @@ fn transport<P: PacketBytes + ?Sized>(packet: &P, network: &Network) -> Result<S
     Ok(Segment { version, src, dst, protocol, src_port, dst_port, tcp_flags })
 }
 
-const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
-const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+/// `EtherType` of IPv4, host byte order.
+pub const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
+/// `EtherType` of IPv6, host byte order.
+pub const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
 
 /// The two octets at `at` as a number, host byte order.
 #[inline(always)]

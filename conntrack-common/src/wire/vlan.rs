@@ -15,6 +15,9 @@ mod field {
 /// Tags that are skipped: one customer tag inside one service tag.
 pub const MAX_TAGS: usize = 2;
 
+/// The most tags that a reader may allow: one more, which the NIC took off and libpcap put back.
+pub const MAX_TAGS_RESTORED: usize = MAX_TAGS + 1;
+
 /// The type and offset of what stands behind the tags, given the type and payload offset of the
 /// header before them.
 ///
@@ -27,7 +30,7 @@ pub fn strip<P: PacketBytes + ?Sized>(
     mut ether_type: u16,
     mut offset: usize,
 ) -> Result<(u16, usize), Skip> {
-    for _ in 0..MAX_TAGS {
+    for _ in 0..packet.max_tags() {
         if !is_tag(ether_type) {
             return Ok((ether_type, offset));
         }

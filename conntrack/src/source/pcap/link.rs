@@ -3,14 +3,20 @@
 use conntrack_common::wire::LinkLayer;
 use pcap::Linktype;
 
+/// Raw IP by the number that Linux has for it live; files have 101, [`Linktype::RAW`].
+pub(super) const DLT_RAW: Linktype = Linktype(12);
+
 /// What stands before the IP header; the link type's name if that is something unknown.
 pub(super) fn layer(link_type: Linktype) -> Result<LinkLayer, String> {
     match link_type {
         Linktype::ETHERNET => Ok(LinkLayer::Ethernet),
-        DLT_RAW | Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 => Ok(LinkLayer::Ip),
+        DLT_RAW | Linktype::RAW => Ok(LinkLayer::Ip),
+        Linktype::IPV4 => Ok(LinkLayer::Ipv4),
+        Linktype::IPV6 => Ok(LinkLayer::Ipv6),
+        Linktype::LINUX_SLL => Ok(LinkLayer::Sll),
+        Linktype::LINUX_SLL2 => Ok(LinkLayer::Sll2),
+        Linktype::NULL | Linktype::LOOP => Ok(LinkLayer::BsdLoopback),
+        Linktype::PPP | Linktype::PPP_HDLC => Ok(LinkLayer::Ppp),
         other => Err(other.get_name().unwrap_or_else(|_| other.0.to_string())),
     }
 }
-
-/// Raw IP by the number that Linux has for it; files have 101, [`Linktype::RAW`].
-pub(super) const DLT_RAW: Linktype = Linktype(12);
