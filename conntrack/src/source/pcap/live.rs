@@ -14,7 +14,7 @@ use conntrack_common::wire::LinkLayer;
 use pcap::{Active, BreakLoop, Capture};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
-use super::{cache::FlowCache, link, words};
+use super::{cache::FlowCache, filter, link, words};
 use crate::{
     device::Device,
     source::{FlowBatch, Source, SourceCounters, SourceError},
@@ -58,7 +58,7 @@ impl LiveSource {
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
             SourceError::failed("cannot watch", format!("{}: link type {link_type}", device.name))
         })?;
-        capture.filter(&filter(link), true).map_err(|error| failed(&error))?;
+        capture.filter(&filter::expression(link), true).map_err(|error| failed(&error))?;
 
         let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
@@ -175,94 +175,4 @@ fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Resul
 
 fn failed(error: &pcap::Error) -> SourceError {
     SourceError::failed("libpcap", words(error))
-}
-
-/// Keeps what the parser would skip out of user space: all but connection-opening TCP and UDP.
-/// What libpcap's language cannot walk (extension headers, tags in the frame) is let through.
-fn filter(link: LinkLayer) -> String {
-    const IPV4: &str = "udp or (ip and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn)";
-    const IPV6_TCP: &str = "ip6[6] == 6 and ip6[53] & 0x12 == 0x02";
-    const IPV6_EXTENSIONS: &str =
-        "ip6[6] == 0 or ip6[6] == 43 or ip6[6] == 44 or ip6[6] == 51 or ip6[6] == 60";
-    const TAGGED: &str = "ether[12:2] == 0x8100 or ether[12:2] == 0x88a8";
-    let ip = format!("{IPV4} or (ip6 and (({IPV6_TCP}) or {IPV6_EXTENSIONS}))");
-    match link {
-        LinkLayer::Ethernet => format!("{TAGGED} or {ip}"),
-        LinkLayer::Ip => ip,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-
-    use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeader};
-    use pcap::{BpfProgram, Linktype};
-
-    use super::{super::link::DLT_RAW, *};
-
-    fn program() -> BpfProgram {
-        let capture = Capture::dead(Linktype::ETHERNET).expect("a capture of nothing");
-        capture.compile(&filter(LinkLayer::Ethernet), true).expect("a valid filter")
-    }
-
-    fn captures() -> Vec<PathBuf> {
-        let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
-        let paths =
-            testdata.read_dir().expect("testdata").map(|entry| entry.expect("an entry").path());
-        paths.filter(|path| path.extension().is_some_and(|ending| ending == "pcap")).collect()
-    }
-
-    #[test]
-    fn everything_that_the_parser_takes_gets_through() {
-        let program = program();
-        let mut taken = 0;
-        for path in captures() {
-            let mut capture = Capture::from_file(&path).expect("a capture");
-            while let Ok(packet) = capture.next_packet() {
-                let mut cache = FlowCache::new(1);
-                cache.observe(packet.data, LinkLayer::Ethernet);
-                if cache.is_full() {
-                    taken += 1;
-                    assert!(
-                        program.filter(packet.data),
-                        "{}: {:02x?}",
-                        path.display(),
-                        packet.data
-                    );
-                }
-            }
-        }
-        assert!(taken > 100, "only {taken} flows in the captures");
-    }
-
-    #[test]
-    fn both_families_compile_without_a_link_header() {
-        let capture = Capture::dead(DLT_RAW).expect("a capture of nothing");
-        assert!(capture.compile(&filter(LinkLayer::Ip), true).is_ok());
-    }
-
-    #[test]
-    fn what_opens_no_conversation_is_kept_out() {
-        let program = program();
-        let v4: fn() -> PacketBuilderStep<IpHeaders> =
-            || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10; 4], [10, 0, 0, 1], 64);
-        let v6: fn() -> PacketBuilderStep<IpHeaders> =
-            || PacketBuilder::ethernet2([2; 6], [4; 6]).ipv6([0xfd; 16], [0x20; 16], 64);
-        let flags: [fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>; 3] =
-            [|tcp| tcp.syn().ack(1), |tcp| tcp.ack(1), PacketBuilderStep::fin];
-        for ip in [v4, v6] {
-            for set in flags {
-                let mut frame = Vec::new();
-                set(ip().tcp(1, 2, 3, 4)).write(&mut frame, &[]).expect("a Vec takes every byte");
-                assert!(!program.filter(&frame), "{frame:02x?}");
-            }
-        }
-        let mut echo = Vec::new();
-        v4().icmpv4_echo_request(1, 2).write(&mut echo, &[]).expect("a Vec takes every byte");
-        assert!(!program.filter(&echo));
-        let mut arp = [0; 60];
-        arp[12..14].copy_from_slice(&[0x08, 0x06]);
-        assert!(!program.filter(&arp));
-    }
 }

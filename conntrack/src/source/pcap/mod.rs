@@ -3,6 +3,7 @@
 
 mod cache;
 pub mod file;
+mod filter;
 mod link;
 pub mod live;
 
