@@ -124,12 +124,18 @@ mod tests {
         assert!(taken > 100, "only {taken} flows in the captures");
     }
 
+    /// Of the kind that is let through unseen.
+    fn starts_with_extension_header(frame: &[u8]) -> bool {
+        const NEXT_HEADER: usize = 14 + 6;
+        frame[12..14] == [0x86, 0xdd] && [0, 43, 51, 60].contains(&frame[NEXT_HEADER])
+    }
+
     #[test]
     fn what_is_no_flow_is_kept_out_but_for_extension_headers() {
         let (program, mut kept_out) = (ethernet(), 0);
         for_each_frame(|path, frame, parsed| {
             let is_readable = |skip| !Skip::UNREADABLE.contains(&skip);
-            if parsed.is_err_and(is_readable) && !path.ends_with("ipv6-ext.pcap") {
+            if parsed.is_err_and(is_readable) && !starts_with_extension_header(frame) {
                 kept_out += 1;
                 assert!(!program.filter(frame), "{}: {frame:02x?}", path.display());
             }
