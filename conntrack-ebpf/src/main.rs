@@ -10,7 +10,13 @@ mod maps;
 mod metering;
 mod packet;
 
-use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use conntrack_common::wire::LinkLayer;
+use packet::{Buffer, Datagram, Frame};
 
 /// TC classifier, for both directions: attached twice, to the device's ingress and egress.
 ///
@@ -18,8 +24,23 @@ use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext}
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
-    metering::meter(&ctx);
+    match maps::link_layer() {
+        LinkLayer::Ip => metering::meter(&ctx, &Datagram(&ctx), LinkLayer::Ip),
+        _ => metering::meter(&ctx, &Frame(&ctx), LinkLayer::Ethernet),
+    }
     TC_ACT_UNSPEC
+}
+
+/// XDP program, for arriving packets. It takes packets that lie in several pieces (Linux 5.18), so
+/// that it can be attached where the MTU is above a page.
+#[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+#[xdp(frags)]
+pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
+    match maps::link_layer() {
+        LinkLayer::Ip => metering::meter(&ctx, &Buffer(&ctx), LinkLayer::Ip),
+        _ => metering::meter(&ctx, &Buffer(&ctx), LinkLayer::Ethernet),
+    }
+    XDP_PASS
 }
 
 /// Never reached: a program that could panic would not pass the verifier, which rejects the loop.

@@ -22,7 +22,7 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Out
 #[unsafe(no_mangle)]
 static LINK_LAYER: Global<u8> = Global::new(LinkLayer::Ethernet as u8);
 
-/// What stands before the IP header in the packets of this device.
+/// What stands before the IP header in the packets of this device: Ethernet or nothing.
 #[inline(always)]
 pub(crate) fn link_layer() -> LinkLayer {
     const IP: u8 = LinkLayer::Ip as u8;

@@ -6,22 +6,15 @@ use conntrack_common::{
     counters::{Loss, Outcome},
     flow::FlowKey,
     rules,
-    wire::{self, PacketBytes, Skip},
+    wire::{self, LinkLayer, PacketBytes, Skip},
 };
 
-use crate::{
-    maps::{self, FLOWS},
-    packet::Packet,
-};
+use crate::maps::{self, FLOWS};
 
 /// Records the packet's flow, if it is one.
 #[inline(always)]
-pub(crate) fn meter<C>(ctx: &C)
-where
-    C: EbpfContext,
-    for<'a> Packet<'a, C>: PacketBytes,
-{
-    let outcome = match flow_key(&Packet(ctx)) {
+pub(crate) fn meter(ctx: &impl EbpfContext, packet: &impl PacketBytes, link: LinkLayer) {
+    let outcome = match flow_key(packet, link) {
         Ok(key) => keep(&key),
         Err(skip) => Outcome::Skipped(skip),
     };
@@ -32,8 +25,8 @@ where
 }
 
 #[inline(always)]
-fn flow_key<P: PacketBytes>(packet: &P) -> Result<FlowKey, Skip> {
-    let segment = wire::parse(packet, maps::link_layer())?;
+fn flow_key(packet: &impl PacketBytes, link: LinkLayer) -> Result<FlowKey, Skip> {
+    let segment = wire::parse(packet, link)?;
     rules::opens_conversation(&segment)?;
     Ok(segment.flow_key())
 }

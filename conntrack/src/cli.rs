@@ -51,7 +51,8 @@ pub struct Args {
     #[arg(short = '6')]
     pub ipv6: bool,
 
-    /// Where eBPF looks at arriving packets
+    /// Where eBPF looks at arriving packets; leaving ones are always seen at TC. XDP comes first, but
+    /// does not see a VLAN tag that the NIC took off, and only one program can be there
     #[arg(long, value_enum, default_value_t = Hook::Tc)]
     pub hook: Hook,
 
@@ -108,6 +109,8 @@ pub enum Mode {
 pub enum Hook {
     /// Traffic control.
     Tc,
+    /// Express data path.
+    Xdp,
 }
 
 /// Which kind of TC hook.

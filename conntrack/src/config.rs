@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    cli::{Args, Mode, TcHook},
+    cli::{Args, Hook, Mode, TcHook},
     local_addrs::LocalAddrs,
     tracker::{Family, Scope, Settings},
 };
@@ -31,17 +31,26 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A device.
-    Device {
-        /// Its name.
-        name: String,
-        /// How it is watched.
-        mode: Mode,
-        /// Which kind of TC hook.
-        tc_hook: TcHook,
-    },
+    Device(Watch),
     /// A capture file.
     File(PathBuf),
 }
+
+/// How a device is watched.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// The device's name, or [`ANY`].
+    pub device: String,
+    /// With what.
+    pub mode: Mode,
+    /// Where eBPF looks at arriving packets.
+    pub hook: Hook,
+    /// Which kind of TC hook.
+    pub tc_hook: TcHook,
+}
+
+/// libpcap's name for all devices at once.
+pub const ANY: &str = "any";
 
 /// How much is said on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +81,12 @@ impl From<Args> for Config {
         let (input, local) = if let Some(file) = args.read {
             (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect()))
         } else {
-            let local = LocalAddrs::Device(args.device.clone());
-            let (name, mode, tc_hook) = (args.device, args.mode, args.tc_hook);
-            (Input::Device { name, mode, tc_hook }, local)
+            let local = match args.device.as_str() {
+                ANY => LocalAddrs::AllDevices,
+                device => LocalAddrs::Device(device.to_owned()),
+            };
+            let Args { device, mode, hook, tc_hook, .. } = args;
+            (Input::Device(Watch { device, mode, hook, tc_hook }), local)
         };
         let (path, interval, max_flows) = (args.path, args.interval, args.max_flows);
         Self { input, local, settings, path, interval, max_flows, verbosity }

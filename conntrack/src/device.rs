@@ -37,7 +37,9 @@ pub enum DeviceError {
         there_are: Vec<String>,
     },
     /// Its frames start with something that the parser does not know.
-    #[error("{name}: frames of type {link_layer} cannot be read; watch an Ethernet or tun device")]
+    #[error(
+        "{name}: frames of type {link_layer} cannot be read; watch an Ethernet device or one that carries bare IP"
+    )]
     LinkLayer {
         /// The device.
         name: String,
@@ -68,12 +70,26 @@ impl Device {
     pub fn link_layer(&self) -> Result<LinkLayer, DeviceError> {
         match self.link_layer_type {
             LinkLayerType::Ether | LinkLayerType::Loopback => Ok(LinkLayer::Ethernet),
-            LinkLayerType::None | LinkLayerType::Rawip => Ok(LinkLayer::Ip),
+            LinkLayerType::None | LinkLayerType::Rawip | LinkLayerType::Ppp => Ok(LinkLayer::Ip),
+            _ if self.is_tunnel() => Ok(LinkLayer::Ip),
             other => Err(DeviceError::LinkLayer {
                 name: self.name.clone(),
                 link_layer: format!("{other:?}"),
             }),
         }
+    }
+
+    /// Whether its packets had another IP header before theirs: what a packet's bytes start with is
+    /// then a matter of where one looks.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(
+            self.link_layer_type,
+            LinkLayerType::Tunnel
+                | LinkLayerType::Tunnel6
+                | LinkLayerType::Sit
+                | LinkLayerType::Ipgre
+                | LinkLayerType::Ip6gre
+        )
     }
 
     /// Whether it is still there, as the device that it was.

@@ -8,6 +8,8 @@ use std::{collections::BTreeSet, io, net::IpAddr};
 pub enum LocalAddrs {
     /// The addresses that this device has at the moment.
     Device(String),
+    /// The addresses that this machine has at the moment.
+    AllDevices,
     /// Always these.
     Fixed(BTreeSet<IpAddr>),
 }
@@ -20,13 +22,17 @@ impl LocalAddrs {
     pub fn current(&self) -> io::Result<BTreeSet<IpAddr>> {
         match self {
             Self::Fixed(addresses) => Ok(addresses.clone()),
-            Self::Device(device) => {
-                let interfaces = if_addrs::get_if_addrs()?;
-                let of_device = interfaces.iter().filter(|it| is_of_device(&it.name, device));
-                Ok(of_device.map(if_addrs::Interface::ip).collect())
-            }
+            Self::Device(device) => listed(|name| is_of_device(name, device)),
+            Self::AllDevices => listed(|_| true),
         }
     }
+}
+
+/// The addresses of the devices that are `wanted`.
+fn listed(wanted: impl Fn(&str) -> bool) -> io::Result<BTreeSet<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?;
+    let wanted = interfaces.iter().filter(|interface| wanted(&interface.name));
+    Ok(wanted.map(if_addrs::Interface::ip).collect())
 }
 
 /// An IPv4 address may be listed under its label, `eth0:1`, instead of its device. A device's own

@@ -63,14 +63,12 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let agent = Agent::new(tracker, tree, config.local.clone());
     match &config.input {
         Input::File(file) => watch(agent, open::file(file, config)?, signals, config).await,
-        Input::Device { name, mode, tc_hook } => {
-            match open::device(name, *mode, *tc_hook, config)? {
-                #[cfg(feature = "ebpf")]
-                open::Watched::Ebpf(source) => watch(agent, *source, signals, config).await,
-                #[cfg(feature = "pcap")]
-                open::Watched::Pcap(source) => watch(agent, source, signals, config).await,
-            }
-        }
+        Input::Device(device) => match open::device(device, config)? {
+            #[cfg(feature = "ebpf")]
+            open::Watched::Ebpf(source) => watch(agent, *source, signals, config).await,
+            #[cfg(feature = "pcap")]
+            open::Watched::Pcap(source) => watch(agent, source, signals, config).await,
+        },
     }
 }
 

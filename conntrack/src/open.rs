@@ -3,12 +3,12 @@
 use std::path::Path;
 
 #[cfg(feature = "ebpf")]
-use conntrack::source::ebpf::{Chain, EbpfSource, Options};
+use conntrack::source::ebpf::{Chain, EbpfSource, Ingress, Options};
 #[cfg(feature = "pcap")]
 use conntrack::source::pcap::{file::FileSource, live::LiveSource};
 use conntrack::{
-    cli::{Mode, TcHook},
-    config::{Config, Verbosity},
+    cli::{Hook, Mode, TcHook},
+    config::{ANY, Config, Verbosity, Watch},
     device::Device,
     privilege,
     source::SourceError,
@@ -24,26 +24,24 @@ pub(crate) enum Watched {
 
 /// Starts watching a device. Only a kernel that cannot is a reason to fall back: missing privilege
 /// or a missing device would be missing for libpcap too, or be a surprise.
-pub(crate) fn device(
-    name: &str,
-    mode: Mode,
-    tc_hook: TcHook,
-    config: &Config,
-) -> anyhow::Result<Watched> {
-    let device = Device::find(name)?;
-    let watched = match mode {
-        Mode::Pcap => pcap(&device, config)?,
-        Mode::Ebpf => ebpf(&device, tc_hook, config)??,
-        Mode::Auto => match ebpf(&device, tc_hook, config)? {
+pub(crate) fn device(watch: &Watch, config: &Config) -> anyhow::Result<Watched> {
+    if watch.device != ANY {
+        Device::find(&watch.device)?;
+    }
+    let watched = match watch.mode {
+        Mode::Pcap => pcap(watch, config)?,
+        Mode::Ebpf => ebpf(watch, config)??,
+        Mode::Auto => match ebpf(watch, config)? {
             Ok(watched) => watched,
             Err(SourceError::Unsupported(why)) => {
                 log::warn!("no eBPF here ({why}); using libpcap instead");
-                pcap(&device, config)?
+                pcap(watch, config)?
             }
             Err(error) => return Err(error.into()),
         },
     };
-    log::info!("watching {name} with {}, writing {}", watched.describe(), config.path.display());
+    let (device, path) = (&watch.device, config.path.display());
+    log::info!("watching {device} with {}, writing {path}", watched.describe());
     Ok(watched)
 }
 
@@ -55,34 +53,42 @@ pub(crate) fn file(path: &Path, config: &Config) -> anyhow::Result<FileSource> {
 }
 
 #[cfg(feature = "ebpf")]
-fn ebpf(
-    device: &Device,
-    tc_hook: TcHook,
-    config: &Config,
-) -> anyhow::Result<Result<Watched, SourceError>> {
+fn ebpf(watch: &Watch, config: &Config) -> anyhow::Result<Result<Watched, SourceError>> {
+    if watch.device == ANY {
+        let why = "it watches one device, and any is all of them".to_owned();
+        return Ok(Err(SourceError::Unsupported(why)));
+    }
     privilege::for_ebpf()?;
-    let chain = match tc_hook {
-        TcHook::Auto => Chain::Auto,
-        TcHook::Tcx => Chain::Tcx,
-        TcHook::Clsact => Chain::Clsact,
+    let options = Options {
+        interval: config.interval,
+        max_flows: config.max_flows,
+        ingress: match watch.hook {
+            Hook::Tc => Ingress::Tc,
+            Hook::Xdp => Ingress::Xdp,
+        },
+        chain: match watch.tc_hook {
+            TcHook::Auto => Chain::Auto,
+            TcHook::Tcx => Chain::Tcx,
+            TcHook::Clsact => Chain::Clsact,
+        },
     };
-    let options = Options { interval: config.interval, max_flows: config.max_flows, chain };
-    Ok(EbpfSource::open(device, options).map(|source| Watched::Ebpf(Box::new(source))))
+    let source = EbpfSource::open(&Device::find(&watch.device)?, options);
+    Ok(source.map(|source| Watched::Ebpf(Box::new(source))))
 }
 
 #[cfg(feature = "pcap")]
-fn pcap(device: &Device, config: &Config) -> anyhow::Result<Watched> {
+fn pcap(watch: &Watch, config: &Config) -> anyhow::Result<Watched> {
     privilege::for_pcap()?;
-    Ok(Watched::Pcap(LiveSource::open(device, config.interval, config.max_flows)?))
+    Ok(Watched::Pcap(LiveSource::open(&watch.device, config.interval, config.max_flows)?))
 }
 
 #[cfg(not(feature = "ebpf"))]
-fn ebpf(_: &Device, _: TcHook, _: &Config) -> anyhow::Result<Result<Watched, SourceError>> {
+fn ebpf(_: &Watch, _: &Config) -> anyhow::Result<Result<Watched, SourceError>> {
     Ok(Err(SourceError::Unsupported("this program was built without it".to_owned())))
 }
 
 #[cfg(not(feature = "pcap"))]
-fn pcap(_: &Device, _: &Config) -> anyhow::Result<Watched> {
+fn pcap(_: &Watch, _: &Config) -> anyhow::Result<Watched> {
     anyhow::bail!("this program was built without libpcap; use --mode ebpf")
 }
 

@@ -4,7 +4,7 @@ use std::{error::Error, io, iter};
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{ProgramError, SchedClassifier, tc::TcError},
+    programs::{Program, ProgramError, SchedClassifier, Xdp, tc::TcError},
     sys::NetlinkError,
 };
 use conntrack_common::wire::LinkLayer;
@@ -16,26 +16,62 @@ use rustix::{
 use crate::source::SourceError;
 
 /// Name of the TC classifier in the object, and of its filters on a device.
-pub(super) const CLASSIFIER: &str = "conntrack";
+pub const CLASSIFIER: &str = "conntrack";
+/// Name of the XDP program in the object.
+pub const XDP: &str = "conntrack_xdp";
 
-/// Puts programs and maps into the kernel; nothing is attached yet.
-pub(super) fn programs(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError> {
+/// Puts maps into the kernel, for these programs to be loaded; nothing is attached yet.
+///
+/// # Errors
+/// [`SourceError::Unsupported`] where this kernel cannot, [`SourceError::Refused`] where it may not.
+pub(super) fn maps(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError> {
     raise_memlock();
-    let mut ebpf = EbpfLoader::new()
+    EbpfLoader::new()
         .override_global("LINK_LAYER", &(link as u8), true)
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
-        .map_err(|error| refusal("loading the maps", &error))?;
-    classifier(&mut ebpf)?.load().map_err(|error| refusal("loading the program", &error))?;
+        .map_err(|error| refusal("loading the maps", &error))
+}
+
+/// Puts maps and all programs into the kernel; nothing is attached. To try them on packets of one's
+/// own.
+///
+/// # Errors
+/// As [`maps`].
+pub fn programs(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError> {
+    let mut ebpf = maps(link, max_flows)?;
+    classifier(&mut ebpf)?;
+    xdp(&mut ebpf)?;
     Ok(ebpf)
 }
 
-/// The TC classifier.
+/// Puts the TC classifier into the kernel.
+///
+/// # Errors
+/// As [`maps`].
 pub(super) fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SourceError> {
-    let program = ebpf.program_mut(CLASSIFIER).ok_or("is not in the object".to_owned());
-    let program =
-        program.and_then(|program| program.try_into().map_err(|error| format!("{error}")));
-    program.map_err(|why| SourceError::failed(CLASSIFIER, why))
+    let program: &mut SchedClassifier = program(ebpf, CLASSIFIER)?;
+    program.load().map_err(|error| refusal("loading the TC program", &error))?;
+    Ok(program)
+}
+
+/// Puts the XDP program into the kernel.
+///
+/// # Errors
+/// As [`maps`].
+pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SourceError> {
+    let program: &mut Xdp = program(ebpf, XDP)?;
+    program.load().map_err(|error| refusal("loading the XDP program", &error))?;
+    Ok(program)
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<P, SourceError>
+where
+    P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name);
+    let program = program.ok_or_else(|| SourceError::failed(name, "is not in the object"))?;
+    program.try_into().map_err(|error| SourceError::failed(name, error))
 }
 
 /// Before Linux 5.11 the memory of maps counts as locked memory. Where the limit cannot be raised,
@@ -51,6 +87,7 @@ fn raise_memlock() {
 /// that cannot: no bpf(2) at all (ENOSYS), an unknown map, program or attach type, a verifier that
 /// knows less (EINVAL, EACCES).
 pub(super) fn refusal(what: &'static str, error: &(dyn Error + 'static)) -> SourceError {
+    log::debug!("{what}: {error}");
     match errno(error) {
         Some(Errno::PERM) => SourceError::Refused {
             what,
@@ -67,7 +104,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     iter::successors(Some(error), |&error| error.source())
 }
 
-fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
+/// The system's error code, wherever aya has put it.
+pub(super) fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let code = chain(error).find_map(|error| {
         let io = error.downcast_ref::<io::Error>();
         io.map_or_else(|| netlink_error(error)?.raw_os_error(), io::Error::raw_os_error)

@@ -5,10 +5,12 @@ mod clsact;
 mod drain;
 mod load;
 
-use attach::Attachment;
-pub use attach::Chain;
-use drain::Drain;
 use std::time::Duration;
+
+use attach::Attachment;
+pub use attach::{Chain, Ingress};
+use drain::Drain;
+pub use load::{CLASSIFIER, XDP, programs};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::{
@@ -23,7 +25,9 @@ pub struct Options {
     pub interval: Duration,
     /// Entries in the flow map.
     pub max_flows: u32,
-    /// How the programs are put into the device's packet path.
+    /// Where arriving packets are seen.
+    pub ingress: Ingress,
+    /// How programs are put into the device's TC path.
     pub chain: Chain,
 }
 
@@ -42,17 +46,21 @@ impl EbpfSource {
     /// # Errors
     /// [`SourceError::Unsupported`] where this kernel cannot; others where something else is wrong.
     pub fn open(device: &Device, options: Options) -> Result<Self, SourceError> {
-        let mut ebpf = load::programs(device.link_layer()?, options.max_flows)?;
+        let link = device.link_layer()?;
+        if options.ingress == Ingress::Xdp && device.is_tunnel() {
+            return Err(SourceError::failed("--hook xdp", "not on a tunnel; use --hook tc"));
+        }
+        let mut ebpf = load::maps(link, options.max_flows)?;
         let drain = Drain::new(&mut ebpf)?;
-        let attachment = Attachment::new(ebpf, device, options.chain)?;
+        let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
         let mut ticks = interval_at(Instant::now() + options.interval, options.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self { device: device.clone(), drain, ticks, attachment: Some(attachment) })
     }
 
     /// How the programs are attached, in words.
-    pub fn hook(&self) -> &'static str {
-        self.attachment.as_ref().map_or("detached", Attachment::describe)
+    pub fn hook(&self) -> String {
+        self.attachment.as_ref().map_or_else(String::new, Attachment::describe)
     }
 }
 

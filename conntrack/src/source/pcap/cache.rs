@@ -6,7 +6,7 @@ use conntrack_common::{
     counters::{Counters, Loss, Outcome},
     flow::FlowKey,
     rules,
-    wire::{self, LinkLayer, Skip},
+    wire::{self, LinkLayer, PacketBytes, Skip},
 };
 
 /// Distinct flows since they were last taken, in the order of their first packets.
@@ -25,7 +25,7 @@ impl FlowCache {
     }
 
     /// Looks at one frame.
-    pub(super) fn observe(&mut self, frame: &[u8], link: LinkLayer) {
+    pub(super) fn observe(&mut self, frame: &(impl PacketBytes + ?Sized), link: LinkLayer) {
         let outcome = match flow_key(frame, link) {
             Ok(key) => self.keep(key),
             Err(skip) => Outcome::Skipped(skip),
@@ -62,7 +62,7 @@ impl FlowCache {
     }
 }
 
-fn flow_key(frame: &[u8], link: LinkLayer) -> Result<FlowKey, Skip> {
+fn flow_key(frame: &(impl PacketBytes + ?Sized), link: LinkLayer) -> Result<FlowKey, Skip> {
     let segment = wire::parse(frame, link)?;
     rules::opens_conversation(&segment)?;
     Ok(segment.flow_key())
@@ -91,7 +91,7 @@ mod tests {
     fn flows_are_distinct_and_in_the_order_of_their_first_packets() {
         let mut cache = FlowCache::new(10);
         for port in [3, 1, 3, 2, 1] {
-            cache.observe(&datagram(port), LinkLayer::Ip);
+            cache.observe(&datagram(port)[..], LinkLayer::Ip);
         }
         assert_eq!(ports(&cache.take()), [3, 1, 2]);
         assert_eq!(cache.counters().get(Outcome::Flow), 5);
@@ -104,7 +104,7 @@ mod tests {
     fn what_does_not_fit_is_counted() {
         let mut cache = FlowCache::new(2);
         for port in [1, 2, 3, 1] {
-            cache.observe(&datagram(port), LinkLayer::Ip);
+            cache.observe(&datagram(port)[..], LinkLayer::Ip);
         }
         assert_eq!(ports(&cache.take()), [1, 2]);
         assert_eq!(cache.counters().get(Outcome::Lost(Loss::MapFull)), 1);

@@ -10,15 +10,12 @@ use std::{
     time::Duration,
 };
 
-use conntrack_common::wire::LinkLayer;
-use pcap::{Active, BreakLoop, Capture};
+use conntrack_common::wire::{LinkLayer, PacketBytes, vlan};
+use pcap::{Active, BreakLoop, Capture, Packet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::{cache::FlowCache, filter, link, words};
-use crate::{
-    device::Device,
-    source::{FlowBatch, Source, SourceCounters, SourceError},
-};
+use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
 
 /// Bytes kept of a packet. Headers can be far inside: eight extension headers of 2 KiB each.
 const SNAPLEN: i32 = 65_535;
@@ -47,16 +44,16 @@ struct Shared {
 }
 
 impl LiveSource {
-    /// Starts watching `device`. Without promiscuous mode, which would show other hosts' traffic
+    /// Starts watching the device of this name; `any` is all devices. Without promiscuous mode, which would show other hosts' traffic
     /// and change the device.
     ///
     /// # Errors
     /// What libpcap says.
-    pub fn open(device: &Device, interval: Duration, max_flows: u32) -> Result<Self, SourceError> {
+    pub fn open(device: &str, interval: Duration, max_flows: u32) -> Result<Self, SourceError> {
         let buffered = (interval / 4).min(MAX_BUFFERED);
         let mut capture = capture(device, buffered).map_err(|error| failed(&error))?;
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
-            SourceError::failed("cannot watch", format!("{}: link type {link_type}", device.name))
+            SourceError::failed("cannot watch", format!("{device}: link type {link_type}"))
         })?;
         capture.filter(&filter::expression(link), true).map_err(|error| failed(&error))?;
 
@@ -69,7 +66,7 @@ impl LiveSource {
         let reader = Reader::start(capture, link, Arc::clone(&shared))?;
         let mut ticks = interval_at(Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { device: device.name.clone(), shared, ticks, buffered, reader: Some(reader) })
+        Ok(Self { device: device.to_owned(), shared, ticks, buffered, reader: Some(reader) })
     }
 
     fn batch(&self) -> FlowBatch {
@@ -149,19 +146,29 @@ impl Reader {
     }
 }
 
-fn capture(device: &Device, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
+/// A frame to which libpcap has put back the VLAN tag that the NIC, or the kernel, had taken off.
+struct Restored<'a>(&'a [u8]);
+
+impl PacketBytes for Restored<'_> {
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.load(offset)
+    }
+
+    fn max_tags(&self) -> usize {
+        vlan::MAX_TAGS_RESTORED
+    }
+}
+
+fn capture(device: &str, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
     let milliseconds = i32::try_from(buffered.as_millis()).unwrap_or(i32::MAX).max(1);
-    Capture::from_device(device.name.as_str())?
-        .promisc(false)
-        .snaplen(SNAPLEN)
-        .timeout(milliseconds)
-        .open()
+    Capture::from_device(device)?.promisc(false).snaplen(SNAPLEN).timeout(milliseconds).open()
 }
 
 /// Reads until it is told to stop or the device goes away.
 fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Result<(), pcap::Error> {
     loop {
-        let read = capture.dispatch(None, |packet| shared.cache().observe(packet.data, link));
+        let observe = |packet: Packet<'_>| shared.cache().observe(&Restored(packet.data), link);
+        let read = capture.dispatch(None, observe);
         if let Ok(stat) = capture.stats() {
             let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
             shared.dropped.store(dropped, Ordering::Relaxed);
