@@ -43,68 +43,52 @@ fn source(frame: &[u8]) -> Option<IpAddr> {
     }
 }
 
-const EBPF: &[&str] = &["--mode", "ebpf"];
+const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
 const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
+const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
 const PCAP: &[&str] = &["--mode", "pcap"];
 
-#[test]
-fn the_seed_s_example_with_ebpf() {
-    replay("seed", EBPF);
+fn replay_in_all_modes(names: &[&str]) {
+    for name in names {
+        for mode in [TCX, XDP, PCAP] {
+            replay(name, mode);
+        }
+    }
 }
 
 #[test]
-fn the_seed_s_example_with_ebpf_on_clsact() {
+fn the_seed_s_example() {
+    replay_in_all_modes(&["seed"]);
     replay("seed", CLSACT);
-}
-
-#[test]
-fn the_seed_s_example_with_libpcap() {
-    replay("seed", PCAP);
-}
-
-#[test]
-fn the_seed_s_example_with_the_mode_that_is_chosen() {
     replay("seed", &["--mode", "auto"]);
 }
 
 #[test]
-fn local_udp_servers() {
-    replay("mix+udp-in", EBPF);
-    replay("mix+udp-in", PCAP);
+fn all_settings() {
+    replay_in_all_modes(&["mix", "mix+udp-in", "mix+skip-else", "mix+no-internet-in"]);
 }
 
 #[test]
-fn without_else() {
-    replay("mix+skip-else", EBPF);
-    replay("mix+skip-else", PCAP);
+fn families_and_scopes() {
+    replay_in_all_modes(&["mix+v4", "mix+v6", "mix+internal", "internet", "ipv6-text"]);
 }
 
 #[test]
 fn udp_replies() {
-    replay("udp-replies", EBPF);
-    replay("udp-replies", PCAP);
+    replay_in_all_modes(&["udp-replies", "same-instant"]);
 }
 
 #[test]
-fn connection_openings() {
-    replay("tcp-opening", EBPF);
-    replay("tcp-opening", PCAP);
+fn transport_headers() {
+    replay_in_all_modes(&["tcp-opening", "not-ip"]);
 }
 
 #[test]
-fn fragments() {
-    replay("fragments", EBPF);
-    replay("fragments", PCAP);
+fn ip_headers() {
+    replay_in_all_modes(&["ipv4-header", "ipv6-ext", "fragments"]);
 }
 
 #[test]
-fn ipv4_headers() {
-    replay("ipv4-header", EBPF);
-    replay("ipv4-header", PCAP);
-}
-
-#[test]
-fn ipv6_extension_headers() {
-    replay("ipv6-ext", EBPF);
-    replay("ipv6-ext", PCAP);
+fn tags() {
+    replay_in_all_modes(&["vlan"]);
 }

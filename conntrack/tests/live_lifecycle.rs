@@ -17,12 +17,14 @@ use support::{
 const HOST: &str = "192.168.200.230";
 const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
 const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
+const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
 const PCAP: &[&str] = &["--mode", "pcap"];
 
 /// Programs that the kernel has loaded under our name, on whatever device.
 fn loaded_programs() -> Vec<u32> {
     let programs = aya::programs::loaded_programs().filter_map(Result::ok);
-    let ours = programs.filter(|program| program.name_as_str() == Some("conntrack"));
+    let is_ours = |name: &str| name.starts_with("conntrack");
+    let ours = programs.filter(|program| program.name_as_str().is_some_and(is_ours));
     ours.map(|program| program.id()).collect()
 }
 
@@ -49,12 +51,13 @@ fn request(port: u16) -> (Vec<u8>, Files) {
 #[test]
 fn ctrl_c_and_sigterm_leave_nothing_on_the_device() {
     let lab = Lab::new(&[HOST]);
-    for arguments in [TCX, CLSACT, PCAP] {
+    for arguments in [TCX, CLSACT, XDP, PCAP] {
         for signal in [Signal::INT, Signal::TERM] {
             let collector = Collector::start(&lab.host, arguments);
             let is_there = match arguments {
                 TCX => on_tcx(&lab) == 2,
                 CLSACT => lab.hooks().matches("conntrack").count() >= 2,
+                XDP => lab.xdp() && on_tcx(&lab) == 1,
                 _ => true,
             };
             assert!(is_there, "{arguments:?} is not on the device: {}", lab.hooks());
@@ -62,13 +65,36 @@ fn ctrl_c_and_sigterm_leave_nothing_on_the_device() {
             assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
             assert_eq!(lab.hooks(), "", "{arguments:?}");
             assert_eq!(on_tcx(&lab), 0, "{arguments:?}");
+            assert!(!lab.xdp(), "{arguments:?}");
         }
     }
 }
 
 #[test]
+fn xdp_says_how_it_runs_and_shares_with_nobody() {
+    let lab = Lab::new(&[HOST]);
+    let mut first = Collector::start(&lab.host, XDP);
+    assert!(first.said_before("native XDP and TC (TCX)"), "veth has native XDP");
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    let mut second = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+    second.args(["-d", DEVICE, "-p"]).arg(tree.path()).args(XDP);
+    let second = second.output().expect("the program runs");
+    let error = String::from_utf8(second.stderr).expect("UTF-8");
+    assert_eq!(second.status.code(), Some(1), "{error}");
+    assert!(error.contains("already has an XDP program; use --hook tc"), "{error}");
+    assert_eq!(on_tcx(&lab), 1, "of the second, nothing is left; of the first, all");
+    first.signal(Signal::USR1);
+    first.wait_for_line("lost: 0");
+    first.stop();
+
+    let on_loopback = Collector::start_on(&lab.host, "lo", XDP);
+    assert!(on_loopback.said_before("generic XDP"), "loopback has no native XDP");
+    on_loopback.stop();
+}
+
+#[test]
 fn what_was_seen_last_is_written() {
-    for arguments in [TCX, CLSACT, PCAP] {
+    for arguments in [TCX, CLSACT, XDP, PCAP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let hour = [arguments, &["--interval", "1h"]].concat();
@@ -84,12 +110,13 @@ fn what_was_seen_last_is_written() {
 #[test]
 fn the_next_start_cleans_up_after_a_kill() {
     let lab = Lab::new(&[HOST]);
-    for arguments in [CLSACT, TCX] {
+    for arguments in [CLSACT, TCX, XDP] {
         drop(Collector::start(&lab.host, arguments)); // by SIGKILL
     }
     let left_behind = lab.hooks();
     assert!(left_behind.contains("clsact") && left_behind.contains("conntrack"), "{left_behind}");
     assert!(wait_until(Duration::from_secs(10), || on_tcx(&lab) == 0), "TCX goes with the process");
+    assert!(wait_until(Duration::from_secs(10), || !lab.xdp()), "XDP goes with the process");
 
     let mut collector = Collector::start(&lab.host, &[CLSACT, &["-v"]].concat());
     let filters = lab.hooks().matches("direct-action").count();

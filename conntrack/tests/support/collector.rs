@@ -40,12 +40,17 @@ pub struct Ended {
 impl Collector {
     /// Starts watching [`DEVICE`] in a namespace and waits until it does.
     pub fn start(namespace: &Namespace, arguments: &[&str]) -> Self {
+        Self::start_on(namespace, DEVICE, arguments)
+    }
+
+    /// Starts watching a device and waits until it does.
+    pub fn start_on(namespace: &Namespace, device: &str, arguments: &[&str]) -> Self {
         let tree = tempfile::tempdir().expect("a scratch directory");
         let short: &[&str] = &["--interval", "100ms"];
         let interval = if arguments.contains(&"--interval") { &[] } else { short };
         let mut child = namespace
             .command(env!("CARGO_BIN_EXE_conntrack"))
-            .args(["-d", DEVICE, "-p"])
+            .args(["-d", device, "-p"])
             .arg(tree.path())
             .args(interval)
             .args(arguments)
@@ -88,6 +93,11 @@ impl Collector {
         }
     }
 
+    /// Whether one of the lines that were waited for so far contains `text`.
+    pub fn said_before(&self, text: &str) -> bool {
+        self.said.iter().any(|line| line.contains(text))
+    }
+
     /// Waits until all these files are there.
     pub fn wait_for_files(&self, expected: &Files) {
         if !wait_until(PATIENCE, || self.files().is_superset(expected)) {
@@ -119,6 +129,18 @@ impl Collector {
         self.said.extend(self.lines.iter());
         let (status, files) = (status.expect("ended"), self.files());
         Ended { status, said: self.said.join("\n"), files }
+    }
+}
+
+impl Ended {
+    /// The number of the last report's line about `what`.
+    pub fn reported(&self, what: &str) -> u64 {
+        let number = |line: &str| {
+            let number = line.strip_prefix(what)?.strip_prefix(": ")?.split(' ').next()?;
+            number.parse().ok()
+        };
+        let reported = self.said.lines().rev().find_map(number);
+        reported.unwrap_or_else(|| panic!("no {what:?} in {}", self.said))
     }
 }
 

@@ -19,9 +19,14 @@ pub fn of_capture(path: &Path) -> Vec<Vec<u8>> {
 
 /// A datagram.
 pub fn udp(src: SocketAddr, dst: SocketAddr) -> Vec<u8> {
+    udp_with(src, dst, b"payload")
+}
+
+/// A datagram with this payload.
+pub fn udp_with(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     let step = ip(src, dst).udp(src.port(), dst.port());
-    step.write(&mut frame, b"payload").expect("a Vec takes every byte");
+    step.write(&mut frame, payload).expect("a Vec takes every byte");
     frame
 }
 

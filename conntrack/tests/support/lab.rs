@@ -48,6 +48,11 @@ impl Lab {
         ];
         shown.concat()
     }
+
+    /// Whether there is an XDP program on the watched device.
+    pub fn xdp(&self) -> bool {
+        self.host.run("ip", &["link", "show", "dev", DEVICE]).contains("prog/xdp")
+    }
 }
 
 /// A network namespace of our own, with loopback up.

@@ -4,6 +4,7 @@
 pub mod collector;
 pub mod frames;
 pub mod lab;
+pub mod tun;
 
 use std::{
     collections::BTreeSet,

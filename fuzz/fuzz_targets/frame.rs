@@ -1,0 +1,123 @@
+//! Any bytes as a frame, over every link layer: the parser, and the rules about single packets.
+//! The first byte picks the link layer, the others are the frame.
+//!
+//! It does not know what a frame should come out as; the tests do. What it holds the parser to is
+//! what must be so for all bytes, and a parser that reads where it should not breaks.
+
+#![no_main]
+
+use conntrack_common::{
+    flow::{FlowKey, IpVersion},
+    rules,
+    wire::{self, IPV4, IPV6, LinkLayer, Segment, Skip},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&choice, frame)) = input.split_first() else { return };
+    let link = LinkLayer::ALL[usize::from(choice) % LinkLayer::ALL.len()];
+    if let Ok(segment) = wire::parse(frame, link) {
+        assert_taken_from(frame, &segment);
+    }
+    assert_decided_once(frame, link);
+    if matches!(link, LinkLayer::Ip | LinkLayer::Ipv4 | LinkLayer::Ipv6) {
+        assert_ends_where_it_says(frame, link);
+        assert_the_same_over_every_link(frame);
+    }
+});
+
+fn outcome(frame: &[u8], link: LinkLayer) -> Result<FlowKey, Skip> {
+    let segment = wire::parse(frame, link)?;
+    rules::opens_conversation(&segment)?;
+    Ok(segment.flow_key())
+}
+
+/// Addresses and ports are bytes of the frame: the two addresses in a row, and the two ports in a
+/// row somewhere behind them.
+fn assert_taken_from(frame: &[u8], segment: &Segment) {
+    let mapped = match segment.version {
+        IpVersion::V4 => 12, // octets before the IPv4 address in its mapped form
+        IpVersion::V6 => 0,
+    };
+    let addresses = [&segment.src[mapped..], &segment.dst[mapped..]].concat();
+    let ports = [segment.src_port.to_be_bytes(), segment.dst_port.to_be_bytes()].concat();
+    let behind = find(frame, &addresses).map(|at| &frame[at + addresses.len()..]);
+    assert!(behind.is_some_and(|rest| find(rest, &ports).is_some()), "{segment:?} made up");
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// Byte by byte the frame is truncated up to where it is decided, and from there on no byte behind
+/// changes anything: neither its own nor padding.
+fn assert_decided_once(frame: &[u8], link: LinkLayer) {
+    let padded = [frame, &[0xa5; 64]].concat();
+    let whole = outcome(&padded, link);
+    let mut is_decided = false;
+    for length in 0..=padded.len() {
+        let cut = outcome(&padded[..length], link);
+        is_decided |= cut != Err(Skip::Truncated);
+        let expected = if is_decided { whole } else { Err(Skip::Truncated) };
+        assert_eq!(cut, expected, "{length} of {} bytes", padded.len());
+    }
+}
+
+/// What lies behind the end of an IP packet, by its own account, is no part of a flow.
+fn assert_ends_where_it_says(packet: &[u8], link: LinkLayer) {
+    if let Some(end) = stated_end(packet).and_then(|end| packet.get(..end)) {
+        assert_eq!(outcome(packet, link).ok(), outcome(end, link).ok(), "up to {}", end.len());
+    }
+}
+
+/// Total length of IPv4, payload length of IPv6 and the header before it; 0 states nothing.
+fn stated_end(packet: &[u8]) -> Option<usize> {
+    let (field, header) = if packet.first()? >> 4 == 6 { (4, 40) } else { (2, 0) };
+    let length = u16::from_be_bytes(*packet.get(field..)?.first_chunk()?);
+    (length != 0).then_some(header + usize::from(length))
+}
+
+/// A packet comes out the same, whatever stands before it.
+fn assert_the_same_over_every_link(packet: &[u8]) {
+    let ether_type = match packet.first().map(|first| first >> 4) {
+        Some(4) => IPV4,
+        Some(6) => IPV6,
+        // Bare it is not IP; behind a header that says it were, it is broken.
+        _ => return,
+    };
+    let bare = outcome(packet, LinkLayer::Ip);
+    for link in LinkLayer::ALL {
+        for header in headers(link, ether_type) {
+            let framed = outcome(&[&header, packet].concat(), link);
+            assert_eq!(framed, bare, "{link:?} {header:02x?}");
+        }
+    }
+}
+
+/// What may stand before an IP packet of this type.
+fn headers(link: LinkLayer, ether_type: u16) -> Vec<Vec<u8>> {
+    const C_TAG: [u8; 4] = [0x81, 0x00, 0x00, 0x01];
+    const S_TAG: [u8; 4] = [0x88, 0xa8, 0x00, 0x02];
+    let kind = ether_type.to_be_bytes();
+    let is_v4 = ether_type == IPV4;
+    match link {
+        LinkLayer::Ethernet => vec![
+            [&[2; 12][..], &kind].concat(),
+            [&[2; 12][..], &C_TAG, &kind].concat(),
+            [&[2; 12][..], &S_TAG, &C_TAG, &kind].concat(),
+        ],
+        LinkLayer::Ip => vec![vec![]],
+        LinkLayer::Ipv4 => if is_v4 { vec![vec![]] } else { vec![] },
+        LinkLayer::Ipv6 => if is_v4 { vec![] } else { vec![vec![]] },
+        LinkLayer::Sll => vec![[&[0; 14][..], &kind].concat()],
+        LinkLayer::Sll2 => vec![[&kind[..], &[0; 18]].concat()],
+        LinkLayer::BsdLoopback => {
+            let family = if is_v4 { 2_u32 } else { 30 };
+            vec![family.to_be_bytes().to_vec(), family.to_le_bytes().to_vec()]
+        }
+        LinkLayer::Ppp => {
+            let protocol = if is_v4 { 0x21 } else { 0x57 };
+            vec![vec![0x00, protocol], vec![0xff, 0x03, 0x00, protocol]]
+        }
+    }
+}
