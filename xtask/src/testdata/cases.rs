@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use super::Capture;
 use super::container::{Pcap, START, WLAN, pcapng};
-use super::frame::{Frame, udp};
+use super::frame::{Frame, IPV4, IPV6, udp};
+use super::link_type;
 
 /// The folder of captures that cannot be read to their end; they have no tree.
 pub(super) const BROKEN: &str = "broken/";
 
 /// Every capture file that belongs under `testdata/`.
 pub(super) fn captures() -> Vec<Capture> {
-    [readable(), containers(), broken()].concat()
+    [readable(), containers(), link_types(), broken()].concat()
 }
 
 fn readable() -> Vec<Capture> {
@@ -51,6 +52,30 @@ fn containers() -> Vec<Capture> {
         Capture::new("container-nanoseconds.pcap", nanoseconds),
         Capture::new("container-big-endian.pcap", big_endian),
         Capture::new("container-pcapng.pcapng", pcapng(&mix)),
+    ]
+}
+
+/// The mix behind other link headers: the tree must not depend on them. Two of them carry one IP
+/// version only, and what was captured there is the mix's part of it.
+fn link_types() -> Vec<Capture> {
+    let mix = traffic::mix();
+    let of = |ethertype: u16| {
+        let is_of = |frame: &&Frame| frame.bytes()[12..14] == ethertype.to_be_bytes();
+        mix.iter().filter(is_of).cloned().collect::<Vec<_>>()
+    };
+    let behind = |path, link_type, frames: &[Frame]| {
+        Capture::new(path, Pcap::Usual.file_behind(link_type, frames))
+    };
+    vec![
+        behind("link-raw.pcap", link_type::RAW, &mix),
+        behind("link-ipv4.pcap", link_type::ONLY_IPV4, &of(IPV4)),
+        behind("link-ipv6.pcap", link_type::ONLY_IPV6, &of(IPV6)),
+        behind("link-sll.pcap", link_type::SLL, &mix),
+        behind("link-sll2.pcap", link_type::SLL2, &mix),
+        behind("link-null.pcap", link_type::NULL, &mix),
+        behind("link-loop.pcap", link_type::LOOP, &mix),
+        behind("link-ppp.pcap", link_type::PPP, &mix),
+        behind("link-ppp-hdlc.pcap", link_type::PPP_HDLC, &mix),
     ]
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::frame::Frame;
+use super::link_type::LinkType;
 
 /// `LINKTYPE_ETHERNET`, <https://www.tcpdump.org/linktypes.html>.
 pub(super) const ETHERNET: u16 = 1;
@@ -75,8 +76,23 @@ impl Pcap {
 
     /// A whole file whose header claims `linktype`.
     pub(super) fn file_of(self, linktype: u16, frames: &[Frame]) -> Vec<u8> {
+        self.file_with(linktype, frames, |frame| frame)
+    }
+
+    /// A whole file of the same packets behind another link header.
+    pub(super) fn file_behind(self, link_type: LinkType, frames: &[Frame]) -> Vec<u8> {
+        self.file_with(link_type.number, frames, |frame| link_type.instead_of_ethernet(&frame))
+    }
+
+    fn file_with(
+        self,
+        linktype: u16,
+        frames: &[Frame],
+        rewrite: impl Fn(Vec<u8>) -> Vec<u8>,
+    ) -> Vec<u8> {
         let mut file = self.header(linktype);
-        for (time, bytes) in timed(frames) {
+        for (time, frame) in timed(frames) {
+            let bytes = rewrite(frame);
             file.extend(self.record_header(time, length(&bytes)));
             file.extend(bytes);
         }

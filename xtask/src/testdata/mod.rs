@@ -8,6 +8,7 @@
 mod cases;
 mod container;
 mod frame;
+mod link_type;
 mod packet;
 
 use std::collections::BTreeSet;
