@@ -3,6 +3,10 @@
 //! They only observe: whatever they find and whatever fails, the verdict is the same constant and
 //! the packet goes on its way. Each program is a thin shell; what it does is in [`metering`].
 #![expect(missing_docs, reason = "the program macros expand to functions without docs")]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the program macros hand contexts over by value"
+)]
 #![no_std]
 #![no_main]
 

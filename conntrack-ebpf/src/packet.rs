@@ -1,12 +1,15 @@
 //! Packet bytes out of the kernel's contexts. Everything `unsafe` about reading packets is here.
-#![expect(unsafe_code, reason = "packets are raw pointers and helpers that write through them")]
+//!
+//! All of it goes through helpers, which read linear and paged bytes alike and check the bounds.
+#![expect(unsafe_code, reason = "helpers write through raw pointers")]
+#![expect(clippy::cast_possible_truncation, reason = "offsets are far below 2^32")]
 
-use core::mem::MaybeUninit;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
-    helpers::generated::{bpf_skb_load_bytes_relative, bpf_xdp_load_bytes},
+    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
 use conntrack_common::wire::PacketBytes;
@@ -15,10 +18,12 @@ use conntrack_common::wire::PacketBytes;
 pub(crate) struct Frame<'a>(pub(crate) &'a TcContext);
 
 impl PacketBytes for Frame<'_> {
-    /// `bpf_skb_load_bytes` reads linear and paged bytes alike and checks the bounds.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.0.load(offset).ok()
+        // SAFETY: the context is the kernel's own, and `to` has room for `length` bytes.
+        loaded(|to, length| unsafe {
+            bpf_skb_load_bytes(self.0.as_ptr(), offset as u32, to, length)
+        })
     }
 }
 
@@ -31,19 +36,11 @@ pub(crate) struct Datagram<'a>(pub(crate) &'a TcContext);
 impl PacketBytes for Datagram<'_> {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: the helper writes exactly N bytes to where N bytes are, or fails.
-        let failed = unsafe {
-            bpf_skb_load_bytes_relative(
-                self.0.as_ptr(),
-                offset as u32,
-                bytes.as_mut_ptr().cast(),
-                N as u32,
-                BPF_HDR_START_NET,
-            )
-        };
-        // SAFETY: the helper did not fail, so it wrote all bytes.
-        (failed == 0).then(|| unsafe { bytes.assume_init() })
+        let (skb, offset) = (self.0.as_ptr(), offset as u32);
+        // SAFETY: as in `Frame`.
+        loaded(|to, length| unsafe {
+            bpf_skb_load_bytes_relative(skb, offset, to, length, BPF_HDR_START_NET)
+        })
     }
 
     /// `skb->protocol`: what the device said when it handed the packet over.
@@ -58,15 +55,21 @@ impl PacketBytes for Datagram<'_> {
 pub(crate) struct Buffer<'a>(pub(crate) &'a XdpContext);
 
 impl PacketBytes for Buffer<'_> {
-    /// `bpf_xdp_load_bytes` (Linux 5.18) reads all pieces of a packet alike and checks the bounds.
+    /// By `bpf_xdp_load_bytes`, of Linux 5.18.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: the helper writes exactly N bytes to where N bytes are, or fails.
-        let failed = unsafe {
-            bpf_xdp_load_bytes(self.0.ctx, offset as u32, bytes.as_mut_ptr().cast(), N as u32)
-        };
-        // SAFETY: the helper did not fail, so it wrote all bytes.
-        (failed == 0).then(|| unsafe { bytes.assume_init() })
+        // SAFETY: as in `Frame`.
+        loaded(|to, length| unsafe { bpf_xdp_load_bytes(self.0.ctx, offset as u32, to, length) })
     }
+}
+
+/// The bytes that a helper writes; `None` if it fails, as it does where the packet ends before.
+#[inline(always)]
+fn loaded<const N: usize>(helper: impl FnOnce(*mut c_void, u32) -> i64) -> Option<[u8; N]> {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    if helper(bytes.as_mut_ptr().cast(), N as u32) != 0 {
+        return None;
+    }
+    // SAFETY: a helper that does not fail has written all N bytes.
+    Some(unsafe { bytes.assume_init() })
 }

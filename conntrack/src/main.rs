@@ -8,7 +8,7 @@ use clap::Parser as _;
 use conntrack::{
     agent::Agent,
     cli::{self, Args},
-    config::{Config, Input, Verbosity},
+    config::{Config, Verbosity},
     connection::{Direction, Protocol, SourcePort},
     source::Source,
     stats::Stats,
@@ -22,6 +22,8 @@ use tokio::{
 };
 
 mod open;
+
+use open::Opened;
 
 const FAILED: u8 = 1;
 const WRONG_COMMAND_LINE: u8 = 2;
@@ -61,14 +63,13 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let tree = Tree::open_or_make(&config.path)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports(&tree)?);
     let agent = Agent::new(tracker, tree, config.local.clone());
-    match &config.input {
-        Input::File(file) => watch(agent, open::file(file, config)?, signals, config).await,
-        Input::Device(device) => match open::device(device, config)? {
-            #[cfg(feature = "ebpf")]
-            open::Watched::Ebpf(source) => watch(agent, *source, signals, config).await,
-            #[cfg(feature = "pcap")]
-            open::Watched::Pcap(source) => watch(agent, source, signals, config).await,
-        },
+    match open::source(config)? {
+        #[cfg(feature = "ebpf")]
+        Opened::Ebpf(source) => watch(agent, *source, signals, config).await,
+        #[cfg(feature = "pcap")]
+        Opened::Live(source) => watch(agent, source, signals, config).await,
+        #[cfg(feature = "pcap")]
+        Opened::File(source) => watch(agent, source, signals, config).await,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -24,7 +24,7 @@ pub(crate) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
 /// The kernel's refusal.
 #[cfg(feature = "ebpf")]
 pub(crate) fn command(command: RouteNetlinkMessage) -> io::Result<()> {
-    converse(command, NLM_F_ACK).map(|_answers| ())
+    converse(command, netlink_packet_core::NLM_F_ACK).map(|_answers| ())
 }
 
 fn converse(message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {

@@ -2,58 +2,67 @@
 
 use std::path::Path;
 
-#[cfg(feature = "ebpf")]
-use conntrack::source::ebpf::{Chain, EbpfSource, Ingress, Options};
-#[cfg(feature = "pcap")]
-use conntrack::source::pcap::{file::FileSource, live::LiveSource};
 use conntrack::{
-    cli::{Hook, Mode, TcHook},
-    config::{ANY, Config, Verbosity, Watch},
+    cli::Mode,
+    config::{ANY, Config, Input, Watch},
     device::Device,
     privilege,
     source::SourceError,
 };
+#[cfg(feature = "ebpf")]
+use conntrack::{
+    cli::{Hook, TcHook},
+    source::ebpf::{Chain, EbpfSource, Ingress, Options},
+};
+#[cfg(feature = "pcap")]
+use conntrack::{
+    config::Verbosity,
+    source::pcap::{file::FileSource, live::LiveSource},
+};
 
-/// A device that is being watched, one way or the other.
-pub(crate) enum Watched {
+/// An open source.
+pub(crate) enum Opened {
     #[cfg(feature = "ebpf")]
     Ebpf(Box<EbpfSource>),
     #[cfg(feature = "pcap")]
-    Pcap(LiveSource),
+    Live(LiveSource),
+    #[cfg(feature = "pcap")]
+    File(FileSource),
+}
+
+/// Opens what the user asked for.
+pub(crate) fn source(config: &Config) -> anyhow::Result<Opened> {
+    match &config.input {
+        Input::File(path) => file(path, config),
+        Input::Device(watch) => device(watch, config),
+    }
 }
 
 /// Starts watching a device. Only a kernel that cannot is a reason to fall back: missing privilege
 /// or a missing device would be missing for libpcap too, or be a surprise.
-pub(crate) fn device(watch: &Watch, config: &Config) -> anyhow::Result<Watched> {
+fn device(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
     if watch.device != ANY {
         Device::find(&watch.device)?;
     }
-    let watched = match watch.mode {
-        Mode::Pcap => pcap(watch, config)?,
+    let opened = match watch.mode {
+        Mode::Pcap => live(watch, config)?,
         Mode::Ebpf => ebpf(watch, config)??,
         Mode::Auto => match ebpf(watch, config)? {
-            Ok(watched) => watched,
+            Ok(opened) => opened,
             Err(SourceError::Unsupported(why)) => {
                 log::warn!("no eBPF here ({why}); using libpcap instead");
-                pcap(watch, config)?
+                live(watch, config)?
             }
             Err(error) => return Err(error.into()),
         },
     };
     let (device, path) = (&watch.device, config.path.display());
-    log::info!("watching {device} with {}, writing {path}", watched.describe());
-    Ok(watched)
-}
-
-/// Starts reading a capture file.
-#[cfg(feature = "pcap")]
-pub(crate) fn file(path: &Path, config: &Config) -> anyhow::Result<FileSource> {
-    let progress = config.verbosity != Verbosity::Quiet;
-    Ok(FileSource::open(path, config.interval, config.max_flows, progress)?)
+    log::info!("watching {device} with {}, writing {path}", opened.describe());
+    Ok(opened)
 }
 
 #[cfg(feature = "ebpf")]
-fn ebpf(watch: &Watch, config: &Config) -> anyhow::Result<Result<Watched, SourceError>> {
+fn ebpf(watch: &Watch, config: &Config) -> anyhow::Result<Result<Opened, SourceError>> {
     if watch.device == ANY {
         let why = "it watches one device, and any is all of them".to_owned();
         return Ok(Err(SourceError::Unsupported(why)));
@@ -73,32 +82,47 @@ fn ebpf(watch: &Watch, config: &Config) -> anyhow::Result<Result<Watched, Source
         },
     };
     let source = EbpfSource::open(&Device::find(&watch.device)?, options);
-    Ok(source.map(|source| Watched::Ebpf(Box::new(source))))
+    Ok(source.map(|source| Opened::Ebpf(Box::new(source))))
 }
 
 #[cfg(feature = "pcap")]
-fn pcap(watch: &Watch, config: &Config) -> anyhow::Result<Watched> {
+fn live(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
     privilege::for_pcap()?;
-    Ok(Watched::Pcap(LiveSource::open(&watch.device, config.interval, config.max_flows)?))
+    Ok(Opened::Live(LiveSource::open(&watch.device, config.interval, config.max_flows)?))
+}
+
+#[cfg(feature = "pcap")]
+fn file(path: &Path, config: &Config) -> anyhow::Result<Opened> {
+    let progress = config.verbosity != Verbosity::Quiet;
+    Ok(Opened::File(FileSource::open(path, config.interval, config.max_flows, progress)?))
 }
 
 #[cfg(not(feature = "ebpf"))]
-fn ebpf(_: &Watch, _: &Config) -> anyhow::Result<Result<Watched, SourceError>> {
+#[expect(clippy::unnecessary_wraps, reason = "the signature of its counterpart")]
+fn ebpf(_: &Watch, _: &Config) -> anyhow::Result<Result<Opened, SourceError>> {
     Ok(Err(SourceError::Unsupported("this program was built without it".to_owned())))
 }
 
 #[cfg(not(feature = "pcap"))]
-fn pcap(_: &Watch, _: &Config) -> anyhow::Result<Watched> {
+fn live(_: &Watch, _: &Config) -> anyhow::Result<Opened> {
     anyhow::bail!("this program was built without libpcap; use --mode ebpf")
 }
 
-impl Watched {
+#[cfg(not(feature = "pcap"))]
+fn file(_: &Path, _: &Config) -> anyhow::Result<Opened> {
+    anyhow::bail!("this program was built without libpcap, which reads capture files")
+}
+
+impl Opened {
+    /// How packets are seen, in words.
     fn describe(&self) -> String {
         match self {
             #[cfg(feature = "ebpf")]
             Self::Ebpf(source) => format!("eBPF, {}", source.hook()),
             #[cfg(feature = "pcap")]
-            Self::Pcap(_) => "libpcap".to_owned(),
+            Self::Live(_) => "libpcap".to_owned(),
+            #[cfg(feature = "pcap")]
+            Self::File(_) => "libpcap, from a file".to_owned(),
         }
     }
 }

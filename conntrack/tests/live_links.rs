@@ -30,7 +30,7 @@ fn paths<const N: usize>(paths: [&str; N]) -> Files {
 }
 
 /// A frame's packet, for devices that have no link header.
-fn without_link_header(frame: Vec<u8>) -> Vec<u8> {
+fn without_link_header(frame: &[u8]) -> Vec<u8> {
     frame[14..].to_vec()
 }
 
@@ -67,7 +67,7 @@ fn a_tun_device() {
             udp(end("10.0.0.5:1000"), end("10.0.0.6:2002")),
         ];
         for frame in arriving {
-            tun.arrive(&without_link_header(frame));
+            tun.arrive(&without_link_header(&frame));
         }
         let expected = paths([
             "out/udp/192.168.200.230-PORT-192.168.200.9-514",
@@ -105,7 +105,8 @@ fn all_devices_at_once() {
     wire.leave(&tcp(end("192.168.200.230:1"), end("203.0.113.5:443"), Tcp::Syn));
     wire.arrive(&udp(end("10.0.0.1:1000"), end("192.168.200.230:2000")));
     wire.arrive(&tagged(udp(end("10.0.0.1:1000"), end("192.168.200.230:2001"))));
-    tun.arrive(&without_link_header(udp(end("10.7.7.1:1000"), end("10.7.7.7:3000"))));
+    let frame = udp(end("10.7.7.1:1000"), end("10.7.7.7:3000"));
+    tun.arrive(&without_link_header(&frame));
     collector.signal(rustix::process::Signal::USR1);
     collector.wait_for_line("lost: 0");
     let expected = paths([

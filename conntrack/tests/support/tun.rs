@@ -63,7 +63,7 @@ impl Tun {
     }
 }
 
-/// `struct ifreq` (include/uapi/linux/if.h) as far as TUNSETIFF reads it.
+/// `struct ifreq` (`include/uapi/linux/if.h`) as far as TUNSETIFF reads it.
 #[repr(C)]
 struct InterfaceRequest {
     name: [u8; 16],
@@ -71,7 +71,7 @@ struct InterfaceRequest {
     rest: [u8; 22],
 }
 
-/// include/uapi/linux/if_tun.h
+/// `include/uapi/linux/if_tun.h`.
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const IFF_TUN: u16 = 0x0001;
 const IFF_TAP: u16 = 0x0002;

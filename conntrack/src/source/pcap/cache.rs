@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(ports(&cache.take()), [3, 1, 2]);
         assert_eq!(cache.counters().get(Outcome::Flow), 5);
 
-        cache.observe(&datagram(3), LinkLayer::Ip);
+        cache.observe(&datagram(3)[..], LinkLayer::Ip);
         assert_eq!(ports(&cache.take()), [3]);
     }
 
