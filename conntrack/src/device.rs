@@ -12,6 +12,8 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkLayerType, LinkMessage},
 };
 
+use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
+
 use crate::netlink;
 
 /// A network device.
@@ -94,7 +96,9 @@ impl Device {
 
     /// Whether it is still there, as the device that it was.
     pub fn is_there(&self) -> bool {
-        Self::find(&self.name).is_ok_and(|device| device.index == self.index)
+        // Any socket will do to ask with; without one, nothing is known of the device.
+        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None);
+        socket.is_ok_and(|socket| name_to_index(socket, &self.name) == Ok(self.index))
     }
 }
 

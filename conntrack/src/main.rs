@@ -1,7 +1,12 @@
 //! The command `conntrack`: reads the command line, puts a source, a tracker and a tree together,
 //! and turns what comes of it into an exit status. All work is done in the library.
 
-use std::{future::Future, process::ExitCode};
+use std::{
+    fmt::Display,
+    future::Future,
+    io::{Write as _, stderr},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -47,7 +52,7 @@ fn main() -> ExitCode {
 /// Help and version go to standard output and are no error.
 fn no_arguments(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        eprintln!("conntrack: {}", cli::one_line(error));
+        say(format_args!("conntrack: {}", cli::one_line(error)));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
     match error.print() {
@@ -81,14 +86,19 @@ async fn watch<S: Source>(
     config: &Config,
 ) -> anyhow::Result<()> {
     let (shutdown, report_requests) = signals.split();
-    let report = |stats: &Stats| eprintln!("{stats}");
+    let report = |stats: &Stats| say(stats);
     let (stats, outcome) = agent.run(source, shutdown, report_requests, report).await;
     match (config.verbosity, stats.lost()) {
-        (Verbosity::Quiet, lost) if lost.total() > 0 => eprintln!("lost: {lost}"),
+        (Verbosity::Quiet, lost) if lost.total() > 0 => say(format_args!("lost: {lost}")),
         (Verbosity::Quiet, _) => {}
         _ => report(&stats),
     }
     Ok(outcome?)
+}
+
+/// A line on standard error. That nobody reads it is no reason to stop.
+fn say(text: impl Display) {
+    let _unread = writeln!(stderr(), "{text}");
 }
 
 /// System ports that an earlier run saw UDP requests go to, so that a restart does not turn their
@@ -137,7 +147,6 @@ impl Signals {
 
 /// Messages are lines on standard error, like those of other network tools.
 fn start_log(verbosity: Verbosity) {
-    use std::io::Write as _;
     let level = match verbosity {
         Verbosity::Quiet => LevelFilter::Warn,
         Verbosity::Normal => LevelFilter::Info,

@@ -12,6 +12,9 @@ use support::{
     lab::{Lab, PEER_DEVICE},
 };
 
+const MODES: [&[&str]; 3] =
+    [&["--mode", "ebpf"], &["--mode", "ebpf", "--hook", "xdp"], &["--mode", "pcap"]];
+
 const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
 const PEER: [&str; 2] = ["192.168.200.1", "2001:db8:200::1"];
 
@@ -25,9 +28,7 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
         lab.peer.add_address(PEER_DEVICE, address);
     }
     let mut wire = Wire::of(&lab);
-    let modes: [&[&str]; 3] =
-        [&["--mode", "ebpf"], &["--mode", "ebpf", "--hook", "xdp"], &["--mode", "pcap"]];
-    let collectors = modes.map(|mode| {
+    let collectors = MODES.map(|mode| {
         let settings = ["-u", "45390", "--internal", "198.51.100.0/24"];
         Collector::start(&lab.host, &[mode, &settings].concat())
     });
@@ -56,6 +57,34 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
     assert!(tc.len() > 200, "only {} files", tc.len());
     assert_same_tree("libpcap against TC", &tc, &pcap);
     assert_same_tree("XDP against TC", &tc, &xdp);
+}
+
+#[test]
+fn no_answer_overtakes_its_request() {
+    // Drains as often as can be, of a map that never gets empty, and pairs of a request and its
+    // answer all the while: were the answer looked at first, it would be an incoming flow.
+    const FILLERS: u16 = 10;
+    for mode in MODES {
+        let lab = Lab::new(&HOST);
+        let mut wire = Wire::of(&lab);
+        let collector = Collector::start(&lab.host, &[mode, &["--interval", "10ms"]].concat());
+        let host = end(HOST[0], 40_000);
+        for port in 1..1024 {
+            let server = end("10.0.0.1", port);
+            wire.leave(&udp(host, server));
+            wire.arrive(&udp(server, host));
+            for filler in 0..FILLERS {
+                wire.arrive(&udp(end("10.1.0.1", port), end("10.2.0.1", 2000 + filler)));
+            }
+        }
+        collector.wait_for_files(&sentinels(&mut wire));
+        let ended = collector.stop();
+        assert_eq!(ended.reported("lost"), 0, "{mode:?}: {}", ended.said);
+        let count = |part: &str| ended.files.iter().filter(|path| path.starts_with(part)).count();
+        assert_eq!(count("out/udp/"), 1023, "{mode:?}");
+        assert_eq!(count("else/udp/"), 1023 * usize::from(FILLERS), "{mode:?}");
+        assert_eq!(count("in/udp/"), 0, "{mode:?}: answers were taken for requests");
+    }
 }
 
 /// A small generator (splitmix64): the same traffic in each run.

@@ -11,7 +11,6 @@ use std::{
     env, fs, future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
-    sync::LazyLock,
     time::Duration,
 };
 
@@ -35,22 +34,29 @@ use tokio::{
 const MAX_FLOWS: u32 = 4;
 const INTERVAL: Duration = Duration::from_secs(1);
 
-fuzz_target!(|bytes: &[u8]| {
-    let scratch = scratch();
-    let (capture, root) = (scratch.path().join("capture"), scratch.path().join("tree"));
+thread_local! {
+    /// In memory where that is possible, and removed when this thread ends. A run that is killed
+    /// leaves it behind.
+    static SCRATCH: TempDir = scratch();
+    static RUNTIME: Runtime =
+        runtime::Builder::new_current_thread().build().expect("a runtime takes little");
+}
+
+fuzz_target!(|bytes: &[u8]| SCRATCH.with(|scratch| check(bytes, scratch.path())));
+
+fn check(bytes: &[u8], scratch: &Path) {
+    let (capture, root) = (scratch.join("capture"), scratch.join("tree"));
     fs::write(&capture, bytes).expect("the scratch directory takes a file");
-    let stats = read(&capture, &root);
+    let Some(stats) = read(&capture, &root) else { return };
+    assert_eq!(stats.lost().total(), 0, "{stats}");
     let found = files(&root, &root);
     assert_eq!(found, read_back(&root), "every file stands for a connection");
-    let made = stats.map_or(0, |stats| {
-        assert_eq!(stats.lost().total(), 0, "{stats}");
-        stats.files
-    });
-    assert_eq!(made, found.len() as u64, "every file was counted");
-});
+    assert_eq!(stats.files, found.len() as u64, "every file was counted");
+    for path in found {
+        fs::remove_file(root.join(path)).expect("the next input needs an empty tree");
+    }
+}
 
-/// A new directory for each input, in memory where that is possible. A run that is killed leaves
-/// its last one behind.
 fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
@@ -61,15 +67,12 @@ fn scratch() -> TempDir {
 /// What `conntrack -r CAPTURE -p ROOT` does; `None` if that is no capture. A capture may also end
 /// in an error, after which what was read up to there counts.
 fn read(capture: &Path, root: &Path) -> Option<Stats> {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-        runtime::Builder::new_current_thread().build().expect("a runtime takes little")
-    });
-    let tree = Tree::open_or_make(root).expect("the scratch directory takes a tree");
     let source = FileSource::open(capture, INTERVAL, MAX_FLOWS, false).ok()?;
+    let tree = Tree::open_or_make(root).expect("the scratch directory takes a tree");
     let agent = Agent::new(Tracker::new(Settings::default(), []), tree, local());
     let (_nobody, requests) = mpsc::channel(1);
-    let (stats, _perhaps_broken) =
-        RUNTIME.block_on(agent.run(source, future::pending(), requests, |_| {}));
+    let run = agent.run(source, future::pending(), requests, |_| {});
+    let (stats, _perhaps_broken) = RUNTIME.with(|runtime| runtime.block_on(run));
     Some(stats)
 }
 
@@ -101,7 +104,7 @@ fn read_back(root: &Path) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for direction in Direction::ALL {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let add = |connection| drop(paths.insert(tree::path(&connection)));
+            let add = |connection| paths.extend([tree::path(&connection)]);
             tree.for_each(direction, protocol, add).expect("a directory of the tree");
         }
     }

@@ -49,17 +49,24 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// Byte by byte the frame is truncated up to where it is decided, and from there on no byte behind
-/// changes anything: neither its own nor padding.
+/// A frame that grows is truncated until it is decided; from there on no byte behind changes
+/// anything, neither its own nor padding. The place is searched for by halving: over many frames
+/// that tells as much as every length of each.
 fn assert_decided_once(frame: &[u8], link: LinkLayer) {
-    let padded = [frame, &[0xa5; 64]].concat();
-    let whole = outcome(&padded, link);
-    let mut is_decided = false;
-    for length in 0..=padded.len() {
-        let cut = outcome(&padded[..length], link);
-        is_decided |= cut != Err(Skip::Truncated);
-        let expected = if is_decided { whole } else { Err(Skip::Truncated) };
-        assert_eq!(cut, expected, "{length} of {} bytes", padded.len());
+    let whole = outcome(frame, link);
+    let (mut truncated, mut decided) = (0, frame.len());
+    while truncated + 1 < decided {
+        let length = usize::midpoint(truncated, decided);
+        match outcome(&frame[..length], link) {
+            Err(Skip::Truncated) => truncated = length,
+            found => {
+                assert_eq!(found, whole, "{length} of {} bytes", frame.len());
+                decided = length;
+            }
+        }
+    }
+    if whole != Err(Skip::Truncated) {
+        assert_eq!(outcome(&[frame, &[0xa5; 64]].concat(), link), whole, "padded");
     }
 }
 
@@ -107,8 +114,20 @@ fn headers(link: LinkLayer, ether_type: u16) -> Vec<Vec<u8>> {
             [&[2; 12][..], &S_TAG, &C_TAG, &kind].concat(),
         ],
         LinkLayer::Ip => vec![vec![]],
-        LinkLayer::Ipv4 => if is_v4 { vec![vec![]] } else { vec![] },
-        LinkLayer::Ipv6 => if is_v4 { vec![] } else { vec![vec![]] },
+        LinkLayer::Ipv4 => {
+            if is_v4 {
+                vec![vec![]]
+            } else {
+                vec![]
+            }
+        }
+        LinkLayer::Ipv6 => {
+            if is_v4 {
+                vec![]
+            } else {
+                vec![vec![]]
+            }
+        }
         LinkLayer::Sll => vec![[&[0; 14][..], &kind].concat()],
         LinkLayer::Sll2 => vec![[&kind[..], &[0; 18]].concat()],
         LinkLayer::BsdLoopback => {

@@ -81,7 +81,11 @@ impl<'a> Suite<'a> {
 
     /// Runs the tests that `cargo` selects, all of them even if some fail.
     fn run(&self, cargo: &mut Command) -> Result<()> {
-        command::run(cargo.arg("--no-fail-fast").arg("--").args(self.libtest))
+        cargo.arg("--no-fail-fast");
+        if !self.libtest.is_empty() {
+            cargo.arg("--").args(self.libtest);
+        }
+        command::run(cargo)
     }
 
     fn unprivileged(&self) -> Result<()> {

@@ -100,7 +100,8 @@ impl Collector {
 
     /// Waits until all these files are there.
     pub fn wait_for_files(&self, expected: &Files) {
-        if !wait_until(PATIENCE, || self.files().is_superset(expected)) {
+        let are_there = || expected.iter().all(|path| self.path().join(path).exists());
+        if !wait_until(PATIENCE, are_there) {
             let missing: Vec<_> = expected.difference(&self.files()).cloned().collect();
             panic!("these files never came: {missing:#?}");
         }

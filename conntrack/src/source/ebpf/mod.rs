@@ -3,6 +3,7 @@
 mod attach;
 mod clsact;
 mod drain;
+mod hold_back;
 mod load;
 
 use std::time::Duration;

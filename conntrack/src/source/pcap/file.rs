@@ -67,10 +67,16 @@ impl Source for FileSource {
         }
     }
 
-    /// Nothing is attached, and what was read was handed out. The thread ends at its next batch.
+    /// The batches that were read ahead. The thread ends at its next one.
     async fn finish(&mut self) -> Result<FlowBatch, SourceError> {
         self.steps.close();
-        Ok(FlowBatch::default())
+        let mut rest = FlowBatch::default();
+        while let Some(step) = self.steps.recv().await {
+            let batch = self.take(step)?;
+            rest.flows.extend(batch.flows);
+            rest.captured_at = rest.captured_at.max(batch.captured_at);
+        }
+        Ok(rest)
     }
 
     fn counters(&self) -> SourceCounters {

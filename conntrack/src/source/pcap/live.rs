@@ -2,6 +2,7 @@
 //! a cache that the agent empties once an interval.
 
 use std::{
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,8 +21,13 @@ use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
 /// Bytes kept of a packet. Headers can be far inside: eight extension headers of 2 KiB each.
 const SNAPLEN: i32 = 65_535;
 
-/// The longest that the kernel keeps a packet back to hand several over at once.
-const MAX_BUFFERED: Duration = Duration::from_millis(50);
+/// How long the kernel may keep packets back to hand several over at once. Each time takes up a
+/// block of the buffer, however few there are.
+const BUFFERED: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_millis(50);
+
+/// Octets of buffer: 64 of the blocks of 256 KiB that libpcap makes of it, so that a reader that does
+/// not get to run for 640 ms loses nothing to their number.
+const BUFFER: i32 = 16 << 20;
 
 /// A device that is being watched with libpcap.
 pub struct LiveSource {
@@ -50,7 +56,7 @@ impl LiveSource {
     /// # Errors
     /// What libpcap says.
     pub fn open(device: &str, interval: Duration, max_flows: u32) -> Result<Self, SourceError> {
-        let buffered = (interval / 4).min(MAX_BUFFERED);
+        let buffered = (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end());
         let mut capture = capture(device, buffered).map_err(|error| failed(&error))?;
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
             SourceError::failed("cannot watch", format!("{device}: link type {link_type}"))
@@ -161,7 +167,12 @@ impl PacketBytes for Restored<'_> {
 
 fn capture(device: &str, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
     let milliseconds = i32::try_from(buffered.as_millis()).unwrap_or(i32::MAX).max(1);
-    Capture::from_device(device)?.promisc(false).snaplen(SNAPLEN).timeout(milliseconds).open()
+    Capture::from_device(device)?
+        .promisc(false)
+        .snaplen(SNAPLEN)
+        .buffer_size(BUFFER)
+        .timeout(milliseconds)
+        .open()
 }
 
 /// Reads until it is told to stop or the device goes away.

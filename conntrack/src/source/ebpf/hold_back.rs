@@ -1,0 +1,117 @@
+//! Order across drains.
+//!
+//! While a drain walks the kernel's map, packets keep coming: a reply can be found in this walk whose
+//! request went into a part of the map that was already passed, and will be found by the next. So a
+//! flow that was first seen after the walk began waits for the next batch, and stands there in its
+//! place by first sight.
+
+use std::collections::HashMap;
+
+use conntrack_common::flow::FlowKey;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub(super) type Nanoseconds = u64;
+
+/// Flows that were taken out of the map and not yet handed out.
+#[derive(Debug, Default)]
+pub(super) struct HoldBack {
+    /// Held back once.
+    waiting: HashMap<FlowKey, Nanoseconds>,
+    /// Added since.
+    found: HashMap<FlowKey, Nanoseconds>,
+}
+
+impl HoldBack {
+    /// Adds a flow that a walk has found.
+    pub(super) fn add(&mut self, flow: FlowKey, first_seen: Nanoseconds) {
+        // A flow that waits and is seen again keeps its first sight.
+        if !self.waiting.contains_key(&flow) {
+            self.found.insert(flow, first_seen);
+        }
+    }
+
+    /// What may be handed out after a walk that began at `start`, oldest first. Nothing waits twice,
+    /// whatever the clock says: in a time namespace ours may be behind the kernel's.
+    pub(super) fn due(&mut self, start: Nanoseconds) -> Vec<FlowKey> {
+        let mut due = std::mem::take(&mut self.waiting);
+        for (flow, first_seen) in self.found.drain() {
+            let batch = if first_seen <= start { &mut due } else { &mut self.waiting };
+            batch.insert(flow, first_seen);
+        }
+        oldest_first(due)
+    }
+
+    /// Everything, oldest first.
+    pub(super) fn all(&mut self) -> Vec<FlowKey> {
+        let mut all = std::mem::take(&mut self.waiting);
+        all.extend(self.found.drain());
+        oldest_first(all)
+    }
+}
+
+fn oldest_first(flows: HashMap<FlowKey, Nanoseconds>) -> Vec<FlowKey> {
+    let mut flows: Vec<_> = flows.into_iter().map(|(flow, seen)| (seen, flow)).collect();
+    flows.sort_unstable();
+    flows.into_iter().map(|(_, flow)| flow).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use conntrack_common::flow::{IpVersion, Protocol};
+
+    use super::*;
+
+    fn flow(port: u16) -> FlowKey {
+        let end = ([0; 16], port);
+        FlowKey::new(IpVersion::V6, Protocol::Udp, end, end)
+    }
+
+    #[test]
+    fn a_batch_is_in_the_order_of_first_sight() {
+        let mut held_back = HoldBack::default();
+        for (port, first_seen) in [(1, 30), (2, 10), (3, 20)] {
+            held_back.add(flow(port), first_seen);
+        }
+        assert_eq!(held_back.due(100), [flow(2), flow(3), flow(1)]);
+    }
+
+    #[test]
+    fn an_answer_does_not_overtake_its_request() {
+        let (request, answer) = (flow(1), flow(2));
+        let mut held_back = HoldBack::default();
+        // The walk begins at 10, misses the request of 11 and meets the answer of 12.
+        held_back.add(answer, 12);
+        assert_eq!(held_back.due(10), []);
+        held_back.add(request, 11);
+        assert_eq!(held_back.due(20), [request, answer]);
+    }
+
+    #[test]
+    fn a_flow_that_waits_keeps_its_first_sight() {
+        let mut held_back = HoldBack::default();
+        held_back.add(flow(1), 12);
+        assert_eq!(held_back.due(10), []);
+        held_back.add(flow(1), 25);
+        held_back.add(flow(2), 15);
+        assert_eq!(held_back.due(20), [flow(1), flow(2)]);
+        assert_eq!(held_back.due(30), [], "and is handed out once");
+    }
+
+    #[test]
+    fn nothing_waits_twice() {
+        let mut held_back = HoldBack::default();
+        held_back.add(flow(1), 1_000);
+        assert_eq!(held_back.due(1), []);
+        assert_eq!(held_back.due(2), [flow(1)]);
+    }
+
+    #[test]
+    fn at_the_end_nothing_waits() {
+        let mut held_back = HoldBack::default();
+        held_back.add(flow(1), 12);
+        assert_eq!(held_back.due(10), []);
+        held_back.add(flow(2), 11);
+        assert_eq!(held_back.all(), [flow(2), flow(1)]);
+        assert_eq!(held_back.all(), []);
+    }
+}
