@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Output};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::{Command, Output},
+};
 
 use support::{Case, assert_same_tree, conntrack, files, testdata};
 use tempfile::TempDir;
@@ -90,6 +95,35 @@ fn standard_input_is_a_capture_too() {
         .status();
     assert!(status.expect("the program runs").success());
     assert_same_tree("stdin", &case.tree, &files(tree.path()));
+}
+
+#[test]
+fn progress_shows_on_a_terminal_and_only_there() {
+    const FILE_HEADER: usize = 24;
+    const TIMES: usize = 2_000;
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let capture = fs::read(Case::named("mix").capture).expect("the capture");
+    let (header, records) = capture.split_at(FILE_HEADER);
+    let long = scratch.path().join("long.pcap");
+    fs::write(&long, [header, &records.repeat(TIMES)].concat()).expect("written");
+
+    let (_tree, output) = read(&long, &local());
+    assert!(!stderr(&output).contains("MiB"), "{}", stderr(&output));
+
+    // script(1) runs a command on a terminal of its own.
+    let command = format!(
+        "{} -p {} -r {} --local 192.168.200.230",
+        env!("CARGO_BIN_EXE_conntrack"),
+        scratch.path().join("tree").display(),
+        long.display(),
+    );
+    let on_terminal = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .output()
+        .expect("script runs");
+    let shown = String::from_utf8_lossy(&on_terminal.stdout);
+    assert!(on_terminal.status.success(), "{shown}");
+    assert!(shown.contains("MiB/s"), "{shown}");
 }
 
 #[test]

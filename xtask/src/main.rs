@@ -3,6 +3,7 @@
 
 mod command;
 mod compiler;
+mod fuzz;
 mod lint;
 mod privilege;
 mod run;
@@ -25,6 +26,8 @@ enum Verb {
     Run(run::Args),
     /// Run every test, those that need root included
     Test(test::Args),
+    /// Run the fuzz targets, each for a minute
+    Fuzz(fuzz::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Verb::Setup(args) => setup::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

@@ -2,6 +2,7 @@
 //! step. What it cannot install it names, with the commands to type. It builds nothing of ours.
 
 mod component;
+mod fuzzer;
 mod linker;
 mod package;
 
@@ -31,6 +32,8 @@ pub(crate) enum Purpose {
     Lint,
     /// Every test, with those that need root
     Test,
+    /// The fuzz targets
+    Fuzz,
     /// All of these
     All,
 }
@@ -42,6 +45,10 @@ impl Purpose {
 
     fn tests(self) -> bool {
         matches!(self, Self::Test | Self::All)
+    }
+
+    fn fuzzes(self) -> bool {
+        matches!(self, Self::Fuzz | Self::All)
     }
 }
 
@@ -63,6 +70,9 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     if !by_hand.is_empty() {
         let commands = by_hand.join("\n  ");
         bail!("some of it cannot be installed from here. Type this, then try again:\n  {commands}");
+    }
+    if purpose.fuzzes() {
+        fuzzer::prepare(workspace)?;
     }
     prepare_linker(workspace, &compiler, &linker)
 }

@@ -26,6 +26,9 @@ impl Package {
         if purpose.tests() {
             packages.extend(["ip", "tc", "setpriv", "unshare", "tcpdump"].map(Self::Program));
         }
+        if purpose.fuzzes() {
+            packages.push(Self::Program("c++")); // libFuzzer comes as source
+        }
         packages
     }
 
@@ -52,6 +55,9 @@ impl Package {
             (Self::Program("tc"), Family::Fedora) => "iproute-tc".into(),
             (Self::Program("ip" | "tc"), _) => "iproute2".into(),
             (Self::Program("setpriv" | "unshare"), _) => "util-linux".into(),
+            (Self::Program("c++"), Family::Debian) => "g++".into(),
+            (Self::Program("c++"), Family::Fedora | Family::Suse) => "gcc-c++".into(),
+            (Self::Program("c++"), Family::Arch | Family::Other) => "gcc".into(),
             (Self::Program(name), _) => name.into(),
         }
     }
@@ -262,11 +268,11 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        assert_eq!(names(Family::Debian), "iproute2 libpcap-dev tcpdump util-linux");
-        let fedora = "iproute iproute-tc libpcap-devel tcpdump util-linux";
+        assert_eq!(names(Family::Debian), "g++ iproute2 libpcap-dev tcpdump util-linux");
+        let fedora = "gcc-c++ iproute iproute-tc libpcap-devel tcpdump util-linux";
         assert_eq!(names(Family::Fedora), fedora);
-        assert_eq!(names(Family::Arch), "iproute2 libpcap tcpdump util-linux");
-        assert_eq!(names(Family::Suse), "iproute2 libpcap-devel tcpdump util-linux");
+        assert_eq!(names(Family::Arch), "gcc iproute2 libpcap tcpdump util-linux");
+        assert_eq!(names(Family::Suse), "gcc-c++ iproute2 libpcap-devel tcpdump util-linux");
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
     }
 
