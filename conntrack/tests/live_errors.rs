@@ -3,11 +3,14 @@
 
 mod support;
 
-use std::process::Output;
+use std::{net::SocketAddr, process::Output};
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
 use support::{
-    assert_same_tree,
+    Files, assert_same_tree,
     collector::Collector,
     frames::{Tcp, Wire, tcp},
     lab::{DEVICE, Lab, Namespace},
@@ -50,11 +53,17 @@ fn missing_privilege_is_one_line_that_says_which() {
     }
 }
 
-/// Has bpf(2) answer this error on the calling thread and in what it starts.
-fn refuse_bpf(errno: u32) {
+/// Has bpf(2) answer this error on the calling thread and in what it starts: always, or when it is
+/// called with one command.
+fn refuse_bpf(errno: u32, command: Option<u64>) {
     const BPF: i64 = 321;
+    let rules = command.map(|command| {
+        let is_command =
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command);
+        SeccompRule::new(vec![is_command.expect("a condition")]).expect("a rule")
+    });
     let filter = SeccompFilter::new(
-        [(BPF, Vec::new())].into(),
+        [(BPF, rules.into_iter().collect())].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(errno),
         TargetArch::x86_64,
@@ -65,13 +74,14 @@ fn refuse_bpf(errno: u32) {
 
 const ENOSYS: u32 = 38;
 const EPERM: u32 = 1;
+const EINVAL: u32 = 22;
 
 #[test]
 fn auto_falls_back_where_the_kernel_has_no_bpf() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let collector = lab.host.enter(|| {
-        refuse_bpf(ENOSYS);
+        refuse_bpf(ENOSYS, None);
         Collector::start(&lab.host, &["--mode", "auto"])
     });
     wire.leave(&tcp(
@@ -89,12 +99,33 @@ fn auto_falls_back_where_the_kernel_has_no_bpf() {
     assert!(ended.said.contains("with libpcap"), "{}", ended.said);
 }
 
+#[test]
+fn without_batches_the_flow_map_is_walked() {
+    /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`, which is of Linux 5.6.
+    const BATCH: u64 = 25;
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let mut collector = lab.host.enter(|| {
+        refuse_bpf(EINVAL, Some(BATCH));
+        Collector::start(&lab.host, &["--mode", "ebpf", "-v"])
+    });
+    let mut expected = Files::new();
+    for port in 1000..3000 {
+        let server = SocketAddr::from(([10, 0, 0, 1], port));
+        wire.leave(&tcp("192.168.200.230:40000".parse().expect("an address"), server, Tcp::Syn));
+        expected.insert(format!("out/tcp/192.168.200.230-PORT-10.0.0.1-{port}"));
+    }
+    collector.wait_for_line("no batches");
+    collector.wait_for_files(&expected);
+    assert_same_tree("walked", &expected, &collector.stop().files);
+}
+
 /// Runs the program where bpf(2) answers this error, to its end.
 fn with_bpf_refused(errno: u32, mode: &str) -> (Option<i32>, String) {
     let lab = Lab::new(&[HOST]);
     let tree = tempfile::tempdir().expect("a scratch directory");
     let output = lab.host.enter(|| {
-        refuse_bpf(errno);
+        refuse_bpf(errno, None);
         let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
         command.args(["-d", DEVICE, "-m", mode, "-p"]).arg(tree.path()).output().expect("it runs")
     });

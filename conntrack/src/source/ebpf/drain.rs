@@ -1,14 +1,19 @@
 //! Draining: taking the flows out of the kernel's map, for [`HoldBack`] to put in order.
 
+use std::{fmt::Display, os::fd::AsFd as _};
+
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray},
+    maps::{HashMap, IterableMap as _, MapData, MapError, PerCpuArray},
 };
 use aya_log::EbpfLogger;
 use conntrack_common::{counters::Counters, counters::Outcome, flow::FlowKey};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::hold_back::{HoldBack, Nanoseconds};
+use super::{
+    batch,
+    hold_back::{HoldBack, Nanoseconds},
+};
 use crate::source::{SourceCounters, SourceError};
 
 /// The maps of the loaded programs, and what was held back.
@@ -16,6 +21,8 @@ pub(super) struct Drain {
     flows: HashMap<MapData, FlowKey, Nanoseconds>,
     counters: PerCpuArray<MapData, u64>,
     held_back: HoldBack,
+    /// Until the kernel says that it has none (before Linux 5.6).
+    in_batches: bool,
     /// Rare messages of the programs. Needs a ring buffer, so a kernel may be without.
     log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -29,6 +36,7 @@ impl Drain {
                 .try_into()
                 .map_err(|error: MapError| failed(&error))?,
             held_back: HoldBack::default(),
+            in_batches: true,
             log: EbpfLogger::init(ebpf)
                 .inspect_err(|error| log::debug!("no messages from the programs: {error}"))
                 .ok(),
@@ -61,9 +69,26 @@ impl Drain {
         SourceCounters { packets, dropped: 0 }
     }
 
-    /// Moves every entry out of the map. Keys first: deleting while walking would send the walk back
-    /// to its start (`htab_map_get_next_key` in the kernel's `kernel/bpf/hashtab.c`).
+    /// Moves every entry out of the map: many at once, or one by one where the kernel has no batches.
     fn take_all(&mut self) -> Result<(), SourceError> {
+        if self.in_batches {
+            let map = self.flows.map().fd().as_fd();
+            let taken = batch::take_all(map, |flow, seen| self.held_back.add(flow, seen));
+            match taken.map_err(|error| (error.raw_os_error(), error)) {
+                Ok(()) => return Ok(()),
+                Err((Some(libc::EINVAL), error)) => {
+                    log::debug!("no batches, walking the flow map instead: {error}");
+                    self.in_batches = false;
+                }
+                Err((_, error)) => return Err(failed(&error)),
+            }
+        }
+        self.walk()
+    }
+
+    /// Keys first: deleting while walking would send the walk back to its start
+    /// (`htab_map_get_next_key` in the kernel's `kernel/bpf/hashtab.c`).
+    fn walk(&mut self) -> Result<(), SourceError> {
         let keys = self.flows.keys().collect::<Result<Vec<_>, _>>();
         for key in keys.map_err(|error| failed(&error))? {
             let first_seen = self.flows.get(&key, 0).map_err(|error| failed(&error))?;
@@ -92,6 +117,6 @@ fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, SourceErro
     ebpf.take_map(name).ok_or_else(|| SourceError::failed(name, "is not in the object"))
 }
 
-fn failed(error: &MapError) -> SourceError {
+fn failed(error: &impl Display) -> SourceError {
     SourceError::failed("reading the flow map", error)
 }

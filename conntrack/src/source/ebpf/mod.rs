@@ -1,6 +1,7 @@
 //! Watching a device with eBPF: loading and attaching the programs, draining their map.
 
 mod attach;
+mod batch;
 mod clsact;
 mod drain;
 mod hold_back;
