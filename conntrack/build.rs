@@ -11,12 +11,17 @@ fn main() {}
 
 #[cfg(feature = "ebpf")]
 mod ebpf {
-    use std::env;
+    use std::{
+        env,
+        ffi::OsString,
+        path::{Path, PathBuf},
+    };
 
+    use anyhow::Context as _;
     use aya_build::{Package, Toolchain, build_ebpf};
 
     pub(super) fn build() -> anyhow::Result<()> {
-        allow_build_std();
+        set_up_cargo(&shared_build_directory()?);
         let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".to_owned());
         let programs = Package {
             name: "conntrack-ebpf",
@@ -26,11 +31,30 @@ mod ebpf {
         build_ebpf([programs], Toolchain::Custom(&toolchain))
     }
 
-    /// There is no prebuilt `core` for the BPF target, and building it takes an unstable option of
-    /// cargo. This allows it to the pinned stable compiler, as the Linux kernel does for its Rust.
+    /// `target/ebpf`. Each profile and each set of features has an output directory of its own, and
+    /// would build `core` and all dependencies anew for the same object.
+    fn shared_build_directory() -> anyhow::Result<PathBuf> {
+        let output = env::var_os("OUT_DIR").context("OUT_DIR is not set: cargo sets it")?;
+        // target/PROFILE/build/conntrack-HASH/out
+        let target = Path::new(&output).ancestors().nth(4);
+        Ok(target.context("OUT_DIR is not where cargo puts it")?.join("ebpf"))
+    }
+
+    /// Says how cargo is to build the programs, which aya-build leaves to the environment.
     #[expect(unsafe_code, reason = "the environment is how cargo is told")]
-    fn allow_build_std() {
-        // SAFETY: a build script is a process of its own and this is its only thread.
-        unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") }
+    fn set_up_cargo(build_directory: &Path) {
+        let settings = [
+            // There is no prebuilt `core` for the BPF target, and building it takes an unstable
+            // option of cargo. This allows it to the pinned stable compiler, as the Linux kernel does
+            // for its Rust.
+            ("RUSTC_BOOTSTRAP", OsString::from("1")),
+            ("CARGO_BUILD_BUILD_DIR", build_directory.into()),
+            // Progress would be passed on as warnings.
+            ("CARGO_TERM_QUIET", "true".into()),
+        ];
+        for (name, value) in settings {
+            // SAFETY: a build script is a process of its own and this is its only thread.
+            unsafe { env::set_var(name, value) }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is, and that each feature builds alone. Test targets named
+//! `cargo xtask test`: every test there is. Test targets named
 //! `live_*` watch real devices, so they need root and network namespaces; the others need nothing.
 //! It never leaves tests out without saying how many.
 
@@ -36,10 +36,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Each step takes the same packages, features and profile, so nothing is compiled twice.
     command::run(suite.cargo_test().arg("--no-run"))?;
 
-    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 3] = [
         ("tests that need no root", &|| suite.unprivileged()),
         ("documentation tests", &|| suite.documentation()),
-        ("features alone", &|| suite.features()),
         ("tests that need root", &|| suite.live(args.unprivileged)),
     ];
     let mut failed = Vec::new();
@@ -96,15 +95,6 @@ impl<'a> Suite<'a> {
 
     fn documentation(&self) -> Result<()> {
         self.run(self.cargo_test().arg("--doc"))
-    }
-
-    fn features(&self) -> Result<()> {
-        for feature in ["ebpf", "pcap"] {
-            let mut cargo = self.workspace.cargo();
-            cargo.args(["check", "--package", "conntrack"]);
-            command::run(cargo.args(["--no-default-features", "--features", feature]))?;
-        }
-        Ok(())
     }
 
     fn live(&self, unprivileged: bool) -> Result<()> {
