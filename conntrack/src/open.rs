@@ -46,7 +46,7 @@ fn device(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
     }
     let opened = match watch.mode {
         Mode::Pcap => live(watch, config)?,
-        Mode::Ebpf => ebpf(watch, config)??,
+        Mode::Ebpf => ebpf(watch, config)?.map_err(with_advice)?,
         Mode::Auto => match ebpf(watch, config)? {
             Ok(opened) => opened,
             Err(SourceError::Unsupported(why)) => {
@@ -59,6 +59,16 @@ fn device(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
     let (device, path) = (&watch.device, config.path.display());
     log::info!("watching {device} with {}, writing {path}", opened.describe());
     Ok(opened)
+}
+
+/// What can be done where only eBPF was wanted and the kernel cannot.
+fn with_advice(error: SourceError) -> SourceError {
+    match error {
+        SourceError::Unsupported(why) => {
+            SourceError::Unsupported(format!("no eBPF here ({why}); use --mode pcap"))
+        }
+        error => error,
+    }
 }
 
 #[cfg(feature = "ebpf")]

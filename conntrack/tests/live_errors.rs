@@ -136,7 +136,7 @@ fn with_bpf_refused(errno: u32, mode: &str) -> (Option<i32>, String) {
 fn ebpf_does_not_fall_back() {
     let (status, error) = with_bpf_refused(ENOSYS, "ebpf");
     assert_eq!(status, Some(1), "{error}");
-    assert_eq!(error, "conntrack: this kernel has no bpf(2)\n");
+    assert_eq!(error, "conntrack: no eBPF here (this kernel has no bpf(2)); use --mode pcap\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: every test there is. Test targets named
-//! `live_*` watch real devices, so they need root and network namespaces; the others need nothing.
-//! It never leaves tests out without saying how many.
+//! `cargo xtask test`: every test there is. Test targets named `live_*` watch real devices, so they
+//! need root and network namespaces; the others need nothing. It never leaves tests out without
+//! saying how many.
 
 use std::{
     ffi::OsString,
