@@ -3,9 +3,20 @@
 //! Rules that need to know the machine (its addresses, the settings) are the tracker's.
 
 use crate::{
-    flow::Protocol,
-    wire::{Segment, Skip, tcp},
+    flow::{FlowKey, Protocol},
+    wire::{self, LinkLayer, PacketBytes, Segment, Skip, tcp},
 };
+
+/// The flow that a packet counts for: what the kernel and user space both do with each packet.
+///
+/// # Errors
+/// Why it counts for none.
+#[inline(always)]
+pub fn flow_key<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<FlowKey, Skip> {
+    let segment = wire::parse(packet, link)?;
+    opens_conversation(&segment)?;
+    Ok(segment.flow_key())
+}
 
 /// Whether this packet counts as a flow.
 ///

@@ -6,7 +6,7 @@ use conntrack_common::{
     counters::{Loss, Outcome},
     flow::FlowKey,
     rules,
-    wire::{self, LinkLayer, PacketBytes, Skip},
+    wire::{LinkLayer, PacketBytes},
 };
 
 use crate::maps::{self, FLOWS};
@@ -14,21 +14,14 @@ use crate::maps::{self, FLOWS};
 /// Records the packet's flow, if it is one.
 #[inline(always)]
 pub(crate) fn meter(ctx: &impl EbpfContext, packet: &impl PacketBytes, link: LinkLayer) {
-    let outcome = match flow_key(packet, link) {
+    let outcome = match rules::flow_key(packet, link) {
         Ok(key) => keep(&key),
         Err(skip) => Outcome::Skipped(skip),
     };
     let first = maps::count(outcome);
-    if first && matches!(outcome, Outcome::Lost(_)) {
+    if first && outcome == Outcome::Lost(Loss::MapFull) {
         warn!(ctx, "the flow map is full: flows are lost until the next drain");
     }
-}
-
-#[inline(always)]
-fn flow_key(packet: &impl PacketBytes, link: LinkLayer) -> Result<FlowKey, Skip> {
-    let segment = wire::parse(packet, link)?;
-    rules::opens_conversation(&segment)?;
-    Ok(segment.flow_key())
 }
 
 /// Puts the flow into the map unless it is there. A repeated flow costs the lookup and nothing

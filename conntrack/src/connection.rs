@@ -1,7 +1,7 @@
 //! A connection as the tree shows it: a flow with its direction, folded to what a firewall rule
 //! needs. What the tracker makes and the tree names; both know only this.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 pub use conntrack_common::flow::Protocol;
 
@@ -54,14 +54,4 @@ pub struct Connection {
     pub destination: Host,
     /// The port it was for.
     pub destination_port: u16,
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::In => "in",
-            Self::Out => "out",
-            Self::Else => "else",
-        })
-    }
 }

@@ -89,7 +89,7 @@ impl Directory {
         let path = || self.path.join(name);
         let done = match was_there.then(|| self.touch(name, last_seen)) {
             None | Some(Err(Errno::NOENT)) => self.make_or_touch(name, last_seen),
-            Some(touched) => touched.map(|()| Made::WasThere),
+            Some(touched) => touched,
         };
         match done {
             Ok(Made::New) => Ok(true),
@@ -104,28 +104,22 @@ impl Directory {
     /// mknodat(2) makes the file or says that something is there, and opens nothing either way.
     fn make_or_touch(&self, name: &str, last_seen: LastSeen) -> Result<Made> {
         match mknodat(&self.handle, name, FileType::RegularFile, FILE_MODE, 0) {
-            Ok(()) => {
-                if last_seen != LastSeen::Now {
-                    self.set_times(name, last_seen)?;
-                }
-                Ok(Made::New)
-            }
-            Err(Errno::EXIST) => match self.stat(name).map(|stat| file_type(&stat))? {
-                FileType::RegularFile => self.touch(name, last_seen).map(|()| Made::WasThere),
-                other => Ok(Made::Occupied(kind(other))),
-            },
+            Ok(()) if last_seen == LastSeen::Now => Ok(Made::New),
+            Ok(()) => self.set_times(name, last_seen).map(|()| Made::New),
+            Err(Errno::EXIST) => self.touch(name, last_seen),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Sets the times of a file that is there, but never back by a capture's clock.
-    fn touch(&self, name: &str, last_seen: LastSeen) -> Result<()> {
-        if let LastSeen::At(time) = last_seen
-            && modified(&self.stat(name)?) >= timespec(time)
-        {
-            return Ok(());
+    /// Sets the times of what is there, if that is a file; but never back by a capture's clock.
+    fn touch(&self, name: &str, last_seen: LastSeen) -> Result<Made> {
+        let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_newer = matches!(last_seen, LastSeen::At(time) if modified(&stat) >= timespec(time));
+        match file_type(&stat) {
+            FileType::RegularFile if is_newer => Ok(Made::WasThere),
+            FileType::RegularFile => self.set_times(name, last_seen).map(|()| Made::WasThere),
+            other => Ok(Made::Occupied(kind(other))),
         }
-        self.set_times(name, last_seen)
     }
 
     fn set_times(&self, name: &str, last_seen: LastSeen) -> Result<()> {
@@ -135,10 +129,6 @@ impl Directory {
         };
         let times = Timestamps { last_access: time, last_modification: time };
         utimensat(&self.handle, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-    }
-
-    fn stat(&self, name: &str) -> Result<Stat> {
-        statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 }
 

@@ -24,7 +24,7 @@ pub enum TreeError {
         wanted: &'static str,
     },
     /// The file system said no.
-    #[error("cannot {action} {}: {source}", .path.display())]
+    #[error("cannot {action} {}: {source}{}", .path.display(), advice(source))]
     Io {
         /// What was tried: make, write to, read.
         action: &'static str,
@@ -33,6 +33,17 @@ pub enum TreeError {
         /// Its answer.
         source: io::Error,
     },
+}
+
+/// What can be done about it, where that is not plain from the words.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; choose a directory that can be written, or run as root"
+        }
+        io::ErrorKind::StorageFull => "; make room",
+        _ => "",
+    }
 }
 
 impl TreeError {

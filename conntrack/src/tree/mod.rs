@@ -96,9 +96,6 @@ impl Tree {
         if connections.is_empty() {
             return shown;
         }
-        if self.known.len() > KNOWN_MAX {
-            self.known.clear();
-        }
         match Directory::open_or_make_root(&self.root) {
             Ok(root) => self.show_below(&root, connections, last_seen, &mut shown),
             Err(error) => shown.fail(connections.len(), error),
@@ -138,11 +135,18 @@ impl Tree {
             match directory.show(&file_name(&connection), was_there, last_seen) {
                 Ok(made) => {
                     shown.made += u64::from(made);
-                    self.known.insert(connection);
+                    self.remember(connection);
                 }
                 Err(error) => shown.fail(1, error),
             }
         }
+    }
+
+    fn remember(&mut self, connection: Connection) {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        self.known.insert(connection);
     }
 }
 

@@ -144,6 +144,19 @@ fn links_are_refused_and_not_followed() {
 }
 
 #[test]
+fn what_takes_a_file_s_place_later_is_refused_too() {
+    let fixture = Fixture::new();
+    let mut tree = fixture.tree();
+    assert_eq!(show(&mut tree, LastSeen::Now).made, 1);
+    fs::remove_file(fixture.file()).expect("removed");
+    symlink("/etc/passwd", fixture.file()).expect("linked");
+    assert_eq!(show(&mut tree, LastSeen::Now).failed, 1);
+    fs::remove_file(fixture.file()).expect("removed");
+    fs::create_dir(fixture.file()).expect("made");
+    assert_eq!(show(&mut tree, LastSeen::Now).failed, 1);
+}
+
+#[test]
 fn a_link_in_the_place_of_a_directory_is_refused() {
     let fixture = Fixture::new();
     let target = tempfile::tempdir().expect("a scratch directory");

@@ -6,7 +6,7 @@ use conntrack_common::{
     counters::{Counters, Loss, Outcome},
     flow::FlowKey,
     rules,
-    wire::{self, LinkLayer, PacketBytes, Skip},
+    wire::{LinkLayer, PacketBytes},
 };
 
 /// Distinct flows since they were last taken, in the order of their first packets.
@@ -26,7 +26,7 @@ impl FlowCache {
 
     /// Looks at one frame.
     pub(super) fn observe(&mut self, frame: &(impl PacketBytes + ?Sized), link: LinkLayer) {
-        let outcome = match flow_key(frame, link) {
+        let outcome = match rules::flow_key(frame, link) {
             Ok(key) => self.keep(key),
             Err(skip) => Outcome::Skipped(skip),
         };
@@ -60,12 +60,6 @@ impl FlowCache {
         self.flows.push(key);
         Outcome::Flow
     }
-}
-
-fn flow_key(frame: &(impl PacketBytes + ?Sized), link: LinkLayer) -> Result<FlowKey, Skip> {
-    let segment = wire::parse(frame, link)?;
-    rules::opens_conversation(&segment)?;
-    Ok(segment.flow_key())
 }
 
 #[cfg(test)]

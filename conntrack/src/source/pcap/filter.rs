@@ -74,10 +74,7 @@ mod tests {
     use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeader};
     use pcap::{BpfProgram, Capture, Linktype};
 
-    use conntrack_common::{
-        rules,
-        wire::{self, Skip},
-    };
+    use conntrack_common::{rules, wire::Skip};
 
     use super::*;
 
@@ -105,9 +102,8 @@ mod tests {
                 continue;
             }
             while let Ok(packet) = capture.next_packet() {
-                let segment = wire::parse(packet.data, LinkLayer::Ethernet);
-                let parsed = segment.and_then(|segment| rules::opens_conversation(&segment));
-                each(&path, packet.data, parsed);
+                let flow = rules::flow_key(packet.data, LinkLayer::Ethernet);
+                each(&path, packet.data, flow.map(|_flow| ()));
             }
         }
     }
