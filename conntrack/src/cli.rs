@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory as _, Parser, ValueEnum, error::ErrorKind};
 use ipnet::IpNet;
 
 /// Watches a network device and leaves a folder tree of who talks to whom, folded to what a
@@ -90,7 +90,7 @@ Files are named SRCIP-SRCPORT-DSTIP-DSTPORT, in DIR/{in,out,else}/{tcp,udp}/.
 SIGUSR1 prints the counters. Exit status: 0 after SIGINT, SIGTERM or the end of a file; 1 when it
 could not do its work; 2 for a wrong command line.";
 
-/// At 64 bytes an entry, 4 GiB of kernel memory.
+/// At some 112 bytes an entry, 7 GiB of kernel memory.
 const MAX_FLOWS: i64 = 1 << 26;
 
 /// How packets are watched.
@@ -122,6 +122,19 @@ pub enum TcHook {
     Tcx,
     /// clsact or an error.
     Clsact,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// What is wrong with it; or help or version, which are no errors.
+pub fn parse() -> Result<Args, clap::Error> {
+    let args = Args::try_parse()?;
+    if args.mode == Mode::Pcap && args.hook == Hook::Xdp {
+        let complaint = "--hook xdp is for eBPF and cannot be used with --mode pcap";
+        return Err(Args::command().error(ErrorKind::ArgumentConflict, complaint));
+    }
+    Ok(args)
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -164,8 +177,6 @@ pub fn one_line(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

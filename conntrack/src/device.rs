@@ -12,7 +12,10 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkLayerType, LinkMessage},
 };
 
-use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketType, netdevice::name_to_index, socket},
+};
 
 use crate::netlink;
 
@@ -95,10 +98,22 @@ impl Device {
     }
 
     /// Whether it is still there, as the device that it was.
-    pub fn is_there(&self) -> bool {
-        // Any socket will do to ask with; without one, nothing is known of the device.
-        let socket = socket(AddressFamily::INET, SocketType::DGRAM, None);
-        socket.is_ok_and(|socket| name_to_index(socket, &self.name) == Ok(self.index))
+    ///
+    /// # Errors
+    /// [`DeviceError::List`] where the kernel does not say.
+    pub fn is_there(&self) -> Result<bool, DeviceError> {
+        Ok(index(&self.name)? == Some(self.index))
+    }
+}
+
+/// The index of the device of this name, if there is one.
+pub(crate) fn index(name: &str) -> io::Result<Option<u32>> {
+    // Any socket will do to ask with.
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    match name_to_index(socket, name) {
+        Ok(index) => Ok(Some(index)),
+        Err(Errno::NODEV) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -3,10 +3,17 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr};
 
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+};
+
+use crate::{device, netlink};
+
 /// Where the local addresses come from.
 #[derive(Clone, Debug)]
 pub enum LocalAddrs {
-    /// The addresses that this device has at the moment.
+    /// The addresses that the device of this name has at the moment.
     Device(String),
     /// The addresses that this machine has at the moment.
     AllDevices,
@@ -15,46 +22,66 @@ pub enum LocalAddrs {
 }
 
 impl LocalAddrs {
-    /// The addresses now, of both families.
+    /// The addresses now, of both families; none of a device that is not there.
     ///
     /// # Errors
     /// The kernel's refusal to list them.
     pub fn current(&self) -> io::Result<BTreeSet<IpAddr>> {
         match self {
             Self::Fixed(addresses) => Ok(addresses.clone()),
-            Self::Device(device) => listed(|name| is_of_device(name, device)),
-            Self::AllDevices => listed(|_| true),
+            Self::Device(name) => device::index(name)?.map_or(Ok(BTreeSet::new()), of_device),
+            Self::AllDevices => {
+                let interfaces = if_addrs::get_if_addrs()?;
+                Ok(interfaces.iter().map(if_addrs::Interface::ip).collect())
+            }
         }
     }
 }
 
-/// The addresses of the devices that are `wanted`.
-fn listed(wanted: impl Fn(&str) -> bool) -> io::Result<BTreeSet<IpAddr>> {
-    let interfaces = if_addrs::get_if_addrs()?;
-    let wanted = interfaces.iter().filter(|interface| wanted(&interface.name));
-    Ok(wanted.map(if_addrs::Interface::ip).collect())
+/// Asked for by index: getifaddrs(3), and so `if-addrs`, gives an IPv4 address's label in the place
+/// of its device's name, and a label can be anything.
+fn of_device(index: u32) -> io::Result<BTreeSet<IpAddr>> {
+    let answers = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let of_device = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
+            local_address(&message)
+        }
+        _ => None,
+    });
+    Ok(of_device.collect())
 }
 
-/// An IPv4 address may be listed under its label, `eth0:1`, instead of its device. A device's own
-/// name holds no colon (`dev_valid_name` in the kernel's `net/core/dev.c`).
-fn is_of_device(listed: &str, device: &str) -> bool {
-    listed.split(':').next() == Some(device)
+/// `IFA_LOCAL` is ours where there is one; `IFA_ADDRESS` may then be the other end's.
+fn local_address(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_labelled_address_belongs_to_its_device() {
-        assert!(is_of_device("eth0", "eth0"));
-        assert!(is_of_device("eth0:1", "eth0"));
-        assert!(!is_of_device("eth01", "eth0"));
-    }
+    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn loopback_has_its_address() {
         let local = LocalAddrs::Device("lo".to_owned()).current().expect("a list of addresses");
-        assert!(local.contains(&IpAddr::from([127, 0, 0, 1])));
+        assert!(local.contains(&LOOPBACK));
+        let all = LocalAddrs::AllDevices.current().expect("a list of addresses");
+        assert!(all.is_superset(&local));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_has_none() {
+        let local = LocalAddrs::Device("nosuchdev0".to_owned()).current();
+        assert_eq!(local.expect("a list of addresses"), BTreeSet::new());
     }
 }

@@ -4,25 +4,23 @@
 use std::{
     fmt::Display,
     future::Future,
-    io::{Write as _, stderr},
+    io::{self, Write as _, stderr},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
-use clap::Parser as _;
+use anyhow::anyhow;
 use conntrack::{
     agent::Agent,
-    cli::{self, Args},
+    cli,
     config::{Config, Verbosity},
     connection::{Direction, Protocol, SourcePort},
-    source::Source,
     stats::Stats,
     tracker::Tracker,
     tree::Tree,
 };
 use log::LevelFilter;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
@@ -34,7 +32,7 @@ const FAILED: u8 = 1;
 const WRONG_COMMAND_LINE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match cli::parse() {
         Ok(args) => args,
         Err(error) => return no_arguments(&error),
     };
@@ -43,7 +41,7 @@ fn main() -> ExitCode {
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error:#}");
+            log::error!("{error}");
             ExitCode::from(FAILED)
         }
     }
@@ -52,7 +50,7 @@ fn main() -> ExitCode {
 /// Help and version go to standard output and are no error.
 fn no_arguments(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        say(format_args!("conntrack: {}", cli::one_line(error)));
+        say(format_args!("conntrack: {}", printable(&cli::one_line(error))));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
     match error.print() {
@@ -64,36 +62,39 @@ fn no_arguments(error: &clap::Error) -> ExitCode {
 /// One thread: capabilities are per thread.
 #[tokio::main(flavor = "current_thread")]
 async fn run(config: &Config) -> anyhow::Result<()> {
-    let signals = Signals::listen().context("cannot listen for signals")?;
+    let (shutdown, report_requests) = signals().map_err(|error| anyhow!("no signals: {error}"))?;
+    tokio::pin!(shutdown);
     let tree = Tree::open_or_make(&config.path)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports(&tree)?);
-    let agent = Agent::new(tracker, tree, config.local.clone());
-    match open::source(config)? {
+    let local = config.local.clone();
+    let agent = Agent::new(tracker, tree, local)
+        .map_err(|error| anyhow!("cannot list the local addresses: {error}"))?;
+    // A pipe that is to be read may not be open at its other end yet.
+    let opened = tokio::select! {
+        opened = open::source(config) => opened?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let report = |stats: &Stats| say(stats);
+    let (stats, outcome) = match opened {
         #[cfg(feature = "ebpf")]
-        Opened::Ebpf(source) => watch(agent, *source, signals, config).await,
+        Opened::Ebpf(source) => agent.run(*source, shutdown, report_requests, report).await,
         #[cfg(feature = "pcap")]
-        Opened::Live(source) => watch(agent, source, signals, config).await,
+        Opened::Live(source) => agent.run(source, shutdown, report_requests, report).await,
         #[cfg(feature = "pcap")]
-        Opened::File(source) => watch(agent, source, signals, config).await,
-    }
+        Opened::File(source) => agent.run(source, shutdown, report_requests, report).await,
+    };
+    report_at_end(&stats, config.verbosity);
+    Ok(outcome?)
 }
 
-/// Runs the agent and says what it is doing and what came of it.
-async fn watch<S: Source>(
-    agent: Agent,
-    source: S,
-    signals: Signals,
-    config: &Config,
-) -> anyhow::Result<()> {
-    let (shutdown, report_requests) = signals.split();
-    let report = |stats: &Stats| say(stats);
-    let (stats, outcome) = agent.run(source, shutdown, report_requests, report).await;
-    match (config.verbosity, stats.lost()) {
-        (Verbosity::Quiet, lost) if lost.total() > 0 => say(format_args!("lost: {lost}")),
-        (Verbosity::Quiet, _) => {}
-        _ => report(&stats),
+/// Lost is never silent.
+fn report_at_end(stats: &Stats, verbosity: Verbosity) {
+    let lost = stats.lost();
+    match verbosity {
+        Verbosity::Quiet if lost.total() > 0 => say(format_args!("lost: {lost}")),
+        Verbosity::Quiet => {}
+        Verbosity::Normal | Verbosity::Verbose => say(stats),
     }
-    Ok(outcome?)
 }
 
 /// A line on standard error. That nobody reads it is no reason to stop.
@@ -113,36 +114,30 @@ fn requested_ports(tree: &Tree) -> anyhow::Result<Vec<u16>> {
     Ok(ports)
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    report: Signal,
+/// What ends the run, and what asks for a report.
+fn signals() -> io::Result<(impl Future<Output = ()>, mpsc::Receiver<()>)> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut report = signal(SignalKind::user_defined1())?;
+    let (sender, requests) = mpsc::channel(1);
+    tokio::spawn(
+        async move { while report.recv().await.is_some() && sender.send(()).await.is_ok() {} },
+    );
+    let shutdown = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    Ok((shutdown, requests))
 }
 
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            report: signal(SignalKind::user_defined1())?,
-        })
-    }
-
-    /// What ends the run, and what asks for a report.
-    fn split(self) -> (impl Future<Output = ()>, mpsc::Receiver<()>) {
-        let Self { mut interrupt, mut terminate, mut report } = self;
-        let (sender, requests) = mpsc::channel(1);
-        tokio::spawn(async move {
-            while report.recv().await.is_some() && sender.send(()).await.is_ok() {}
-        });
-        let shutdown = async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        (shutdown, requests)
-    }
+/// What names and paths hold may be anything; a message is one line and moves no cursor.
+fn printable(text: &str) -> String {
+    let printed = |character: char| -> String {
+        if character.is_control() { character.escape_default().collect() } else { character.into() }
+    };
+    text.chars().map(printed).collect()
 }
 
 /// Messages are lines on standard error, like those of other network tools.
@@ -155,9 +150,9 @@ fn start_log(verbosity: Verbosity) {
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("conntrack", level)
-        .format(|line, record| match record.level() {
-            log::Level::Warn => writeln!(line, "conntrack: warning: {}", record.args()),
-            _ => writeln!(line, "conntrack: {}", record.args()),
+        .format(|line, record| {
+            let kind = if record.level() == log::Level::Warn { "warning: " } else { "" };
+            writeln!(line, "conntrack: {kind}{}", printable(&record.args().to_string()))
         })
         .init();
 }

@@ -31,9 +31,9 @@ pub(crate) enum Opened {
 }
 
 /// Opens what the user asked for.
-pub(crate) fn source(config: &Config) -> anyhow::Result<Opened> {
+pub(crate) async fn source(config: &Config) -> anyhow::Result<Opened> {
     match &config.input {
-        Input::File(path) => file(path, config),
+        Input::File(path) => file(path, config).await,
         Input::Device(watch) => device(watch, config),
     }
 }
@@ -41,13 +41,12 @@ pub(crate) fn source(config: &Config) -> anyhow::Result<Opened> {
 /// Starts watching a device. Only a kernel that cannot is a reason to fall back: missing privilege
 /// or a missing device would be missing for libpcap too, or be a surprise.
 fn device(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
-    if watch.device != ANY {
-        Device::find(&watch.device)?;
-    }
+    let device = Some(&watch.device).filter(|name| *name != ANY);
+    let device = device.map(|name| Device::find(name)).transpose()?;
     let opened = match watch.mode {
         Mode::Pcap => live(watch, config)?,
-        Mode::Ebpf => ebpf(watch, config)?.map_err(with_advice)?,
-        Mode::Auto => match ebpf(watch, config)? {
+        Mode::Ebpf => ebpf(device.as_ref(), watch, config)?.map_err(with_advice)?,
+        Mode::Auto => match ebpf(device.as_ref(), watch, config)? {
             Ok(opened) => opened,
             Err(SourceError::Unsupported(why)) => {
                 log::warn!("no eBPF here ({why}); using libpcap instead");
@@ -56,8 +55,13 @@ fn device(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
             Err(error) => return Err(error.into()),
         },
     };
-    let (device, path) = (&watch.device, config.path.display());
-    log::info!("watching {device} with {}, writing {path}", opened.describe());
+    let how = match &opened {
+        #[cfg(feature = "ebpf")]
+        Opened::Ebpf(source) => format!("eBPF, {}", source.hook()),
+        #[cfg(feature = "pcap")]
+        _ => "libpcap".to_owned(),
+    };
+    log::info!("watching {} with {how}, writing {}", watch.device, config.path.display());
     Ok(opened)
 }
 
@@ -72,11 +76,15 @@ fn with_advice(error: SourceError) -> SourceError {
 }
 
 #[cfg(feature = "ebpf")]
-fn ebpf(watch: &Watch, config: &Config) -> anyhow::Result<Result<Opened, SourceError>> {
-    if watch.device == ANY {
-        let why = "it watches one device, and any is all of them".to_owned();
+fn ebpf(
+    device: Option<&Device>,
+    watch: &Watch,
+    config: &Config,
+) -> anyhow::Result<Result<Opened, SourceError>> {
+    let Some(device) = device else {
+        let why = "eBPF watches one device, not any".to_owned();
         return Ok(Err(SourceError::Unsupported(why)));
-    }
+    };
     privilege::for_ebpf()?;
     let options = Options {
         interval: config.interval,
@@ -91,7 +99,7 @@ fn ebpf(watch: &Watch, config: &Config) -> anyhow::Result<Result<Opened, SourceE
             TcHook::Clsact => Chain::Clsact,
         },
     };
-    let source = EbpfSource::open(&Device::find(&watch.device)?, options);
+    let source = EbpfSource::open(device, options);
     Ok(source.map(|source| Opened::Ebpf(Box::new(source))))
 }
 
@@ -102,14 +110,15 @@ fn live(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
 }
 
 #[cfg(feature = "pcap")]
-fn file(path: &Path, config: &Config) -> anyhow::Result<Opened> {
+async fn file(path: &Path, config: &Config) -> anyhow::Result<Opened> {
     let progress = config.verbosity != Verbosity::Quiet;
-    Ok(Opened::File(FileSource::open(path, config.interval, config.max_flows, progress)?))
+    let source = FileSource::open(path, config.interval, config.max_flows, progress);
+    Ok(Opened::File(source.await?))
 }
 
 #[cfg(not(feature = "ebpf"))]
 #[expect(clippy::unnecessary_wraps, reason = "the signature of its counterpart")]
-fn ebpf(_: &Watch, _: &Config) -> anyhow::Result<Result<Opened, SourceError>> {
+fn ebpf(_: Option<&Device>, _: &Watch, _: &Config) -> anyhow::Result<Result<Opened, SourceError>> {
     Ok(Err(SourceError::Unsupported("this program was built without it".to_owned())))
 }
 
@@ -119,20 +128,7 @@ fn live(_: &Watch, _: &Config) -> anyhow::Result<Opened> {
 }
 
 #[cfg(not(feature = "pcap"))]
-fn file(_: &Path, _: &Config) -> anyhow::Result<Opened> {
+#[expect(clippy::unused_async, reason = "the signature of its counterpart")]
+async fn file(_: &Path, _: &Config) -> anyhow::Result<Opened> {
     anyhow::bail!("this program was built without libpcap, which reads capture files")
-}
-
-impl Opened {
-    /// How packets are seen, in words.
-    fn describe(&self) -> String {
-        match self {
-            #[cfg(feature = "ebpf")]
-            Self::Ebpf(source) => format!("eBPF, {}", source.hook()),
-            #[cfg(feature = "pcap")]
-            Self::Live(_) => "libpcap".to_owned(),
-            #[cfg(feature = "pcap")]
-            Self::File(_) => "libpcap, from a file".to_owned(),
-        }
-    }
 }

@@ -3,13 +3,17 @@
 mod support;
 
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::MetadataExt as _,
+    io::Write as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
-use support::{Case, assert_same_tree, conntrack, files, testdata};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Case, assert_same_tree, conntrack, files, testdata, wait_until};
 use tempfile::TempDir;
 
 /// Reads a capture into a new tree.
@@ -124,6 +128,63 @@ fn progress_shows_on_a_terminal_and_only_there() {
     let shown = String::from_utf8_lossy(&on_terminal.stdout);
     assert!(on_terminal.status.success(), "{shown}");
     assert!(shown.contains("MiB/s"), "{shown}");
+}
+
+#[test]
+fn a_pipe_that_says_nothing_more_is_shown_and_can_be_stopped() {
+    let case = Case::named("seed");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let pipe = scratch.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let tree = scratch.path().join("tree");
+    let mut reader = conntrack()
+        .args(["--interval", "100ms", "-r"])
+        .arg(&pipe)
+        .arg("-p")
+        .arg(&tree)
+        .args(&case.arguments)
+        .spawn()
+        .expect("the program runs");
+    let mut writer = fs::OpenOptions::new().write(true).open(&pipe).expect("its other end");
+    writer.write_all(&fs::read(&case.capture).expect("the capture")).expect("written");
+
+    let is_shown = || tree.exists() && files(&tree).is_superset(&case.tree);
+    assert!(wait_until(Duration::from_secs(10), is_shown), "{:?}", files(&tree));
+    terminate(&reader);
+    assert!(reader.wait().expect("ended").success());
+    drop(writer);
+}
+
+#[test]
+fn a_pipe_that_never_says_anything_can_be_stopped() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let tree = scratch.path().join("tree");
+    let mut reader = conntrack()
+        .args(["-r", "-", "--local", "192.0.2.1", "-p"])
+        .arg(&tree)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    // The tree is made once signals are listened for.
+    assert!(wait_until(Duration::from_secs(10), || tree.join("else/udp").exists()));
+    terminate(&reader);
+    assert!(reader.wait().expect("ended").success());
+}
+
+fn terminate(child: &Child) {
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(id, Signal::TERM).expect("signalled");
+}
+
+#[test]
+fn a_name_that_is_not_utf_8_is_a_name() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let odd = scratch.path().join(OsStr::from_bytes(b"odd\xff.pcap"));
+    let case = Case::named("seed");
+    fs::copy(&case.capture, &odd).expect("copied");
+    let (tree, output) = read(&odd, &case.arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_same_tree("odd name", &case.tree, &files(tree.path()));
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn what_is_missing_or_does_not_go_together_is_named() {
     assert_refused(&["-p", "x", "--local", "::1"], 2, "--read");
     assert_refused(&["-p", "x", "-4", "-6"], 2, "-6");
     assert_refused(&["-p", "x", "--mode", "bpf"], 2, "--mode");
+    assert_refused(&["-p", "x", "--mode", "pcap", "--hook", "xdp"], 2, "--hook xdp");
     assert_refused(&["-p", "x", "--interval", "0s"], 2, "--interval");
     assert_refused(&["-p", "x", "--internal", "10.0.0.0/33"], 2, "--internal");
     assert_refused(&["-p", "x", "--max-flows", "0"], 2, "--max-flows");
@@ -78,6 +79,12 @@ fn a_device_that_is_not_there_is_answered_with_those_that_are() {
         let arguments = ["-d", "nosuchdev0", "-m", mode, "-p", path];
         assert_refused(&arguments, 1, "no such device: nosuchdev0; there are: lo");
     }
+}
+
+#[test]
+fn whatever_is_in_a_name_a_message_is_one_line() {
+    assert_refused(&["-d", "a\nb\u{1b}[2J", "-p", "/tmp/x"], 1, "no such device: a\\nb\\u{1b}[2J");
+    assert_path_refused(Path::new("/nosuch\ndirectory/tree"), "/nosuch\\ndirectory does not exist");
 }
 
 #[test]

@@ -140,12 +140,44 @@ fn another_collector_s_filter_is_not_taken_for_one_left_behind() {
     let (frame, expected) = request(443);
     wire.leave(&frame);
     second.wait_for_files(&expected);
-    second.stop();
+    // Whoever goes last takes the qdisc along, also if that is not who made it.
+    first.stop();
     let (frame, expected) = request(444);
     wire.leave(&frame);
-    first.wait_for_files(&expected);
-    first.stop();
+    second.wait_for_files(&expected);
+    second.stop();
     assert_eq!(lab.hooks(), "");
+}
+
+#[test]
+fn a_collector_by_another_name_is_not_taken_for_one_left_behind() {
+    let lab = Lab::new(&[HOST]);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let renamed = scratch.path().join("watcher");
+    fs::copy(env!("CARGO_BIN_EXE_conntrack"), &renamed).expect("copied");
+    let first = Collector::start(&lab.host, CLSACT);
+    let tree = scratch.path().join("tree");
+    let mut second = lab.host.command(renamed.to_str().expect("UTF-8"));
+    let mut second = second.args(["-q", "-d", DEVICE, "-p"]).arg(&tree).args(CLSACT).spawn();
+    let attached =
+        wait_until(Duration::from_secs(10), || lab.hooks().matches("direct-action").count() == 4);
+    second.as_mut().expect("it runs").kill().expect("killed");
+    second.expect("it runs").wait().expect("ended");
+    assert!(attached, "both are on the device: {}", lab.hooks());
+    first.stop();
+}
+
+#[test]
+fn what_was_seen_last_is_written_whatever_becomes_of_the_qdisc() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let collector = Collector::start(&lab.host, &[CLSACT, &["--interval", "1h"]].concat());
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    lab.host.run("tc", &["qdisc", "delete", "dev", DEVICE, "clsact"]);
+    let ended = collector.stop();
+    assert_same_tree("the qdisc is gone", &expected, &ended.files);
+    assert!(ended.status.success(), "{}", ended.said);
 }
 
 #[test]
@@ -242,6 +274,19 @@ fn what_does_not_fit_into_the_flow_map_is_counted() {
 }
 
 #[test]
+fn an_address_with_a_label_is_the_device_s_too() {
+    let lab = Lab::new(&[]);
+    let mut wire = Wire::of(&lab);
+    let labelled = ["address", "add", "192.168.200.230/24", "dev", DEVICE, "label", "service"];
+    lab.host.run("ip", &labelled);
+    let collector = Collector::start(&lab.host, TCX);
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    collector.stop();
+}
+
+#[test]
 fn addresses_are_kept_current() {
     let lab = Lab::new(&[]);
     let mut wire = Wire::of(&lab);
@@ -258,8 +303,13 @@ fn addresses_are_kept_current() {
 fn a_device_that_goes_away_is_said() {
     for arguments in [TCX, PCAP] {
         let lab = Lab::new(&[HOST]);
-        let mut collector = Collector::start(&lab.host, arguments);
+        let slow = [arguments, &["--interval", "1s", "-e"]].concat();
+        let mut collector = Collector::start(&lab.host, &slow);
+        let (frame, expected) = request(443);
+        Wire::of(&lab).leave(&frame);
         lab.host.run("ip", &["link", "delete", DEVICE]);
         collector.wait_for_line("ct-host is gone");
+        // The device took its address along, and what it sent before was still its own.
+        assert_same_tree("the device is gone", &expected, &collector.files());
     }
 }

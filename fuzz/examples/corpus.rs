@@ -4,11 +4,7 @@
 //! Frames are written out by hand here, headers with nothing in them but what steers the parser;
 //! captures are the beginnings of those in `testdata/`. What the fuzzer finds by itself stays out.
 
-use std::{
-    error::Error,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{error::Error, fs, io, path::Path};
 
 use conntrack_common::wire::LinkLayer;
 
@@ -228,15 +224,15 @@ const LONGEST: usize = 1024;
 fn captures(testdata: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut captures = Vec::new();
     for path in CAPTURES {
-        let bytes = read(testdata.join(path))?;
+        let bytes = read(&testdata.join(path))?;
         let end = if bytes.len() > LONGEST { whole_records(&bytes) } else { bytes.len() };
         captures.push((path.replace('/', "-"), bytes[..end].to_vec()));
     }
     Ok(captures)
 }
 
-fn read(path: PathBuf) -> Result<Vec<u8>> {
-    fs::read(&path).map_err(|error| format!("{}: {error}", path.display()).into())
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// Where the last record ends that fits.

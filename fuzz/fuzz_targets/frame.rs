@@ -13,6 +13,9 @@ use conntrack_common::{
 };
 use libfuzzer_sys::fuzz_target;
 
+/// Where nothing may be read. As a port it is 42405.
+const FILLER: u8 = 0xa5;
+
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, frame)) = input.split_first() else { return };
     let link = LinkLayer::ALL[usize::from(choice) % LinkLayer::ALL.len()];
@@ -22,6 +25,8 @@ fuzz_target!(|input: &[u8]| {
     assert_decided_once(frame, link);
     if matches!(link, LinkLayer::Ip | LinkLayer::Ipv4 | LinkLayer::Ipv6) {
         assert_ends_where_it_says(frame, link);
+        assert_options_are_stepped_over(frame, link);
+        assert_later_fragments_have_no_ports(frame, link);
         assert_the_same_over_every_link(frame);
     }
 });
@@ -66,7 +71,7 @@ fn assert_decided_once(frame: &[u8], link: LinkLayer) {
         }
     }
     if whole != Err(Skip::Truncated) {
-        assert_eq!(outcome(&[frame, &[0xa5; 64]].concat(), link), whole, "padded");
+        assert_eq!(outcome(&[frame, &[FILLER; 64]].concat(), link), whole, "padded");
     }
 }
 
@@ -82,6 +87,69 @@ fn stated_end(packet: &[u8]) -> Option<usize> {
     let (field, header) = if packet.first()? >> 4 == 6 { (4, 40) } else { (2, 0) };
     let length = u16::from_be_bytes(*packet.get(field..)?.first_chunk()?);
     (length != 0).then_some(header + usize::from(length))
+}
+
+/// One more option, or extension header, changes nothing, unless it was one too many.
+fn assert_options_are_stepped_over(packet: &[u8], link: LinkLayer) {
+    const DESTINATION: u8 = 60;
+    let longer = match packet.first().map(|first| first >> 4) {
+        Some(4) => with_ipv4_option(packet),
+        Some(6) => with_extension(packet, DESTINATION, &[&[1][..], &[FILLER; 14]].concat()),
+        _ => None,
+    };
+    let Some(longer) = longer.map(|longer| outcome(&longer, link)) else { return };
+    if longer != Err(Skip::TooManyHeaders) {
+        assert_eq!(longer, outcome(packet, link));
+    }
+}
+
+/// However a later fragment is marked, nothing in it is taken for ports.
+fn assert_later_fragments_have_no_ports(packet: &[u8], link: LinkLayer) {
+    const FRAGMENT: u8 = 44;
+    for offset in [1_u16, 0x1000] {
+        let later = if packet.first().is_some_and(|first| first >> 4 == 6) {
+            let [high, low] = (offset << 3).to_be_bytes();
+            with_extension(packet, FRAGMENT, &[0, high, low, 0, 0, 0, 1])
+        } else {
+            with_ipv4_fragment(packet, offset)
+        };
+        assert!(later.is_none_or(|later| outcome(&later, link).is_err()), "offset {offset}");
+    }
+}
+
+/// The IPv4 packet with four octets more in its header, if they fit.
+fn with_ipv4_option(packet: &[u8]) -> Option<Vec<u8>> {
+    let length = usize::from(*packet.first()? & 0x0f) * 4;
+    let (header, payload) = packet.split_at_checked(length)?;
+    let total = longer(header, 2, 4)?;
+    let mut packet = [header, &[FILLER; 4], payload].concat();
+    packet[0] = (length < 60).then_some(packet[0] + 1)?;
+    packet[2..4].copy_from_slice(&total);
+    Some(packet)
+}
+
+fn with_ipv4_fragment(packet: &[u8], offset: u16) -> Option<Vec<u8>> {
+    let mut packet = packet.to_vec();
+    packet.get_mut(6..8)?.copy_from_slice(&offset.to_be_bytes());
+    Some(packet)
+}
+
+/// The IPv6 packet with an extension header right behind the fixed one: its kind, and what stands
+/// in it behind the next header.
+fn with_extension(packet: &[u8], kind: u8, extension: &[u8]) -> Option<Vec<u8>> {
+    let (header, payload) = packet.split_at_checked(40)?;
+    let length = longer(header, 4, 1 + u16::try_from(extension.len()).ok()?)?;
+    let mut packet = [header, &[header[6]], extension, payload].concat();
+    packet[4..6].copy_from_slice(&length);
+    packet[6] = kind;
+    Some(packet)
+}
+
+/// The length at `field`, so many octets more. One that states nothing stays.
+fn longer(header: &[u8], field: usize, octets: u16) -> Option<[u8; 2]> {
+    let length = u16::from_be_bytes(*header.get(field..)?.first_chunk()?);
+    let length = if length == 0 { 0 } else { length.checked_add(octets)? };
+    Some(length.to_be_bytes())
 }
 
 /// A packet comes out the same, whatever stands before it.

@@ -76,12 +76,12 @@ fn walk<P: PacketBytes + ?Sized>(
             break;
         }
         let header: [u8; extension::MIN] = packet.load(offset).ok_or(Skip::Truncated)?;
-        if next == FRAGMENT && u16_at(&header, extension::FRAGMENT) & FRAGMENT_OFFSET != 0 {
-            return Err(Skip::LaterFragment);
-        }
         offset += extension_length(next, header[extension::LENGTH]);
         if offset > end {
             return Err(Skip::Truncated);
+        }
+        if next == FRAGMENT && u16_at(&header, extension::FRAGMENT) & FRAGMENT_OFFSET != 0 {
+            return Err(Skip::LaterFragment);
         }
         next = header[extension::NEXT_HEADER];
     }

@@ -45,14 +45,12 @@ pub trait Source {
     /// Nothing is lost if the future is dropped before it is ready.
     ///
     /// # Errors
-    /// Why it cannot go on. What it still holds can be had from [`Self::finish`].
+    /// Why it cannot go on. What it still holds is to be had from [`Self::finish`].
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError>;
 
-    /// Stops watching, detaches everything and hands out what was seen up to now.
-    ///
-    /// # Errors
-    /// Why the last flows could not be had.
-    async fn finish(&mut self) -> Result<FlowBatch, SourceError>;
+    /// Stops watching, detaches everything and hands out what was seen up to now, with what went
+    /// wrong meanwhile.
+    async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>);
 
     /// The counters now.
     fn counters(&self) -> SourceCounters;

@@ -3,6 +3,7 @@
 
 pub mod collector;
 pub mod frames;
+pub mod generator;
 pub mod lab;
 pub mod tun;
 

@@ -1,10 +1,20 @@
-//! The clsact qdisc that TC filters hang on before TCX: made where it is missing, removed if we
-//! made it and nobody else uses it, cleaned of what a killed run left.
+//! The clsact qdisc that TC filters hang on before TCX: made where it is missing, removed if it is
+//! ours and nobody else uses it, cleaned of what a killed run left.
 //!
-//! Whose a filter is stands in its handle: the process id of its owner, and whether that made the
-//! qdisc. So the next start can tell a filter that was left behind from one that is in use.
+//! Whose a filter is, its handle says: a number that its owner holds as the name of an abstract unix
+//! socket (unix(7)). Such a name is of the network namespace that the device is in, whatever the
+//! process ids there, and goes with its process. So a filter whose name is free was left behind. The
+//! handle says too whether one of us made the qdisc; whoever goes last removes it.
 
-use std::{fs, io, path::Path, process};
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener},
+    },
+};
 
 use aya::programs::{
     Link as _, TcAttachType,
@@ -19,24 +29,25 @@ use rustix::io::Errno;
 use super::load;
 use crate::{device::Device, netlink, source::SourceError};
 
-/// Above all process ids: `PID_MAX_LIMIT` is 2^22 (`include/linux/threads.h`).
+/// In a handle: one of us made the qdisc.
 const MADE_QDISC: u32 = 1 << 31;
 
-/// The clsact qdisc of a device.
+/// The clsact qdisc of a device, with a claim on a handle for filters on it.
 pub(super) struct Clsact {
     device: Device,
     made_by_us: bool,
+    claim: Claim,
 }
 
 impl Clsact {
     /// Makes the qdisc if it is missing and removes filters of runs that are no more.
     pub(super) fn prepare(device: &Device) -> Result<Self, SourceError> {
-        let device = device.clone();
+        let (device, claim) = (device.clone(), Claim::new().map_err(|error| failed(&error))?);
         match tc::qdisc_add_clsact(&device.name) {
-            Ok(()) => Ok(Self { device, made_by_us: true }),
+            Ok(()) => Ok(Self { device, made_by_us: true, claim }),
             Err(error) if is_there(&error) => {
-                let made_by_us = remove_left_behind(&device)?;
-                Ok(Self { device, made_by_us })
+                let made_by_us = take_over(&device)?;
+                Ok(Self { device, made_by_us, claim })
             }
             Err(error) => Err(load::refusal("making a clsact qdisc", &error)),
         }
@@ -44,13 +55,13 @@ impl Clsact {
 
     /// The handle for our filters.
     pub(super) fn handle(&self) -> TcHandle {
-        TcHandle::from(process::id() | if self.made_by_us { MADE_QDISC } else { 0 })
+        TcHandle::from(self.claim.number | if self.made_by_us { MADE_QDISC } else { 0 })
     }
 
-    /// Removes the qdisc, once our filters are gone: only if we made it, and only if no other
+    /// Removes the qdisc, once our filters are gone: only if one of us made it, and only if no other
     /// filter hangs on it, for that would go with it.
     pub(super) fn remove(self) -> Result<(), SourceError> {
-        if !self.made_by_us || !self.device.is_there() {
+        if !self.made_by_us || !self.device.is_there()? {
             return Ok(());
         }
         if !filters(&self.device).map_err(|error| failed(&error))?.is_empty() {
@@ -59,11 +70,41 @@ impl Clsact {
         }
         let command =
             RouteNetlinkMessage::DelQueueDiscipline(message(&self.device, Handle::CLSACT));
-        netlink::command(command).map_err(|error| failed(&error))
+        match netlink::command(command) {
+            // Somebody else has removed it.
+            Err(error) if is_gone(&error) => Ok(()),
+            removed => {
+                removed.map_err(|error| SourceError::failed("removing the clsact qdisc", error))
+            }
+        }
     }
 }
 
-/// A BPF filter on a device.
+/// A number that is ours as long as this lives.
+struct Claim {
+    number: u32,
+    _name: UnixListener,
+}
+
+impl Claim {
+    fn new() -> io::Result<Self> {
+        loop {
+            // Random by the standard library's seed; 0 would have the kernel choose a handle.
+            let random = RandomState::new().hash_one(());
+            let number = u32::try_from(random >> 33).unwrap_or_default().max(1);
+            match bind(number) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => return Ok(Self { number, _name: bound? }),
+            }
+        }
+    }
+}
+
+fn bind(number: u32) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("conntrack-tc-{number:08x}"))?)
+}
+
+/// A filter on a device.
 struct Filter {
     direction: TcAttachType,
     priority: u16,
@@ -72,40 +113,28 @@ struct Filter {
 }
 
 impl Filter {
-    const fn owner(&self) -> u32 {
-        self.handle & !MADE_QDISC
-    }
-
-    /// Ours by its name, and its owner is no process of this program any more.
+    /// Ours, and its owner is no more.
     fn is_left_behind(&self) -> bool {
-        self.is_ours && (self.owner() == process::id() || !is_running(self.owner()))
+        self.is_ours && bind(self.handle & !MADE_QDISC).is_ok()
     }
 }
 
-/// Whether one of the removed filters' owners had made the qdisc.
-fn remove_left_behind(device: &Device) -> Result<bool, SourceError> {
-    let mut made_qdisc = false;
-    for filter in filters(device).map_err(|error| failed(&error))? {
-        if filter.is_left_behind() {
-            log::info!("{}: removing a filter that an earlier run left behind", device.name);
-            let handle = TcHandle::from(filter.handle);
-            SchedClassifierLink::attached(
-                &device.name,
-                filter.direction,
-                filter.priority,
-                handle,
-                None,
-            )
+/// Removes the filters that were left behind; whether one of ours, dead or alive, says that one of
+/// us made the qdisc.
+fn take_over(device: &Device) -> Result<bool, SourceError> {
+    let filters = filters(device).map_err(|error| failed(&error))?;
+    for filter in filters.iter().filter(|filter| filter.is_left_behind()) {
+        log::info!("{}: removing a filter that an earlier run left behind", device.name);
+        let (direction, handle) = (filter.direction, TcHandle::from(filter.handle));
+        SchedClassifierLink::attached(&device.name, direction, filter.priority, handle, None)
             .map_err(|error| failed(&error))?
             .detach()
             .map_err(|error| SourceError::failed("removing an old filter", error))?;
-            made_qdisc |= filter.handle & MADE_QDISC != 0;
-        }
     }
-    Ok(made_qdisc)
+    Ok(filters.iter().any(|filter| filter.is_ours && filter.handle & MADE_QDISC != 0))
 }
 
-/// All filters on both sides of the qdisc.
+/// All filters on both sides of the qdisc; none where there is no qdisc.
 fn filters(device: &Device) -> io::Result<Vec<Filter>> {
     let sides =
         [(TcAttachType::Ingress, Handle::MIN_INGRESS), (TcAttachType::Egress, Handle::MIN_EGRESS)];
@@ -113,8 +142,12 @@ fn filters(device: &Device) -> io::Result<Vec<Filter>> {
     for (direction, minor) in sides {
         let parent = Handle { major: Handle::CLSACT.major, minor };
         let question = RouteNetlinkMessage::GetTrafficFilter(message(device, parent));
-        let answers = netlink::dump(question)?;
-        filters.extend(answers.into_iter().filter_map(|answer| filter(answer, direction)));
+        match netlink::dump(question) {
+            Err(error) if is_gone(&error) => {}
+            answers => {
+                filters.extend(answers?.into_iter().filter_map(|answer| filter(answer, direction)));
+            }
+        }
     }
     Ok(filters)
 }
@@ -144,15 +177,14 @@ fn message(device: &Device, parent: Handle) -> TcMessage {
     message
 }
 
-/// Whether a process with this id runs this program.
-fn is_running(pid: u32) -> bool {
-    let name = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("comm")).ok();
-    name(&pid.to_string()).is_some_and(|other| Some(other) == name("self"))
-}
-
 fn is_there(error: &TcError) -> bool {
     let TcError::NetlinkError(error) = error else { return false };
     error.raw_os_error() == Some(Errno::EXIST.raw_os_error())
+}
+
+/// What the kernel says of a qdisc or a device that is no more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::INVAL | Errno::NODEV))
 }
 
 fn failed(error: &io::Error) -> SourceError {

@@ -21,9 +21,9 @@ pub(super) struct Drain {
     flows: HashMap<MapData, FlowKey, Nanoseconds>,
     counters: PerCpuArray<MapData, u64>,
     held_back: HoldBack,
-    /// Until the kernel says that it has none (before Linux 5.6).
+    /// Until the kernel says that it has none, or something between us and it.
     in_batches: bool,
-    /// Rare messages of the programs. Needs a ring buffer, so a kernel may be without.
+    /// Rare messages of the programs. What they say is counted too, so it may fail to start.
     log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -52,10 +52,10 @@ impl Drain {
     }
 
     /// All flows that are left, once the programs are detached.
-    pub(super) fn last(&mut self) -> Result<Vec<FlowKey>, SourceError> {
+    pub(super) fn last(&mut self) -> (Vec<FlowKey>, Result<(), SourceError>) {
         self.flush_log();
-        self.take_all()?;
-        Ok(self.held_back.all())
+        let taken = self.take_all();
+        (self.held_back.all(), taken)
     }
 
     pub(super) fn counters(&self) -> SourceCounters {
@@ -63,7 +63,10 @@ impl Drain {
         for index in 0..Outcome::COUNT {
             match self.counters.get(&index, 0) {
                 Ok(per_cpu) => packets.add(index, per_cpu.iter().sum()),
-                Err(error) => log::warn!("cannot read counter {index}: {error}"),
+                Err(error) => {
+                    log::warn!("cannot read the packet counters: {error}");
+                    break;
+                }
             }
         }
         SourceCounters { packets, dropped: 0 }

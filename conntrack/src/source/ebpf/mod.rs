@@ -70,17 +70,17 @@ impl Source for EbpfSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
         self.ticks.tick().await;
         // The kernel detaches silently when a device goes.
-        if !self.device.is_there() {
+        if !self.device.is_there()? {
             return Err(SourceError::DeviceGone(self.device.name.clone()));
         }
         let flows = self.drain.next()?;
         Ok(Some(FlowBatch { flows, captured_at: None }))
     }
 
-    async fn finish(&mut self) -> Result<FlowBatch, SourceError> {
+    async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
         let detached = self.attachment.take().map_or(Ok(()), Attachment::detach);
-        let flows = self.drain.last()?;
-        detached.map(|()| FlowBatch { flows, captured_at: None })
+        let (flows, drained) = self.drain.last();
+        (FlowBatch { flows, captured_at: None }, drained.and(detached))
     }
 
     fn counters(&self) -> SourceCounters {

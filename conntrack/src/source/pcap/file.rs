@@ -1,11 +1,14 @@
-//! A capture file as a source: pcap and pcapng, read on a thread of its own as fast as the agent
-//! takes the batches. A batch spans one interval of the capture's own time.
+//! A capture file as a source: pcap and pcapng, read on a thread of its own, so that a pipe that
+//! says nothing keeps nobody waiting. A batch spans one interval of the capture's own time.
 
 use std::{
+    collections::VecDeque,
     fmt::Display,
     fs::File,
     io,
+    os::fd::{AsFd as _, IntoRawFd as _, OwnedFd},
     path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,7 +16,10 @@ use std::{
 use conntrack_common::wire::LinkLayer;
 use indicatif::{ProgressBar, ProgressStyle};
 use pcap::{Capture, Offline, Packet};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 
 use super::{cache::FlowCache, link, words};
 use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
@@ -21,13 +27,10 @@ use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
 /// Batches that may wait for the agent.
 const AHEAD: usize = 2;
 
-/// What the reading thread sends: a batch and the counters at its end, or why it stopped.
-type Step = Result<(FlowBatch, SourceCounters), SourceError>;
-
 /// A capture file that is being read.
 pub struct FileSource {
-    steps: mpsc::Receiver<Step>,
-    counters: SourceCounters,
+    shared: Arc<Shared>,
+    interval: Duration,
 }
 
 impl FileSource {
@@ -35,52 +38,130 @@ impl FileSource {
     ///
     /// # Errors
     /// A file that cannot be opened or is no capture, or one of a link type that is unknown.
-    pub fn open(
+    pub async fn open(
         path: &Path,
         interval: Duration,
         max_flows: u32,
         progress: bool,
     ) -> Result<Self, SourceError> {
-        let file = CaptureFile::open(path, progress)?;
-        let (sender, steps) = mpsc::channel(AHEAD);
         let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
-        let mut batches = Batches { cache: FlowCache::new(max_flows), interval, span: None };
+        let shared = Arc::new(Shared::new(FlowCache::new(max_flows), interval));
+        let (opened, is_open) = oneshot::channel();
+        let (path, reader) = (path.to_owned(), Arc::clone(&shared));
+        let read = move || match CaptureFile::open(path, progress) {
+            Ok(file) => {
+                // Nobody listens for it if we were told to stop meanwhile.
+                let _unheard = opened.send(Ok(()));
+                file.read(&reader);
+            }
+            Err(error) => {
+                let _unheard = opened.send(Err(error));
+            }
+        };
         thread::Builder::new()
             .name("capture file".to_owned())
-            .spawn(move || file.read(&mut batches, &sender))
+            .spawn(read)
             .map_err(|error| SourceError::failed("cannot start the reading thread", error))?;
-        Ok(Self { steps, counters: SourceCounters::default() })
-    }
-
-    fn take(&mut self, step: Step) -> Result<FlowBatch, SourceError> {
-        let (batch, counters) = step?;
-        self.counters = counters;
-        Ok(batch)
+        let opened = is_open.await;
+        opened
+            .map_err(|_| SourceError::failed("capture file", "the reading thread panicked"))??;
+        Ok(Self { shared, interval })
     }
 }
 
 impl Source for FileSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
-        match self.steps.recv().await {
-            Some(step) => self.take(step).map(Some),
-            None => Ok(None),
+        loop {
+            if let Some(step) = self.shared.next() {
+                return step;
+            }
+            // A pipe may be quiet for long: what it has said by then is shown.
+            if timeout(self.interval, self.shared.changed.notified()).await.is_err() {
+                return Ok(Some(self.shared.state().batches.complete()));
+            }
         }
     }
 
-    /// The batches that were read ahead. The thread ends at its next one.
-    async fn finish(&mut self) -> Result<FlowBatch, SourceError> {
-        self.steps.close();
-        let mut rest = FlowBatch::default();
-        while let Some(step) = self.steps.recv().await {
-            let batch = self.take(step)?;
-            rest.flows.extend(batch.flows);
-            rest.captured_at = rest.captured_at.max(batch.captured_at);
-        }
-        Ok(rest)
+    /// Everything that was read. The thread ends at its next packet.
+    async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+        (self.shared.stop(), Ok(()))
     }
 
     fn counters(&self) -> SourceCounters {
-        self.counters
+        SourceCounters { packets: self.shared.state().batches.cache.counters(), dropped: 0 }
+    }
+}
+
+/// What the reading thread and the agent share.
+struct Shared {
+    state: Mutex<State>,
+    /// For the agent: a batch is complete, or the end is reached.
+    changed: Notify,
+    /// For the reader: there is room for another batch.
+    room: Condvar,
+}
+
+struct State {
+    complete: VecDeque<FlowBatch>,
+    batches: Batches,
+    end: Option<Result<(), SourceError>>,
+    stopped: bool,
+}
+
+impl Shared {
+    fn new(cache: FlowCache, interval: Duration) -> Self {
+        let batches = Batches { cache, interval, span: None };
+        let state = State { complete: VecDeque::new(), batches, end: None, stopped: false };
+        Self { state: Mutex::new(state), changed: Notify::new(), room: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of the other side does not make what is in there any worse.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a packet, once there is room for the batch that it may complete; whether to go on.
+    fn add(&self, packet: &Packet<'_>, link: LinkLayer) -> bool {
+        let is_full = |state: &mut State| state.complete.len() >= AHEAD && !state.stopped;
+        let state = self.room.wait_while(self.state(), is_full);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.stopped {
+            return false;
+        }
+        if let Some(batch) = state.batches.add(packet, link) {
+            state.complete.push_back(batch);
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    fn end(&self, end: Result<(), SourceError>) {
+        self.state().end = Some(end);
+        self.changed.notify_one();
+    }
+
+    /// The next batch or the end, if it is there. What was read before an error counts.
+    fn next(&self) -> Option<Result<Option<FlowBatch>, SourceError>> {
+        let mut state = self.state();
+        if let Some(batch) = state.complete.pop_front() {
+            self.room.notify_one();
+            return Some(Ok(Some(batch)));
+        }
+        let end = state.end.take()?;
+        Some(end.map(|()| None))
+    }
+
+    fn stop(&self) -> FlowBatch {
+        let mut state = self.state();
+        state.stopped = true;
+        self.room.notify_one();
+        let mut rest = FlowBatch::default();
+        let last = state.batches.complete();
+        for batch in state.complete.drain(..).chain([last]) {
+            rest.flows.extend(batch.flows);
+            rest.captured_at = rest.captured_at.max(batch.captured_at);
+        }
+        rest
     }
 }
 
@@ -92,25 +173,22 @@ struct CaptureFile {
 }
 
 impl CaptureFile {
-    fn open(path: &Path, progress: bool) -> Result<Self, SourceError> {
-        let length = length(path).map_err(|error| failed(path, error))?;
-        let capture = Capture::from_file(path).map_err(|error| failed(path, words(&error)))?;
+    fn open(path: PathBuf, progress: bool) -> Result<Self, SourceError> {
+        let (file, length) = open(&path).map_err(|error| failed(&path, error))?;
+        let capture = capture(file).map_err(|error| failed(&path, words(&error)))?;
         let link = link::layer(capture.get_datalink())
-            .map_err(|link_type| failed(path, format!("link type {link_type} cannot be read")))?;
+            .map_err(|link_type| failed(&path, format!("link type {link_type} cannot be read")))?;
         let progress = if progress { progress_bar(length) } else { ProgressBar::hidden() };
-        Ok(Self { path: path.to_owned(), capture, link, progress })
+        Ok(Self { path, capture, link, progress })
     }
 
-    fn read(mut self, batches: &mut Batches, sender: &mpsc::Sender<Step>) {
+    fn read(mut self, shared: &Shared) {
         let end = loop {
             match self.capture.next_packet() {
                 Ok(packet) => {
                     self.progress.inc(record_length(&packet));
-                    let complete = batches.add(&packet, self.link);
-                    if let Some(step) = complete
-                        && sender.blocking_send(Ok(step)).is_err()
-                    {
-                        return; // nobody listens any more
+                    if !shared.add(&packet, self.link) {
+                        break Ok(());
                     }
                 }
                 Err(pcap::Error::NoMorePackets) => break Ok(()),
@@ -118,11 +196,7 @@ impl CaptureFile {
             }
         };
         self.progress.finish_and_clear();
-        // What was read before an error counts. If nobody listens any more, nobody misses it.
-        let last = sender.blocking_send(Ok(batches.complete()));
-        if let (Ok(()), Err(error)) = (last, end) {
-            let _unheard = sender.blocking_send(Err(error));
-        }
+        shared.end(end);
     }
 }
 
@@ -136,7 +210,7 @@ struct Batches {
 
 impl Batches {
     /// Adds a packet; hands out the batch before it if that is complete.
-    fn add(&mut self, packet: &Packet<'_>, link: LinkLayer) -> Option<(FlowBatch, SourceCounters)> {
+    fn add(&mut self, packet: &Packet<'_>, link: LinkLayer) -> Option<FlowBatch> {
         let time = time(packet);
         let is_over = |(first, _)| time.duration_since(first).is_ok_and(|age| age >= self.interval);
         let complete =
@@ -147,10 +221,9 @@ impl Batches {
         complete
     }
 
-    fn complete(&mut self) -> (FlowBatch, SourceCounters) {
+    fn complete(&mut self) -> FlowBatch {
         let captured_at = self.span.take().map(|(_, latest)| latest);
-        let batch = FlowBatch { flows: self.cache.take(), captured_at };
-        (batch, SourceCounters { packets: self.cache.counters(), dropped: 0 })
+        FlowBatch { flows: self.cache.take(), captured_at }
     }
 }
 
@@ -163,16 +236,26 @@ fn time(packet: &Packet<'_>) -> SystemTime {
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
-/// The file's length, if it has one; an early and plain word about a file that cannot be opened.
-fn length(path: &Path) -> io::Result<Option<u64>> {
-    if path == Path::new("-") {
-        return Ok(None);
-    }
-    let metadata = File::open(path)?.metadata()?;
+/// The open file, and its length if it has one. It is opened once: a pipe has but one reading.
+fn open(path: &Path) -> io::Result<(OwnedFd, Option<u64>)> {
+    let file = if path == Path::new("-") {
+        File::from(io::stdin().as_fd().try_clone_to_owned()?)
+    } else {
+        File::open(path)?
+    };
+    let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    Ok(metadata.is_file().then_some(metadata.len()))
+    let length = metadata.is_file().then_some(metadata.len());
+    Ok((file.into(), length))
+}
+
+/// By descriptor, because libpcap's crate takes names in UTF-8 only.
+#[expect(unsafe_code, reason = "the crate cannot know that the descriptor is good")]
+fn capture(file: OwnedFd) -> Result<Capture<Offline>, pcap::Error> {
+    // SAFETY: the descriptor is open and nobody else's from here on; libpcap closes it.
+    unsafe { Capture::from_raw_fd(file.into_raw_fd()) }
 }
 
 /// Bytes that a packet takes in the file, with the record header of classic pcap. In pcapng blocks
@@ -185,14 +268,9 @@ fn record_length(packet: &Packet<'_>) -> u64 {
 /// Draws on standard error, and nowhere if that is no terminal.
 fn progress_bar(length: Option<u64>) -> ProgressBar {
     const TEMPLATE: &str = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    match length {
-        Some(length) => {
-            let style = ProgressStyle::with_template(TEMPLATE);
-            ProgressBar::new(length)
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        }
-        None => ProgressBar::new_spinner(),
-    }
+    let Some(length) = length else { return ProgressBar::new_spinner() };
+    let style = ProgressStyle::with_template(TEMPLATE);
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn failed(path: &Path, why: impl Display) -> SourceError {

@@ -89,14 +89,14 @@ impl Source for LiveSource {
         Ok(Some(self.batch()))
     }
 
-    async fn finish(&mut self) -> Result<FlowBatch, SourceError> {
+    async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
         if let Some(reader) = self.reader.take() {
             // What the kernel still keeps back comes within that time.
             sleep(self.buffered * 2).await;
             self.shared.stopping.store(true, Ordering::Relaxed);
             reader.stop().await;
         }
-        Ok(self.batch())
+        (self.batch(), Ok(()))
     }
 
     fn counters(&self) -> SourceCounters {

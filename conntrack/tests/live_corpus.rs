@@ -1,0 +1,309 @@
+//! One corpus, every reader: the same frames go to the user-space parser and, by
+//! `BPF_PROG_TEST_RUN`, to the TC and the XDP program. What lands in the flow map, what is counted
+//! and the verdict must be what the parser says. Needs root, but no device: nothing is attached.
+//!
+//! The frames are the same in each run. `PROPTEST_RNG_SEED=<number>` in the environment makes
+//! others, `PROPTEST_CASES=<number>` more or fewer. A mismatch is shrunk, then shown as hex with its
+//! dissection and with both answers.
+//!
+//! What the kernel does not take (`net/bpf/test_run.c`) cannot be compared here, and is left to the
+//! tests of the parser: frames shorter than an Ethernet header.
+
+mod support;
+
+use std::{borrow::Cow, cell::RefCell, io::Write as _};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, PerCpuArray},
+    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+};
+use conntrack::source::ebpf::{CLASSIFIER, XDP, programs};
+use conntrack_common::{
+    counters::{Counters, Loss, Outcome},
+    flow::FlowKey,
+    rules::flow_key,
+    wire::{LinkLayer, PacketBytes, Skip},
+};
+use proptest::{option, strategy::Strategy};
+use support::generator::{
+    CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies,
+};
+
+/// Frames that the kernel and the parser compare, each at TC and at XDP.
+const ETHERNET_FRAMES: u32 = 100_000;
+/// The same for packets without a link header.
+const IP_PACKETS: u32 = 30_000;
+
+/// Each frame is run twice: first its flow is new, then it is known. (Not by the kernel's own
+/// repetition: for XDP that waits for all other CPUs, each time.)
+const RUNS: u64 = 2;
+
+/// The only verdicts: `TC_ACT_UNSPEC`, which is -1 (`linux/pkt_cls.h`), and `XDP_PASS`
+/// (`linux/bpf.h`).
+const UNSPEC: u32 = u32::MAX;
+const PASS: u32 = 2;
+
+const ETHERNET_HEADER: usize = 14;
+/// What TC is given has to fit into a page, with headroom and the end of an skb; this does on every
+/// machine. XDP takes more, in pieces.
+const LONGEST_AT_TC: usize = 3_072;
+
+#[test]
+fn parser_tc_and_xdp_agree_on_ethernet_frames() {
+    let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
+    let corpus = (frames(), first_piece());
+    let frames = check(ETHERNET_FRAMES, &corpus, |(frame, first_piece)| {
+        let (frame, mut kernel) = (frame.bytes(), kernel.borrow_mut());
+        let for_tc = for_tc(&frame);
+        let told = |frame: &[u8]| flow_key(frame, LinkLayer::Ethernet);
+        kernel
+            .agrees(Hook::Tc, &for_tc, told(&for_tc))
+            .map_err(|no| no + &dissect::ethernet(&for_tc))?;
+        let xdp = Hook::Xdp { first_piece };
+        kernel.agrees(xdp, &frame, told(&frame)).map_err(|no| no + &dissect::ethernet(&frame))
+    });
+    let pieces = if kernel.into_inner().takes_pieces { "in pieces" } else { "in one piece" };
+    say(&format!("corpus: {frames} frames, tc: 0 mismatches, xdp: 0 mismatches ({pieces})"));
+}
+
+/// The kernel tells TC the family; it may not be the packet's.
+#[test]
+fn parser_and_tc_agree_on_packets_without_a_link_header() {
+    let kernel = RefCell::new(Kernel::load(LinkLayer::Ip));
+    let corpus =
+        untagged().prop_filter("the kernel takes it", |frame| !is_cut_in_ip(&frame.bytes()));
+    let packets = check(IP_PACKETS, &corpus, |frame| {
+        let mut frame = frame.bytes();
+        frame.truncate(LONGEST_AT_TC);
+        let told = flow_key(&Datagram::behind_ethernet(&frame), LinkLayer::Ip);
+        let agrees = kernel.borrow_mut().agrees(Hook::Tc, &frame, told);
+        agrees.map_err(|no| no + &dissect::ethernet(&frame))
+    });
+    say(&format!("corpus without link header: {packets} packets, tc: 0 mismatches"));
+}
+
+#[test]
+fn parser_and_xdp_agree_on_packets_without_a_link_header() {
+    let kernel = RefCell::new(Kernel::load(LinkLayer::Ip));
+    let bare = strategies::frames().prop_map(|frame| Frame { link: None, ..frame });
+    let corpus = (bare.prop_filter("the kernel takes it", is_long_enough), first_piece());
+    let packets = check(IP_PACKETS, &corpus, |(packet, first_piece)| {
+        let packet = packet.bytes();
+        let told = flow_key(&packet[..], LinkLayer::Ip);
+        let agrees = kernel.borrow_mut().agrees(Hook::Xdp { first_piece }, &packet, told);
+        agrees.map_err(|no| no + &dissect::ip(&packet))
+    });
+    say(&format!("corpus without link header: {packets} packets, xdp: 0 mismatches"));
+}
+
+fn frames() -> impl Strategy<Value = Frame> {
+    strategies::frames().prop_filter("the kernel takes it", is_long_enough)
+}
+
+/// Behind a tag there is no network header to begin with.
+fn untagged() -> impl Strategy<Value = Frame> {
+    frames().prop_map(|frame| {
+        let untag = |link| Ethernet { tags: Vec::new(), ..link };
+        Frame { link: frame.link.map(untag), ..frame }
+    })
+}
+
+/// Where an XDP packet's first piece ends, if it has more than one.
+fn first_piece() -> impl Strategy<Value = Option<usize>> {
+    option::of(ETHERNET_HEADER..160)
+}
+
+fn is_long_enough(frame: &Frame) -> bool {
+    frame.bytes().len() >= ETHERNET_HEADER
+}
+
+/// What TC is given for a frame. An IP header that is cut the kernel takes only behind a tag.
+fn for_tc(frame: &[u8]) -> Cow<'_, [u8]> {
+    if is_cut_in_ip(frame) {
+        let (addresses, rest) = frame.split_at(12);
+        let tag = [CUSTOMER_TAG.to_be_bytes(), [0, 7]].concat();
+        Cow::Owned([addresses, &tag, rest].concat())
+    } else {
+        Cow::Borrowed(&frame[..frame.len().min(LONGEST_AT_TC)])
+    }
+}
+
+/// Linux 6.18 takes no skb whose `EtherType` announces more of a header than there is.
+fn is_cut_in_ip(frame: &[u8]) -> bool {
+    match ether_type(frame) {
+        IPV4 => frame.len() < ETHERNET_HEADER + 20,
+        IPV6 => frame.len() < ETHERNET_HEADER + 40,
+        _ => false,
+    }
+}
+
+fn ether_type(frame: &[u8]) -> u16 {
+    u16::from_be_bytes([frame[12], frame[13]])
+}
+
+/// A packet behind its network header, of the family that the kernel says.
+struct Datagram<'a> {
+    packet: &'a [u8],
+    ether_type: u16,
+}
+
+impl<'a> Datagram<'a> {
+    fn behind_ethernet(frame: &'a [u8]) -> Self {
+        Self { packet: &frame[ETHERNET_HEADER..], ether_type: ether_type(frame) }
+    }
+}
+
+impl PacketBytes for Datagram<'_> {
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.packet.load(offset)
+    }
+
+    fn ether_type(&self) -> Option<u16> {
+        Some(self.ether_type)
+    }
+}
+
+/// Which program is asked.
+#[derive(Clone, Copy, Debug)]
+enum Hook {
+    Tc,
+    Xdp { first_piece: Option<usize> },
+}
+
+/// All that a reader says about a frame.
+#[derive(Debug, PartialEq)]
+struct Answer {
+    verdict: u32,
+    is_unchanged: bool,
+    flows: Vec<FlowKey>,
+    /// In packets.
+    counted: Vec<(Outcome, u64)>,
+}
+
+impl Answer {
+    /// What the programs must say where the parser says this.
+    fn expected(hook: Hook, told: Result<FlowKey, Skip>) -> Self {
+        let verdict = match hook {
+            Hook::Tc => UNSPEC,
+            Hook::Xdp { .. } => PASS,
+        };
+        let outcome = told.map_or_else(Outcome::Skipped, |_| Outcome::Flow);
+        let counted = vec![(outcome, RUNS)];
+        Self { verdict, is_unchanged: true, flows: told.into_iter().collect(), counted }
+    }
+}
+
+/// The loaded programs and their maps.
+struct Kernel {
+    ebpf: Ebpf,
+    flows: HashMap<MapData, FlowKey, u64>,
+    counters: PerCpuArray<MapData, u64>,
+    /// As they were when the last frame had been through.
+    counted: Counters,
+    /// Whether XDP packets can be given in pieces of our choice (Linux 6.18).
+    takes_pieces: bool,
+}
+
+impl Kernel {
+    fn load(link: LinkLayer) -> Self {
+        let mut ebpf = programs(link, 16).expect("programs that load");
+        let flows = ebpf.take_map("FLOWS").expect("flows").try_into().expect("a hash");
+        let counters = ebpf.take_map("COUNTERS").expect("counters").try_into().expect("an array");
+        let counted = Counters::default();
+        let mut kernel = Self { ebpf, flows, counters, counted, takes_pieces: true };
+        let in_pieces = Hook::Xdp { first_piece: Some(ETHERNET_HEADER) };
+        kernel.takes_pieces = kernel.answer(in_pieces, &[0; 60]).is_ok();
+        kernel
+    }
+
+    /// # Errors
+    /// Both answers, if they differ.
+    fn agrees(
+        &mut self,
+        hook: Hook,
+        frame: &[u8],
+        told: Result<FlowKey, Skip>,
+    ) -> Result<(), String> {
+        let expected = Answer::expected(hook, told);
+        match self.answer(hook, frame) {
+            Ok(answer) if answer == expected => Ok(()),
+            Ok(answer) => {
+                Err(format!("{hook:?}\nparser: {told:?}, so {expected:?}\nprogram: {answer:?}\n"))
+            }
+            Err(error) => Err(format!("{hook:?}: the kernel refuses the frame: {error:?}\n")),
+        }
+    }
+
+    fn answer(&mut self, hook: Hook, frame: &[u8]) -> Result<Answer, ProgramError> {
+        self.run(hook, frame)?;
+        let (verdict, is_unchanged) = self.run(hook, frame)?;
+        Ok(Answer { verdict, is_unchanged, flows: self.take_flows(), counted: self.take_counted() })
+    }
+
+    /// The verdict, and whether the frame came out as it went in.
+    fn run(&self, hook: Hook, frame: &[u8]) -> Result<(u32, bool), ProgramError> {
+        let mut out = vec![0; frame.len()];
+        let context = self.context(hook, frame);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: context.as_ref().map(|context| &context[..]),
+            ..TestRunOptions::default()
+        };
+        let result = match hook {
+            Hook::Tc => self.program::<SchedClassifier>(CLASSIFIER).test_run(options)?,
+            Hook::Xdp { .. } => self.program::<Xdp>(XDP).test_run(options)?,
+        };
+        let size = usize::try_from(result.data_size_out).expect("a frame's size");
+        Ok((result.return_value, size == frame.len() && out == frame))
+    }
+
+    /// A `struct xdp_md` (`linux/bpf.h`) with its second field, where the linear data ends.
+    fn context(&self, hook: Hook, frame: &[u8]) -> Option<[u8; 24]> {
+        let Hook::Xdp { first_piece: Some(end) } = hook else { return None };
+        let end = u32::try_from(end.min(frame.len())).expect("a frame's size");
+        let mut context = [0; 24];
+        context[4..8].copy_from_slice(&end.to_ne_bytes());
+        self.takes_pieces.then_some(context)
+    }
+
+    fn program<'a, P>(&'a self, name: &str) -> &'a P
+    where
+        &'a P: TryFrom<&'a aya::programs::Program, Error = ProgramError>,
+    {
+        self.ebpf.program(name).expect("a program").try_into().expect("of its type")
+    }
+
+    /// Empties the flow map.
+    fn take_flows(&mut self) -> Vec<FlowKey> {
+        let keys: Vec<FlowKey> = self.flows.keys().map(|key| key.expect("a key")).collect();
+        for key in &keys {
+            self.flows.remove(key).expect("removed");
+        }
+        keys
+    }
+
+    /// The counters that have moved, and by how much.
+    fn take_counted(&mut self) -> Vec<(Outcome, u64)> {
+        let mut now = Counters::default();
+        for index in 0..Outcome::COUNT {
+            now.add(index, self.counters.get(&index, 0).expect("a counter").iter().sum());
+        }
+        let before = std::mem::replace(&mut self.counted, now);
+        let now = &self.counted;
+        let moved = outcomes().map(|outcome| (outcome, now.get(outcome) - before.get(outcome)));
+        moved.filter(|(_, packets)| *packets != 0).collect()
+    }
+}
+
+fn outcomes() -> impl Iterator<Item = Outcome> {
+    let skips = Skip::ALL.into_iter().map(Outcome::Skipped);
+    let losses = Loss::ALL.into_iter().map(Outcome::Lost);
+    [Outcome::Flow].into_iter().chain(skips).chain(losses)
+}
+
+/// A line that is seen even when the test passes: the test harness captures macros, not this.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("standard error");
+}
