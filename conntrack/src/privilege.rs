@@ -21,19 +21,18 @@ pub struct NotEnough {
 type Need = (&'static str, CapabilitySet);
 
 const BPF: Need = ("CAP_BPF", CapabilitySet::BPF.union(CapabilitySet::SYS_ADMIN));
-const PERFMON: Need = ("CAP_PERFMON", CapabilitySet::PERFMON.union(CapabilitySet::SYS_ADMIN));
 const NET_ADMIN: Need = ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN);
 const NET_RAW: Need = ("CAP_NET_RAW", CapabilitySet::NET_RAW);
 
-/// Whether a device can be watched with eBPF: programs and maps (`CAP_BPF`), direct packet access
-/// (`CAP_PERFMON`), attaching to a device (`CAP_NET_ADMIN`).
+/// Whether a device can be watched with eBPF: maps (`CAP_BPF`), programs that see packets, and
+/// attaching them to a device (`CAP_NET_ADMIN`).
 ///
 /// # Errors
 /// What is missing.
 pub fn for_ebpf() -> Result<(), NotEnough> {
     check(
         "--mode ebpf",
-        &[BPF, NET_ADMIN, PERFMON],
+        &[BPF, NET_ADMIN],
         effective(),
         ", or use --mode pcap, which needs CAP_NET_RAW",
     )
@@ -73,20 +72,20 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let effective = CapabilitySet::NET_ADMIN | CapabilitySet::BPF;
-        let error = check("--mode ebpf", &[BPF, NET_ADMIN, PERFMON], effective, "")
-            .expect_err("one is missing");
+        let effective = CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+        let error =
+            check("--mode ebpf", &[BPF, NET_ADMIN], effective, "").expect_err("one is missing");
         assert_eq!(
             error.to_string(),
-            "not enough privilege: --mode ebpf needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, \
-             missing CAP_PERFMON; run it as root or with sudo"
+            "not enough privilege: --mode ebpf needs CAP_BPF, CAP_NET_ADMIN, missing CAP_BPF; \
+             run it as root or with sudo"
         );
     }
 
     #[test]
     fn sys_admin_stands_for_what_was_split_off_it() {
         let effective = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
-        assert_eq!(check("--mode ebpf", &[BPF, NET_ADMIN, PERFMON], effective, ""), Ok(()));
+        assert_eq!(check("--mode ebpf", &[BPF, NET_ADMIN], effective, ""), Ok(()));
         assert!(check("--mode pcap", &[NET_RAW], effective, "").is_err());
     }
 }

@@ -38,8 +38,8 @@ fn without(capabilities: &str, namespace: &Namespace, mode: &str) -> (Output, St
 fn missing_privilege_is_one_line_that_says_which() {
     let lab = Lab::new(&[HOST]);
     for (capabilities, mode, missing) in [
-        ("-all", "ebpf", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
-        ("-all", "auto", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
+        ("-all", "ebpf", "missing CAP_BPF, CAP_NET_ADMIN;"),
+        ("-all", "auto", "missing CAP_BPF, CAP_NET_ADMIN;"),
         ("-all", "pcap", "missing CAP_NET_RAW"),
         ("-net_admin", "ebpf", "missing CAP_NET_ADMIN;"),
         ("-net_raw", "pcap", "missing CAP_NET_RAW;"),

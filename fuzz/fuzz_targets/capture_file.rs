@@ -39,7 +39,7 @@ thread_local! {
     /// leaves it behind.
     static SCRATCH: TempDir = scratch();
     static RUNTIME: Runtime =
-        runtime::Builder::new_current_thread().build().expect("a runtime takes little");
+        runtime::Builder::new_current_thread().enable_time().build().expect("a runtime takes little");
 }
 
 fuzz_target!(|bytes: &[u8]| SCRATCH.with(|scratch| check(bytes, scratch.path())));
@@ -67,13 +67,16 @@ fn scratch() -> TempDir {
 /// What `conntrack -r CAPTURE -p ROOT` does; `None` if that is no capture. A capture may also end
 /// in an error, after which what was read up to there counts.
 fn read(capture: &Path, root: &Path) -> Option<Stats> {
-    let source = FileSource::open(capture, INTERVAL, MAX_FLOWS, false).ok()?;
-    let tree = Tree::open_or_make(root).expect("the scratch directory takes a tree");
-    let agent = Agent::new(Tracker::new(Settings::default(), []), tree, local());
-    let (_nobody, requests) = mpsc::channel(1);
-    let run = agent.run(source, future::pending(), requests, |_| {});
-    let (stats, _perhaps_broken) = RUNTIME.with(|runtime| runtime.block_on(run));
-    Some(stats)
+    let run = async {
+        let source = FileSource::open(capture, INTERVAL, MAX_FLOWS, false).await.ok()?;
+        let tree = Tree::open_or_make(root).expect("the scratch directory takes a tree");
+        let agent = Agent::new(Tracker::new(Settings::default(), []), tree, local());
+        let agent = agent.expect("fixed addresses need no kernel");
+        let (_nobody, requests) = mpsc::channel(1);
+        let (stats, _perhaps_broken) = agent.run(source, future::pending(), requests, |_| {}).await;
+        Some(stats)
+    };
+    RUNTIME.with(|runtime| runtime.block_on(run))
 }
 
 /// The addresses that the corpus' captures were made on.

@@ -117,13 +117,14 @@ fn assert_later_fragments_have_no_ports(packet: &[u8], link: LinkLayer) {
     }
 }
 
-/// The IPv4 packet with four octets more in its header, if they fit.
+/// The IPv4 packet with four octets more in its header, if that is one and they fit.
 fn with_ipv4_option(packet: &[u8]) -> Option<Vec<u8>> {
     let length = usize::from(*packet.first()? & 0x0f) * 4;
-    let (header, payload) = packet.split_at_checked(length)?;
+    let (header, payload) =
+        (20..60).contains(&length).then(|| packet.split_at_checked(length))??;
     let total = longer(header, 2, 4)?;
     let mut packet = [header, &[FILLER; 4], payload].concat();
-    packet[0] = (length < 60).then_some(packet[0] + 1)?;
+    packet[0] += 1;
     packet[2..4].copy_from_slice(&total);
     Some(packet)
 }

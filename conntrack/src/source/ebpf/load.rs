@@ -91,7 +91,7 @@ pub(super) fn refusal(what: &'static str, error: &(dyn Error + 'static)) -> Sour
     match errno(error) {
         Some(Errno::PERM) => SourceError::Refused {
             what,
-            why: "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON must be held in the initial user \
+            why: "CAP_BPF and CAP_NET_ADMIN must be held in the initial user \
                   namespace, and no seccomp filter or lockdown forbid bpf(2); run it outside the \
                   container, or with --mode pcap",
         },
