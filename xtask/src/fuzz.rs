@@ -32,6 +32,13 @@ pub(crate) struct Args {
     target: Option<String>,
 }
 
+impl Args {
+    /// Every target.
+    pub(crate) fn all(seconds: u32) -> Self {
+        Self { seconds, target: None }
+    }
+}
+
 /// Runs every target even if one fails, so that one run tells all.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use crate::{
     command,
     compiler::Compiler,
+    fuzz,
     privilege::Privilege,
     setup::{self, Purpose},
     workspace::{ALL_BUT_EBPF, Workspace},
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     /// Leave out the tests that need root
     #[arg(long)]
     unprivileged: bool,
+    /// How long each fuzz target runs; 0 leaves them out, and so does an argument for test programs
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    fuzz_seconds: u32,
     /// Arguments for the test programs, for instance a part of a test's name
     #[arg(last = true)]
     libtest: Vec<OsString>,
@@ -36,10 +40,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Each step takes the same packages, features and profile, so nothing is compiled twice.
     command::run(suite.cargo_test().arg("--no-run"))?;
 
-    let steps: [(&str, &dyn Fn() -> Result<()>); 3] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
         ("tests that need no root", &|| suite.unprivileged()),
         ("documentation tests", &|| suite.documentation()),
         ("tests that need root", &|| suite.live(args.unprivileged)),
+        ("fuzz targets", &|| fuzz(args)),
     ];
     let mut failed = Vec::new();
     for (name, step) in steps {
@@ -52,6 +57,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Not where somebody is after certain tests.
+fn fuzz(args: &Args) -> Result<()> {
+    if args.fuzz_seconds == 0 || !args.libtest.is_empty() {
+        eprintln!("the fuzz targets did not run");
+        return Ok(());
+    }
+    fuzz::run(&fuzz::Args::all(args.fuzz_seconds))
 }
 
 /// All tests of this workspace.
