@@ -71,8 +71,9 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         .map_err(|error| anyhow!("cannot list the local addresses: {error}"))?;
     // A pipe that is to be read may not be open at its other end yet.
     let opened = tokio::select! {
-        opened = open::source(config) => opened?,
+        biased;
         () = &mut shutdown => return Ok(()),
+        opened = open::source(config) => opened?,
     };
     let report = |stats: &Stats| say(stats);
     let (stats, outcome) = match opened {

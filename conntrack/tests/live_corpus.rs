@@ -3,11 +3,13 @@
 //! and the verdict must be what the parser says. Needs root, but no device: nothing is attached.
 //!
 //! The frames are the same in each run. `PROPTEST_RNG_SEED=<number>` in the environment makes
-//! others, `PROPTEST_CASES=<number>` more or fewer. A mismatch is shrunk, then shown as hex with its
-//! dissection and with both answers.
+//! others, `PROPTEST_CASES=<number>` more or fewer. A mismatch is shrunk, then shown as hex with
+//! its dissection and with both answers.
 //!
 //! What the kernel does not take (`net/bpf/test_run.c`) cannot be compared here, and is left to the
-//! tests of the parser: frames shorter than an Ethernet header.
+//! tests of the parser: frames shorter than an Ethernet header and, at TC without a link header,
+//! packets that end inside their IP header. Nor does it give TC packets in pages: those are in
+//! `live_links.rs`.
 
 mod support;
 
@@ -30,7 +32,7 @@ use support::generator::{
     CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies,
 };
 
-/// Frames that the kernel and the parser compare, each at TC and at XDP.
+/// Frames that are compared, each at TC and at XDP.
 const ETHERNET_FRAMES: u32 = 100_000;
 /// The same for packets without a link header.
 const IP_PACKETS: u32 = 30_000;

@@ -130,10 +130,10 @@ fn tcp_flags(tcp: &TcpHeaderSlice<'_>) -> u8 {
     flags.into_iter().rev().fold(0, |octet, flag| octet << 1 | u8::from(flag))
 }
 
-/// On odd and broken frames the two differ on purpose: etherparse takes 0x9100 and `MACsec` as tags,
-/// any number of extension headers, AH in IPv4, an IP version other than the frame's and a wrong
-/// total length; it refuses hop-by-hop options that are not first, and transport headers that are
-/// not there whole. But what both read is the same, and what etherparse reads up to its ports
+/// On odd and broken frames the two differ on purpose: etherparse takes 0x9100 and `MACsec` as
+/// tags, any number of extension headers, AH in IPv4, an IP version other than the frame's and a
+/// wrong total length; it refuses hop-by-hop options that are not first, and transport headers that
+/// are not there whole. But what both read is the same, and what etherparse reads up to its ports
 /// neither ended before nor is a later fragment.
 #[test]
 fn etherparse_reads_no_other_ports_in_odd_frames() {
