@@ -20,7 +20,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use conntrack_common::wire::LinkLayer;
-use packet::{Buffer, Datagram, Frame};
+use packet::{Bare, Buffer, Datagram, Frame};
 
 /// TC classifier, for both directions: attached twice, to the device's ingress and egress.
 ///
@@ -29,7 +29,10 @@ use packet::{Buffer, Datagram, Frame};
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
     match maps::link_layer() {
-        LinkLayer::Ip => metering::meter(&ctx, &Datagram(&ctx), LinkLayer::Ip),
+        LinkLayer::Ip if maps::is_tunnel() => {
+            metering::meter(&ctx, &Datagram(&ctx), LinkLayer::Ip);
+        }
+        LinkLayer::Ip => metering::meter(&ctx, &Bare(&ctx), LinkLayer::Ip),
         _ => metering::meter(&ctx, &Frame(&ctx), LinkLayer::Ethernet),
     }
     TC_ACT_UNSPEC

@@ -22,6 +22,17 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Out
 #[unsafe(no_mangle)]
 static LINK_LAYER: Global<u8> = Global::new(LinkLayer::Ethernet as u8);
 
+/// Whether the watched device is a tunnel, as 0 or 1. The agent sets it before loading.
+#[expect(unsafe_code, reason = "the loader finds a global by its symbol")]
+#[unsafe(no_mangle)]
+static IS_TUNNEL: Global<u8> = Global::new(0);
+
+/// Whether other headers may stand before the packets of this device.
+#[inline(always)]
+pub(crate) fn is_tunnel() -> bool {
+    IS_TUNNEL.load() != 0
+}
+
 /// What stands before the IP header in the packets of this device: Ethernet or nothing.
 #[inline(always)]
 pub(crate) fn link_layer() -> LinkLayer {

@@ -1,6 +1,7 @@
 //! Packet bytes out of the kernel's contexts. Everything `unsafe` about reading packets is here.
 //!
-//! All of it goes through helpers, which read linear and paged bytes alike and check the bounds.
+//! All of it goes through helpers, which check the bounds and, but for one, read linear and paged
+//! bytes alike.
 #![expect(unsafe_code, reason = "helpers write through raw pointers")]
 #![expect(clippy::cast_possible_truncation, reason = "offsets are far below 2^32")]
 
@@ -27,10 +28,26 @@ impl PacketBytes for Frame<'_> {
     }
 }
 
-/// A packet at a TC hook of a device without link header, from its network header on.
+/// A packet at a TC hook of a device without link header: it starts with its IP header.
+pub(crate) struct Bare<'a>(pub(crate) &'a TcContext);
+
+impl PacketBytes for Bare<'_> {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        Frame(self.0).load(offset)
+    }
+
+    #[inline(always)]
+    fn ether_type(&self) -> Option<u16> {
+        Some(protocol(self.0))
+    }
+}
+
+/// A packet at a TC hook of a tunnel device, from its network header on.
 ///
-/// What stands before the network header differs from device to device and between ingress and
-/// egress (a tunnel's outer header, for one); where it starts, the kernel knows.
+/// What stands before the network header differs between ingress, where it may be the outer header,
+/// and egress; where it starts, the kernel knows. This helper does not read what lies in pages, but a
+/// tunnel pulls the inner header out of them to look at it.
 pub(crate) struct Datagram<'a>(pub(crate) &'a TcContext);
 
 impl PacketBytes for Datagram<'_> {
@@ -43,12 +60,17 @@ impl PacketBytes for Datagram<'_> {
         })
     }
 
-    /// `skb->protocol`: what the device said when it handed the packet over.
     #[inline(always)]
     fn ether_type(&self) -> Option<u16> {
-        // The low 16 bits, in network byte order.
-        Some(u16::from_be(self.0.skb.protocol() as u16))
+        Some(protocol(self.0))
     }
+}
+
+/// `skb->protocol`: what the device said when it handed the packet over. The low 16 bits of the field
+/// are in network byte order.
+#[inline(always)]
+fn protocol(ctx: &TcContext) -> u16 {
+    u16::from_be(ctx.skb.protocol() as u16)
 }
 
 /// A packet at an XDP hook, as the driver received it.

@@ -175,13 +175,27 @@ fn headers_in_pages() {
                 &payload,
             )),
         ] {
-            tap.arrive_in_pages(&frame);
+            tap.arrive_in_pages(14, &frame);
         }
         let expected = paths([
             "in/udp/10.0.0.1-PORT-192.168.200.230-2000",
             "else/udp/fd00::1-1000-2001:db8:200::230-2001",
         ]);
         assert_tree(&format!("pages with {mode:?}"), collector, &expected);
+    }
+}
+
+#[test]
+fn headers_in_pages_without_a_link_header() {
+    for mode in ALL {
+        let lab = Lab::new(&[]);
+        let tun = Tun::new(&lab.host, Kind::TunWithHeader, HOST);
+        let collector = Collector::start_on(&lab.host, TUN, mode);
+        let (src, dst) = (end("10.0.0.1:1000"), end("192.168.200.230:2000"));
+        let frame = support::frames::udp_with(src, dst, &vec![0; 9000]);
+        tun.arrive_in_pages(20, &without_link_header(&frame));
+        let expected = paths(["in/udp/10.0.0.1-PORT-192.168.200.230-2000"]);
+        assert_tree(&format!("tun, pages, {mode:?}"), collector, &expected);
     }
 }
 

@@ -19,6 +19,8 @@ pub const TUN: &str = "ct-tun";
 pub enum Kind {
     /// With their IP header.
     Tun,
+    /// The same, and when written with a `virtio_net_hdr` before it.
+    TunWithHeader,
     /// With an Ethernet header, and when written with a `virtio_net_hdr` before it.
     Tap,
 }
@@ -49,14 +51,13 @@ impl Tun {
         assert_eq!(written, packet.len());
     }
 
-    /// Has a frame arrive at a tap device of which only the Ethernet header is in the packet's
-    /// linear part: everything else is in pages.
-    pub fn arrive_in_pages(&self, frame: &[u8]) {
-        const ETHERNET_HEADER: u16 = 14;
+    /// Has a packet arrive of which only so many octets are in the linear part: everything else is
+    /// in pages.
+    pub fn arrive_in_pages(&self, linear: u16, frame: &[u8]) {
         // struct virtio_net_hdr (include/uapi/linux/virtio_net.h): flags, gso_type, then the length
         // of the linear part; the rest is about checksums and segmentation.
         let mut packet = vec![0, 0];
-        packet.extend(ETHERNET_HEADER.to_ne_bytes());
+        packet.extend(linear.to_ne_bytes());
         packet.extend([0; 6]);
         packet.extend(frame);
         self.arrive(&packet);
@@ -83,6 +84,7 @@ fn set_device(file: &File, kind: Kind) {
     name[..TUN.len()].copy_from_slice(TUN.as_bytes());
     let flags = match kind {
         Kind::Tun => IFF_TUN | IFF_NO_PI,
+        Kind::TunWithHeader => IFF_TUN | IFF_NO_PI | IFF_VNET_HDR,
         Kind::Tap => IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
     };
     let request = InterfaceRequest { name, flags, rest: [0; 22] };

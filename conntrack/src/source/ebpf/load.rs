@@ -24,10 +24,11 @@ pub const XDP: &str = "conntrack_xdp";
 ///
 /// # Errors
 /// [`SourceError::Unsupported`] where this kernel cannot, [`SourceError::Refused`] where it may not.
-pub(super) fn maps(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError> {
+pub(super) fn maps(link: LinkLayer, is_tunnel: bool, max_flows: u32) -> Result<Ebpf, SourceError> {
     raise_memlock();
     EbpfLoader::new()
         .override_global("LINK_LAYER", &(link as u8), true)
+        .override_global("IS_TUNNEL", &u8::from(is_tunnel), true)
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
         .map_err(|error| refusal("loading the maps", &error))
@@ -39,7 +40,8 @@ pub(super) fn maps(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError>
 /// # Errors
 /// As [`maps`].
 pub fn programs(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError> {
-    let mut ebpf = maps(link, max_flows)?;
+    // Packets of one's own come with an Ethernet header, also where the program is to take no notice.
+    let mut ebpf = maps(link, link == LinkLayer::Ip, max_flows)?;
     classifier(&mut ebpf)?;
     xdp(&mut ebpf)?;
     Ok(ebpf)

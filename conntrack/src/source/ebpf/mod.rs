@@ -52,7 +52,7 @@ impl EbpfSource {
         if options.ingress == Ingress::Xdp && device.is_tunnel() {
             return Err(SourceError::failed("--hook xdp", "not on a tunnel; use --hook tc"));
         }
-        let mut ebpf = load::maps(link, options.max_flows)?;
+        let mut ebpf = load::maps(link, device.is_tunnel(), options.max_flows)?;
         let drain = Drain::new(&mut ebpf)?;
         let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
         let mut ticks = interval_at(Instant::now() + options.interval, options.interval);
