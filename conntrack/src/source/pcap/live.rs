@@ -177,8 +177,8 @@ fn capture(device: &str, buffered: Duration) -> Result<Capture<Active>, pcap::Er
 
 /// Reads until it is told to stop or the device goes away.
 fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Result<(), pcap::Error> {
+    let observe = |packet: Packet<'_>| shared.cache().observe(&Restored(packet.data), link);
     loop {
-        let observe = |packet: Packet<'_>| shared.cache().observe(&Restored(packet.data), link);
         let read = capture.dispatch(None, observe);
         if let Ok(stat) = capture.stats() {
             let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
@@ -187,7 +187,12 @@ fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Resul
         if shared.stopping.load(Ordering::Relaxed) {
             return Ok(());
         }
-        read?;
+        if let Err(error) = read {
+            // A device that goes is said before the packets that were kept back.
+            thread::sleep(*BUFFERED.end() * 2);
+            capture.setnonblock()?.dispatch(None, observe)?;
+            return Err(error);
+        }
     }
 }
 
