@@ -175,7 +175,8 @@ struct CaptureFile {
 impl CaptureFile {
     fn open(path: PathBuf, progress: bool) -> Result<Self, SourceError> {
         let (file, length) = open(&path).map_err(|error| failed(&path, error))?;
-        let capture = capture(file).map_err(|error| failed(&path, words(&error)))?;
+        let capture =
+            capture(&path, file, length.is_some()).map_err(|error| failed(&path, words(&error)))?;
         let link = link::layer(capture.get_datalink())
             .map_err(|link_type| failed(&path, format!("link type {link_type} cannot be read")))?;
         let progress = if progress { progress_bar(length) } else { ProgressBar::hidden() };
@@ -251,9 +252,13 @@ fn open(path: &Path) -> io::Result<(OwnedFd, Option<u64>)> {
     Ok((file.into(), length))
 }
 
-/// By descriptor, because libpcap's crate takes names in UTF-8 only.
+/// A regular file by its name, which libpcap closes again if it is no capture; a pipe by its
+/// descriptor, and a name that is not UTF-8 too, which libpcap's crate does not take.
 #[expect(unsafe_code, reason = "the crate cannot know that the descriptor is good")]
-fn capture(file: OwnedFd) -> Result<Capture<Offline>, pcap::Error> {
+fn capture(path: &Path, file: OwnedFd, is_regular: bool) -> Result<Capture<Offline>, pcap::Error> {
+    if is_regular && path != Path::new("-") && path.to_str().is_some() {
+        return Capture::from_file(path);
+    }
     // SAFETY: the descriptor is open and nobody else's from here on; libpcap closes it.
     unsafe { Capture::from_raw_fd(file.into_raw_fd()) }
 }
