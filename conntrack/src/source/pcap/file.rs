@@ -77,7 +77,7 @@ impl Source for FileSource {
             }
             // A pipe may be quiet for long: what it has said by then is shown.
             if timeout(self.interval, self.shared.changed.notified()).await.is_err() {
-                return Ok(Some(self.shared.state().batches.complete()));
+                return Ok(Some(self.shared.oldest()));
             }
         }
     }
@@ -151,6 +151,14 @@ impl Shared {
         Some(end.map(|()| None))
     }
 
+    /// The oldest batch, complete or not.
+    fn oldest(&self) -> FlowBatch {
+        let mut state = self.state();
+        let complete = state.complete.pop_front();
+        self.room.notify_one();
+        complete.unwrap_or_else(|| state.batches.complete())
+    }
+
     fn stop(&self) -> FlowBatch {
         let mut state = self.state();
         state.stopped = true;
@@ -184,6 +192,7 @@ impl CaptureFile {
     }
 
     fn read(mut self, shared: &Shared) {
+        let _guard = EndOfPanic(shared);
         let end = loop {
             match self.capture.next_packet() {
                 Ok(packet) => {
@@ -198,6 +207,17 @@ impl CaptureFile {
         };
         self.progress.finish_and_clear();
         shared.end(end);
+    }
+}
+
+/// Has the agent hear of a reader that panicked, instead of waiting for it.
+struct EndOfPanic<'a>(&'a Shared);
+
+impl Drop for EndOfPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end(Err(SourceError::failed("capture file", "the reading thread panicked")));
+        }
     }
 }
 
