@@ -13,9 +13,14 @@ pub mod ebpf;
 #[cfg(feature = "pcap")]
 pub mod pcap;
 
-use std::{fmt::Display, time::SystemTime};
+use std::{
+    fmt::Display,
+    time::{Duration, SystemTime},
+};
 
 use conntrack_common::{counters::Counters, flow::FlowKey};
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::device::DeviceError;
 
@@ -92,6 +97,13 @@ pub enum SourceError {
         /// What was said.
         why: String,
     },
+}
+
+/// When a device's batches are due: the first after one interval, and a late one delays the next.
+fn ticks(interval: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 impl SourceError {

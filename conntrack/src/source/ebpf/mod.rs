@@ -13,11 +13,11 @@ use attach::Attachment;
 pub use attach::{Chain, Ingress};
 use drain::Drain;
 pub use load::{CLASSIFIER, XDP, programs};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::Interval;
 
 use crate::{
     device::Device,
-    source::{FlowBatch, Source, SourceCounters, SourceError},
+    source::{self, FlowBatch, Source, SourceCounters, SourceError},
 };
 
 /// What the eBPF source is asked to do.
@@ -55,8 +55,7 @@ impl EbpfSource {
         let mut ebpf = load::maps(link, device.is_tunnel(), options.max_flows)?;
         let drain = Drain::new(&mut ebpf)?;
         let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
-        let mut ticks = interval_at(Instant::now() + options.interval, options.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ticks = source::ticks(options.interval);
         Ok(Self { device: device.clone(), drain, ticks, attachment: Some(attachment) })
     }
 

@@ -13,10 +13,10 @@ use std::{
 
 use conntrack_common::wire::{LinkLayer, PacketBytes, vlan};
 use pcap::{Active, BreakLoop, Capture, Packet};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, Interval, sleep};
 
 use super::{cache::FlowCache, filter, link, words};
-use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
+use crate::source::{self, FlowBatch, Source, SourceCounters, SourceError};
 
 /// Bytes kept of a packet. Headers can be far inside: eight extension headers of 2 KiB each.
 const SNAPLEN: i32 = 65_535;
@@ -50,8 +50,8 @@ struct Shared {
 }
 
 impl LiveSource {
-    /// Starts watching the device of this name; `any` is all devices. Without promiscuous mode, which would show other hosts' traffic
-    /// and change the device.
+    /// Starts watching the device of this name; `any` is all devices. Without promiscuous mode,
+    /// which would show other hosts' traffic and change the device.
     ///
     /// # Errors
     /// What libpcap says.
@@ -70,8 +70,7 @@ impl LiveSource {
             stopping: AtomicBool::new(false),
         });
         let reader = Reader::start(capture, link, Arc::clone(&shared))?;
-        let mut ticks = interval_at(Instant::now() + interval, interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ticks = source::ticks(interval);
         Ok(Self { device: device.to_owned(), shared, ticks, buffered, reader: Some(reader) })
     }
 
