@@ -3,6 +3,8 @@
 //! Each packet that is looked at has exactly one outcome, so the sum of all counters is the number
 //! of packets seen.
 
+use core::ops::AddAssign;
+
 use crate::wire::Skip;
 
 /// Why a packet that is a flow did not get into the flow map.
@@ -63,16 +65,16 @@ impl Outcome {
 pub struct Counters([u64; Outcome::COUNT as usize]);
 
 impl Counters {
-    /// Adds `packets` to the counter at `index`; an index that is none of ours counts nowhere.
-    pub fn add(&mut self, index: u32, packets: u64) {
-        if let Some(counter) = self.0.get_mut(index as usize) {
-            *counter = counter.wrapping_add(packets);
+    /// Adds what was counted elsewhere, each outcome at its [`Outcome::index`].
+    pub fn add(&mut self, others: &[u64; Outcome::COUNT as usize]) {
+        for (counter, other) in self.0.iter_mut().zip(others) {
+            *counter = counter.wrapping_add(*other);
         }
     }
 
     /// Counts one packet.
     pub fn count(&mut self, outcome: Outcome) {
-        self.add(outcome.index(), 1);
+        self.0[outcome.index() as usize] += 1;
     }
 
     /// Packets with this outcome.
@@ -83,6 +85,12 @@ impl Counters {
     /// Packets seen, whatever became of them.
     pub fn packets(&self) -> u64 {
         self.0.iter().sum()
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, others: Self) {
+        self.add(&others.0);
     }
 }
 

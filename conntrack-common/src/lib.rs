@@ -1,13 +1,16 @@
 //! What kernel and user space share: the packet parser, the rules that say which packets open a
-//! conversation, the flow key that crosses the border between the two, and the counters.
+//! conversation and whose it is, and what crosses the border between the two: flow keys, counters,
+//! the policy.
 //!
 //! One parser and one set of rules run in both worlds, so that both see the same flows in the
-//! same frames. Nothing here allocates, does I/O or knows of maps, files or directions.
+//! same frames. Nothing here allocates, does I/O or knows of maps or files.
 #![no_std]
 
+pub mod address;
 pub mod counters;
 pub mod flow;
 #[cfg(feature = "user")]
 mod pod;
+pub mod policy;
 pub mod rules;
 pub mod wire;

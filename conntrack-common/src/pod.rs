@@ -2,8 +2,17 @@
 //! `unsafe` of this crate.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; this is its one place")]
 
-use crate::flow::FlowKey;
+use crate::{
+    flow::FlowKey,
+    policy::{Control, Policy},
+};
 
 // SAFETY: `repr(C)`, integers and integer arrays only, no padding (asserted beside the type), so
 // every byte is initialised and every bit pattern is a value.
 unsafe impl aya::Pod for FlowKey {}
+
+// SAFETY: as above; the integers of its parts leave no gaps, the last are padded to its alignment.
+unsafe impl aya::Pod for Policy {}
+
+// SAFETY: as above.
+unsafe impl aya::Pod for Control {}

@@ -13,14 +13,18 @@
 mod maps;
 mod metering;
 mod packet;
+mod recent;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use conntrack_common::wire::LinkLayer;
-use packet::{Bare, Buffer, Datagram, Frame};
+use conntrack_common::{
+    rules,
+    wire::{LinkLayer, Skip},
+};
+use packet::{Buffer, Datagram, Linear, Skb};
 
 /// TC classifier, for both directions: attached twice, to the device's ingress and egress.
 ///
@@ -28,12 +32,14 @@ use packet::{Bare, Buffer, Datagram, Frame};
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
-    match maps::link_layer() {
-        LinkLayer::Ip if maps::is_tunnel() => {
-            metering::meter(&ctx, &Datagram(&ctx), LinkLayer::Ip);
-        }
-        LinkLayer::Ip => metering::meter(&ctx, &Bare(&ctx), LinkLayer::Ip),
-        _ => metering::meter(&ctx, &Frame(&ctx), LinkLayer::Ethernet),
+    if maps::is_tunnel() {
+        metering::meter(rules::flow_key(&Datagram(&ctx), LinkLayer::Ip));
+        return TC_ACT_UNSPEC;
+    }
+    let link = maps::link_layer();
+    match rules::flow_key(&Linear::of_skb(&ctx), link) {
+        Err(Skip::Truncated) => metering::meter(rules::flow_key(&Skb(&ctx), link)),
+        flow => metering::meter(flow),
     }
     TC_ACT_UNSPEC
 }
@@ -43,9 +49,10 @@ pub fn conntrack(ctx: TcContext) -> i32 {
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[xdp(frags)]
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
-    match maps::link_layer() {
-        LinkLayer::Ip => metering::meter(&ctx, &Buffer(&ctx), LinkLayer::Ip),
-        _ => metering::meter(&ctx, &Buffer(&ctx), LinkLayer::Ethernet),
+    let link = maps::link_layer();
+    match rules::flow_key(&Linear::of_buffer(&ctx), link) {
+        Err(Skip::Truncated) => metering::meter(rules::flow_key(&Buffer(&ctx), link)),
+        flow => metering::meter(flow),
     }
     XDP_PASS
 }

@@ -1,11 +1,19 @@
 //! The maps that cross to user space, by the names that the agent looks them up with.
+#![expect(unsafe_code, reason = "a map value is a raw pointer, a global is found by its symbol")]
+
+use core::hint::black_box;
 
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{HashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use conntrack_common::{counters::Outcome, flow::FlowKey, wire::LinkLayer};
+use conntrack_common::{
+    counters::Outcome,
+    flow::FlowKey,
+    policy::{Control, POLICIES, Policy},
+    wire::LinkLayer,
+};
 
 /// Distinct flows since the last drain, each with the time of its first packet: nanoseconds of
 /// `CLOCK_MONOTONIC`. A plain hash, because a full one is an error that can be counted, where an
@@ -15,17 +23,36 @@ pub(crate) static FLOWS: HashMap<FlowKey, u64> = HashMap::with_max_entries(65_53
 
 /// Packets by [`Outcome::index`].
 #[map]
-pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
+static COUNTERS: PerCpuArray<[u64; Outcome::COUNT as usize]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The policy in force, and one that is being written.
+#[map]
+static POLICY: Array<Policy> = Array::with_max_entries(POLICIES, 0);
+
+/// Which policy is in force.
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Flows put into the map since the last drain, and one more than the generation in which the agent
+/// was woken. The agent sets both to 0.
+#[map]
+static NEW_FLOWS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+
+/// Wakes the agent before its time: one byte, when the flow map gets half full.
+#[map]
+static WAKE: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// The [`LinkLayer`] of the watched device, as a number. The agent sets it before loading.
-#[expect(unsafe_code, reason = "the loader finds a global by its symbol")]
 #[unsafe(no_mangle)]
 static LINK_LAYER: Global<u8> = Global::new(LinkLayer::Ethernet as u8);
 
 /// Whether the watched device is a tunnel, as 0 or 1. The agent sets it before loading.
-#[expect(unsafe_code, reason = "the loader finds a global by its symbol")]
 #[unsafe(no_mangle)]
 static IS_TUNNEL: Global<u8> = Global::new(0);
+
+/// New flows at which the agent is woken. The agent sets it before loading.
+#[unsafe(no_mangle)]
+static WAKE_AT: Global<u32> = Global::new(32_768);
 
 /// Whether other headers may stand before the packets of this device.
 #[inline(always)]
@@ -43,15 +70,64 @@ pub(crate) fn link_layer() -> LinkLayer {
     }
 }
 
-/// Counts the outcome on this CPU; whether it is the first of its kind here.
+/// Counts the outcome on this CPU.
 #[inline(always)]
-#[expect(unsafe_code, reason = "a map value is a raw pointer")]
-pub(crate) fn count(outcome: Outcome) -> bool {
-    let Some(counter) = COUNTERS.get_ptr_mut(outcome.index()) else { return false };
+pub(crate) fn count(outcome: Outcome) {
+    let Some(counters) = COUNTERS.get_ptr_mut(0) else { return };
+    // The compiler knows that it is in bounds; the verifier wants to see it checked.
+    let index = black_box(outcome.index()) as usize;
     // SAFETY: the pointer is to this CPU's own value, which lives as long as the map; a program is
     // not preempted by another instance of itself on the same CPU.
-    unsafe {
-        *counter += 1;
-        *counter == 1
+    let Some(counter) = (unsafe { (*counters).get_mut(index) }) else { return };
+    *counter += 1;
+}
+
+/// What is in force now.
+#[inline(always)]
+pub(crate) fn control() -> Control {
+    // SAFETY: the pointer is to a value that lives as long as the map. The agent may write it while it
+    // is read: any two integers are a value, and a policy that goes with the generation before or
+    // after it is a good one.
+    CONTROL.get_ptr(0).map_or_else(Control::default, |control| unsafe { control.read_volatile() })
+}
+
+/// The policy of this number.
+#[inline(always)]
+pub(crate) fn policy(number: u32) -> Option<&'static Policy> {
+    // SAFETY: the value lives as long as the map, and the agent writes to the one not in force.
+    POLICY.get_ptr(number).map(|policy| unsafe { &*policy })
+}
+
+/// Counts a flow that was put into the map, and wakes the agent when they are many.
+///
+/// CPUs that count at the same moment count one instead of two, and may both wake the agent: then it
+/// is woken a little later, at the latest by a full map. (Stable Rust has no atomic addition for this
+/// target.)
+#[inline(always)]
+pub(crate) fn count_new_flow(generation: u32) {
+    let Some(new_flows) = NEW_FLOWS.get_ptr_mut(0) else { return };
+    // SAFETY: the value lives as long as the map; others change it meanwhile, in aligned words.
+    let [number, _]: [u64; 2] = unsafe { new_flows.read_volatile() };
+    let number = number + 1;
+    // SAFETY: as above.
+    unsafe { (&raw mut (*new_flows)[0]).write_volatile(number) };
+    if number >= u64::from(WAKE_AT.load()) {
+        wake(generation);
+    }
+}
+
+/// Wakes the agent, once in a generation: what an earlier one left there does not count.
+#[inline(always)]
+pub(crate) fn wake(generation: u32) {
+    let Some(new_flows) = NEW_FLOWS.get_ptr_mut(0) else { return };
+    let mark = u64::from(generation) + 1;
+    // SAFETY: as in `count_new_flow`.
+    let marked = unsafe { &raw mut (*new_flows)[1] };
+    // SAFETY: likewise.
+    if unsafe { marked.read_volatile() } != mark {
+        // SAFETY: likewise.
+        unsafe { marked.write_volatile(mark) };
+        // Where there is no room, it has not yet heard that it was woken before.
+        let _wakes_up = WAKE.output::<u8>(0, 0);
     }
 }

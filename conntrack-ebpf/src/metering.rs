@@ -1,33 +1,64 @@
-//! What is done for each packet: parse, apply the rules, keep the flow, count the outcome.
+//! What is done for each packet: apply the rules to its flow, keep it, count the outcome.
+//!
+//! Some functions are functions in the kernel too: a packet has 512 bytes of stack at any time, and
+//! what returns gives its part back.
 
-use aya_ebpf::{EbpfContext, bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
-use aya_log_ebpf::warn;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
 use conntrack_common::{
     counters::{Loss, Outcome},
     flow::FlowKey,
+    policy::Control,
     rules,
-    wire::{LinkLayer, PacketBytes},
+    wire::Skip,
 };
 
-use crate::maps::{self, FLOWS};
+use crate::{
+    maps::{self, FLOWS},
+    recent,
+};
 
-/// Records the packet's flow, if it is one.
+/// Records the flow of a packet, if it is one.
 #[inline(always)]
-pub(crate) fn meter(ctx: &impl EbpfContext, packet: &impl PacketBytes, link: LinkLayer) {
-    let outcome = match rules::flow_key(packet, link) {
-        Ok(key) => keep(&key),
+pub(crate) fn meter(flow: Result<FlowKey, Skip>) {
+    let outcome = match flow {
+        Ok(key) => record(&key),
         Err(skip) => Outcome::Skipped(skip),
     };
-    let first = maps::count(outcome);
-    if first && outcome == Outcome::Lost(Loss::MapFull) {
-        warn!(ctx, "the flow map is full: flows are lost until the next drain");
+    maps::count(outcome);
+}
+
+/// A flow that this CPU has seen since the last drain costs a comparison and nothing else: no
+/// lookup, no clock, no write to anything shared.
+#[inline(always)]
+fn record(key: &FlowKey) -> Outcome {
+    let control = maps::control();
+    if recent::is_known(key, control.generation) {
+        return Outcome::Flow;
+    }
+    let outcome = record_first(key, control);
+    if outcome == Outcome::Flow {
+        recent::remember(key, control.generation);
+    }
+    outcome
+}
+
+#[inline(never)]
+fn record_first(key: &FlowKey, control: Control) -> Outcome {
+    let mut key = *key;
+    match coarsen(&mut key, control.policy) {
+        Ok(()) => keep(&key, control.generation),
+        Err(skip) => Outcome::Skipped(skip),
     }
 }
 
-/// Puts the flow into the map unless it is there. A repeated flow costs the lookup and nothing
-/// else: no clock, no write to the shared entry.
-#[inline(always)]
-fn keep(key: &FlowKey) -> Outcome {
+#[inline(never)]
+fn coarsen(key: &mut FlowKey, policy: u32) -> Result<(), Skip> {
+    maps::policy(policy).map_or(Ok(()), |policy| rules::coarsen(key, policy))
+}
+
+/// Puts the flow into the map unless it is there.
+#[inline(never)]
+fn keep(key: &FlowKey, generation: u32) -> Outcome {
     const EEXIST: i32 = -17;
     const E2BIG: i32 = -7;
 
@@ -35,9 +66,16 @@ fn keep(key: &FlowKey) -> Outcome {
         return Outcome::Flow;
     }
     match FLOWS.insert(key, now(), BPF_NOEXIST.into()) {
-        // EEXIST: another CPU was faster.
-        Ok(()) | Err(EEXIST) => Outcome::Flow,
-        Err(E2BIG) => Outcome::Lost(Loss::MapFull),
+        Ok(()) => {
+            maps::count_new_flow(generation);
+            Outcome::Flow
+        }
+        // Another CPU was faster.
+        Err(EEXIST) => Outcome::Flow,
+        Err(E2BIG) => {
+            maps::wake(generation);
+            Outcome::Lost(Loss::MapFull)
+        }
         Err(_) => Outcome::Lost(Loss::MapRefused),
     }
 }

@@ -1,7 +1,8 @@
 //! Packet bytes out of the kernel's contexts. Everything `unsafe` about reading packets is here.
 //!
-//! All of it goes through helpers, which check the bounds and, but for one, read linear and paged
-//! bytes alike.
+//! What lies in one piece is read directly. Everything else goes through helpers, which check the
+//! bounds and, but for one, read linear and paged bytes alike; each call costs more than reading all
+//! headers directly.
 #![expect(unsafe_code, reason = "helpers write through raw pointers")]
 #![expect(clippy::cast_possible_truncation, reason = "offsets are far below 2^32")]
 
@@ -15,26 +16,64 @@ use aya_ebpf::{
 };
 use conntrack_common::wire::PacketBytes;
 
-/// A packet at a TC hook, from its link header on.
-pub(crate) struct Frame<'a>(pub(crate) &'a TcContext);
+/// The part of a packet that lies in one piece. What lies behind looks cut off.
+pub(crate) struct Linear {
+    start: usize,
+    end: usize,
+    ether_type: Option<u16>,
+}
 
-impl PacketBytes for Frame<'_> {
+impl Linear {
+    /// Of a packet at a TC hook, from its link header on.
+    #[inline(always)]
+    pub(crate) fn of_skb(ctx: &TcContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end(), ether_type: Some(protocol(ctx)) }
+    }
+
+    /// Of a packet at an XDP hook.
+    #[inline(always)]
+    pub(crate) fn of_buffer(ctx: &XdpContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end(), ether_type: None }
+    }
+
+    /// Where a `T` lies that is wholly before the end.
+    #[inline(always)]
+    fn place<T>(&self, offset: usize) -> Option<*const T> {
+        let at = self.start + offset;
+        (at + size_of::<T>() <= self.end).then_some(at as *const T)
+    }
+}
+
+impl PacketBytes for Linear {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // SAFETY: the bytes lie before the end, and bytes need no alignment.
+        self.place(offset).map(|bytes| unsafe { *bytes })
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        // SAFETY: the bytes lie before the end. A machine that cannot load a word from any address
+        // has drivers that align the IP header (NET_IP_ALIGN), and a verifier that insists on it.
+        self.place(offset).map(|words| unsafe { *words })
+    }
+
+    #[inline(always)]
+    fn ether_type(&self) -> Option<u16> {
+        self.ether_type
+    }
+}
+
+/// A packet at a TC hook, from its link header on; without one it starts with its IP header.
+pub(crate) struct Skb<'a>(pub(crate) &'a TcContext);
+
+impl PacketBytes for Skb<'_> {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // SAFETY: the context is the kernel's own, and `to` has room for `length` bytes.
         loaded(|to, length| unsafe {
             bpf_skb_load_bytes(self.0.as_ptr(), offset as u32, to, length)
         })
-    }
-}
-
-/// A packet at a TC hook of a device without link header: it starts with its IP header.
-pub(crate) struct Bare<'a>(pub(crate) &'a TcContext);
-
-impl PacketBytes for Bare<'_> {
-    #[inline(always)]
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        Frame(self.0).load(offset)
     }
 
     #[inline(always)]
@@ -54,7 +93,7 @@ impl PacketBytes for Datagram<'_> {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let (skb, offset) = (self.0.as_ptr(), offset as u32);
-        // SAFETY: as in `Frame`.
+        // SAFETY: as in `Skb`.
         loaded(|to, length| unsafe {
             bpf_skb_load_bytes_relative(skb, offset, to, length, BPF_HDR_START_NET)
         })
@@ -80,7 +119,7 @@ impl PacketBytes for Buffer<'_> {
     /// By `bpf_xdp_load_bytes`, of Linux 5.18.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: as in `Frame`.
+        // SAFETY: as in `Skb`.
         loaded(|to, length| unsafe { bpf_xdp_load_bytes(self.0.ctx, offset as u32, to, length) })
     }
 }

@@ -2,8 +2,13 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{CommandFactory as _, Parser, ValueEnum, error::ErrorKind};
+use clap::{Args as _, FromArgMatches as _, Parser, Subcommand as _, ValueEnum, error::ErrorKind};
 use ipnet::IpNet;
+
+use crate::{
+    doctor::args::{DoctorArgs, DoctorCommand},
+    export::args::ExportCommand,
+};
 
 /// Watches a network device and leaves a folder tree of who talks to whom, folded to what a
 /// firewall rule needs.
@@ -56,6 +61,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Hook::Tc)]
     pub hook: Hook,
 
+    /// End when the device goes away, instead of waiting for it
+    #[arg(long)]
+    pub exit_on_device_loss: bool,
+
     /// How often new connections are written
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
@@ -64,13 +73,34 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=MAX_FLOWS))]
     pub max_flows: u32,
 
+    /// Files that the tree may hold: then no new ones are made in `else`; `in` and `out` go on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_files: Option<u64>,
+
+    /// Inodes of the file system that stay free: with fewer, no new files are made in `else`; 0 is
+    /// no limit
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub min_free_inodes: u8,
+
     /// Read a pcap or pcapng file instead of a device; `-` is standard input
-    #[arg(short, long, value_name = "FILE", requires = "local", conflicts_with_all = ["device", "mode", "hook"])]
+    #[arg(short, long, value_name = "FILE", requires = "local", conflicts_with_all = ["device", "mode", "hook", "exit_on_device_loss"])]
     pub read: Option<PathBuf>,
 
     /// With --read: an address of the machine that the file was captured on [repeatable]
     #[arg(long, value_name = "IP", requires = "read")]
     pub local: Vec<IpAddr>,
+
+    /// Write the counters there each interval, as metrics for Prometheus
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// Once the device is open, go on as this user, with their groups: DIR has to be theirs to write
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
+
+    /// Take DIR also where anybody could have made it and somebody else did
+    #[arg(long)]
+    pub force_path: bool,
 
     /// Say nothing but errors and losses
     #[arg(short, long, conflicts_with = "verbose")]
@@ -124,17 +154,53 @@ pub enum TcHook {
     Clsact,
 }
 
+/// What the program is to do.
+#[derive(Clone, Debug)]
+pub enum Invocation {
+    /// Watch, and leave a tree.
+    Watch(Box<Args>),
+    /// Read a tree.
+    Export(ExportCommand),
+    /// Look at the machine.
+    Doctor(DoctorArgs),
+}
+
 /// Reads the command line.
 ///
 /// # Errors
 /// What is wrong with it; or help or version, which are no errors.
-pub fn parse() -> Result<Args, clap::Error> {
-    let args = Args::try_parse()?;
+pub fn parse() -> Result<Invocation, clap::Error> {
+    let matches = command().try_get_matches()?;
+    if matches.subcommand_name().is_some() {
+        return subcommand(&matches);
+    }
+    let args = Args::from_arg_matches(&matches)?;
     if args.mode == Mode::Pcap && args.hook == Hook::Xdp {
         let complaint = "--hook xdp is for eBPF and cannot be used with --mode pcap";
-        return Err(Args::command().error(ErrorKind::ArgumentConflict, complaint));
+        return Err(command().error(ErrorKind::ArgumentConflict, complaint));
     }
-    Ok(args)
+    Ok(Invocation::Watch(Box::new(args)))
+}
+
+/// A command that does not watch.
+fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
+    if matches.subcommand_name() == Some("doctor") {
+        let DoctorCommand::Doctor(args) = DoctorCommand::from_arg_matches(matches)?;
+        return Ok(Invocation::Doctor(args));
+    }
+    ExportCommand::from_arg_matches(matches).map(Invocation::Export)
+}
+
+/// Watching takes no subcommand; everything else is one.
+fn command() -> clap::Command {
+    // In this order: what is said about the program is what it says about watching.
+    let command = ExportCommand::augment_subcommands(clap::Command::new("conntrack"));
+    Args::augment_args(DoctorCommand::augment_subcommands(command))
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -145,7 +211,7 @@ fn port(text: &str) -> Result<u16, String> {
 }
 
 /// A network; an address alone is a network of one.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse()
         .or_else(|_| address())
@@ -181,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_definition_holds_together() {
-        Args::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

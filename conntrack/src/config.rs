@@ -6,6 +6,7 @@ use crate::{
     cli::{Args, Hook, Mode, TcHook},
     local_addrs::LocalAddrs,
     tracker::{Family, Scope, Settings},
+    tree::Limits,
 };
 
 /// One run.
@@ -19,10 +20,18 @@ pub struct Config {
     pub settings: Settings,
     /// The tree's root.
     pub path: PathBuf,
+    /// Whether the tree may be in anybody's directories, wherever they stand.
+    pub force_path: bool,
+    /// How much the tree may use up.
+    pub limits: Limits,
+    /// Where metrics are written.
+    pub metrics_file: Option<PathBuf>,
     /// How often flows are asked for.
     pub interval: Duration,
     /// Flows that are kept between two times.
     pub max_flows: u32,
+    /// Who writes the tree, if not who started it.
+    pub user: Option<String>,
     /// How much is said.
     pub verbosity: Verbosity,
 }
@@ -47,6 +56,8 @@ pub struct Watch {
     pub hook: Hook,
     /// Which kind of TC hook.
     pub tc_hook: TcHook,
+    /// Whether the device going is the end.
+    pub exit_on_device_loss: bool,
 }
 
 /// libpcap's name for all devices at once.
@@ -73,6 +84,7 @@ impl From<Args> for Config {
             udp_servers: args.udp_in.into_iter().collect(),
             scope: Scope::new(args.internal),
         };
+        let limits = Limits { max_files: args.max_files, min_free_inodes: args.min_free_inodes };
         let verbosity = match (args.quiet, args.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -85,11 +97,23 @@ impl From<Args> for Config {
                 ANY => LocalAddrs::AllDevices,
                 device => LocalAddrs::Device(device.to_owned()),
             };
-            let Args { device, mode, hook, tc_hook, .. } = args;
-            (Input::Device(Watch { device, mode, hook, tc_hook }), local)
+            let Args { device, mode, hook, tc_hook, exit_on_device_loss, .. } = args;
+            (Input::Device(Watch { device, mode, hook, tc_hook, exit_on_device_loss }), local)
         };
-        let (path, interval, max_flows) = (args.path, args.interval, args.max_flows);
-        Self { input, local, settings, path, interval, max_flows, verbosity }
+        let Args { path, force_path, metrics_file, interval, max_flows, user, .. } = args;
+        Self {
+            input,
+            local,
+            settings,
+            path,
+            force_path,
+            limits,
+            metrics_file,
+            interval,
+            max_flows,
+            user,
+            verbosity,
+        }
     }
 }
 

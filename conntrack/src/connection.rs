@@ -3,23 +3,7 @@
 
 use std::net::IpAddr;
 
-pub use conntrack_common::flow::Protocol;
-
-/// Whose conversation it is, seen from the watched device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Direction {
-    /// Somebody else opened it to an address of the device.
-    In,
-    /// An address of the device opened it.
-    Out,
-    /// Neither end is the device; multicast and broadcast from others among them.
-    Else,
-}
-
-impl Direction {
-    /// Every direction.
-    pub const ALL: [Self; 3] = [Self::In, Self::Out, Self::Else];
-}
+pub use conntrack_common::flow::{Direction, Protocol};
 
 /// One end's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,4 +38,40 @@ pub struct Connection {
     pub destination: Host,
     /// The port it was for.
     pub destination_port: u16,
+}
+
+/// A number for each direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByDirection([u64; Direction::ALL.len()]);
+
+impl ByDirection {
+    /// What was counted for one direction.
+    pub fn get(&self, direction: Direction) -> u64 {
+        self.0[Self::place(direction)]
+    }
+
+    /// Counts one more.
+    pub fn count(&mut self, direction: Direction) {
+        self.0[Self::place(direction)] += 1;
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, others: &Self) {
+        for (number, other) in self.0.iter_mut().zip(others.0) {
+            *number += other;
+        }
+    }
+
+    /// Over all directions.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    const fn place(direction: Direction) -> usize {
+        match direction {
+            Direction::In => 0,
+            Direction::Out => 1,
+            Direction::Else => 2,
+        }
+    }
 }

@@ -6,8 +6,9 @@ use conntrack::{
     cli::Mode,
     config::{ANY, Config, Input, Watch},
     device::Device,
-    privilege,
-    source::SourceError,
+    privilege::{self, Watching},
+    report::Subject,
+    source::{Reattaching, Source, SourceError},
 };
 #[cfg(feature = "ebpf")]
 use conntrack::{
@@ -19,50 +20,84 @@ use conntrack::{
     config::Verbosity,
     source::pcap::{file::FileSource, live::LiveSource},
 };
+use conntrack_common::policy::Policy;
 
 /// An open source.
 pub(crate) enum Opened {
     #[cfg(feature = "ebpf")]
-    Ebpf(Box<EbpfSource>),
+    Ebpf(Box<Reattaching<EbpfSource>>),
     #[cfg(feature = "pcap")]
-    Live(LiveSource),
+    Live(Box<Reattaching<LiveSource>>),
     #[cfg(feature = "pcap")]
     File(FileSource),
 }
 
+impl Opened {
+    /// What is watched, and how.
+    pub(crate) fn subject(&self, config: &Config) -> Subject {
+        let (kind, name) = match &config.input {
+            Input::Device(watch) => ("device", watch.device.clone()),
+            Input::File(path) => ("file", path.display().to_string()),
+        };
+        let (mode, hook) = match self {
+            #[cfg(feature = "ebpf")]
+            Self::Ebpf(source) => {
+                ("ebpf", source.source().map_or_else(String::new, EbpfSource::hook))
+            }
+            #[cfg(feature = "pcap")]
+            Self::Live(_) => ("pcap", String::new()),
+            #[cfg(feature = "pcap")]
+            Self::File(_) => ("file", String::new()),
+        };
+        Subject { kind, name, mode, hook }
+    }
+
+    /// What it goes on needing privileges for.
+    pub(crate) const fn watching(&self) -> Watching {
+        match self {
+            #[cfg(feature = "ebpf")]
+            Self::Ebpf(_) => Watching::Ebpf,
+            #[cfg(feature = "pcap")]
+            Self::Live(_) => Watching::Pcap,
+            #[cfg(feature = "pcap")]
+            Self::File(_) => Watching::File,
+        }
+    }
+
+    /// Says what is watched, and how.
+    pub(crate) fn announce(&self, config: &Config) {
+        let Input::Device(watch) = &config.input else { return };
+        let how = self.subject(config);
+        log::info!("watching {} with {how}, writing {}", watch.device, config.path.display());
+    }
+}
+
 /// Opens what the user asked for.
-pub(crate) async fn source(config: &Config) -> anyhow::Result<Opened> {
+pub(crate) async fn source(config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
     match &config.input {
-        Input::File(path) => file(path, config).await,
-        Input::Device(watch) => device(watch, config),
+        Input::File(path) => file(path, config, policy).await,
+        Input::Device(watch) => device(watch, config, policy),
     }
 }
 
 /// Starts watching a device. Only a kernel that cannot is a reason to fall back: missing privilege
 /// or a missing device would be missing for libpcap too, or be a surprise.
-fn device(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
-    let device = Some(&watch.device).filter(|name| *name != ANY);
-    let device = device.map(|name| Device::find(name)).transpose()?;
-    let opened = match watch.mode {
-        Mode::Pcap => live(watch, config)?,
-        Mode::Ebpf => ebpf(device.as_ref(), watch, config)?.map_err(with_advice)?,
-        Mode::Auto => match ebpf(device.as_ref(), watch, config)? {
-            Ok(opened) => opened,
+fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+    // That it is not there is said before that privilege is missing.
+    if watch.device != ANY {
+        Device::find(&watch.device)?;
+    }
+    match watch.mode {
+        Mode::Pcap => live(watch, config, policy),
+        Mode::Ebpf => Ok(ebpf(watch, config, policy)?.map_err(with_advice)?),
+        Mode::Auto => match ebpf(watch, config, policy)? {
             Err(SourceError::Unsupported(why)) => {
                 log::warn!("no eBPF here ({why}); using libpcap instead");
-                live(watch, config)?
+                live(watch, config, policy)
             }
-            Err(error) => return Err(error.into()),
+            opened => Ok(opened?),
         },
-    };
-    let how = match &opened {
-        #[cfg(feature = "ebpf")]
-        Opened::Ebpf(source) => format!("eBPF, {}", source.hook()),
-        #[cfg(feature = "pcap")]
-        _ => "libpcap".to_owned(),
-    };
-    log::info!("watching {} with {how}, writing {}", watch.device, config.path.display());
-    Ok(opened)
+    }
 }
 
 /// What can be done where only eBPF was wanted and the kernel cannot.
@@ -77,14 +112,14 @@ fn with_advice(error: SourceError) -> SourceError {
 
 #[cfg(feature = "ebpf")]
 fn ebpf(
-    device: Option<&Device>,
     watch: &Watch,
     config: &Config,
+    policy: &Policy,
 ) -> anyhow::Result<Result<Opened, SourceError>> {
-    let Some(device) = device else {
+    if watch.device == ANY {
         let why = "eBPF watches one device, not any".to_owned();
         return Ok(Err(SourceError::Unsupported(why)));
-    };
+    }
     privilege::for_ebpf()?;
     let options = Options {
         interval: config.interval,
@@ -99,36 +134,57 @@ fn ebpf(
             TcHook::Clsact => Chain::Clsact,
         },
     };
-    let source = EbpfSource::open(device, options);
+    let name = watch.device.clone();
+    let open = move |policy: &Policy| EbpfSource::open(&Device::find(&name)?, options, policy);
+    let source = reattaching(watch, config, policy, open);
     Ok(source.map(|source| Opened::Ebpf(Box::new(source))))
 }
 
 #[cfg(feature = "pcap")]
-fn live(watch: &Watch, config: &Config) -> anyhow::Result<Opened> {
+fn live(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
     privilege::for_pcap()?;
-    Ok(Opened::Live(LiveSource::open(&watch.device, config.interval, config.max_flows)?))
+    let Config { interval, max_flows, .. } = *config;
+    let name = watch.device.clone();
+    let open = move |policy: &Policy| {
+        if name != ANY {
+            Device::find(&name)?;
+        }
+        LiveSource::open(&name, interval, max_flows, policy)
+    };
+    Ok(Opened::Live(Box::new(reattaching(watch, config, policy, open)?)))
+}
+
+/// Opens the source, to be opened anew when its device was away.
+fn reattaching<S: Source>(
+    watch: &Watch,
+    config: &Config,
+    policy: &Policy,
+    open: impl FnMut(&Policy) -> Result<S, SourceError> + 'static,
+) -> Result<Reattaching<S>, SourceError> {
+    let source = Reattaching::new(&watch.device, config.interval, policy, Box::new(open))?;
+    Ok(if watch.exit_on_device_loss { source.exiting() } else { source })
 }
 
 #[cfg(feature = "pcap")]
-async fn file(path: &Path, config: &Config) -> anyhow::Result<Opened> {
+async fn file(path: &Path, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
     let progress = config.verbosity != Verbosity::Quiet;
-    let source = FileSource::open(path, config.interval, config.max_flows, progress);
+    let source = FileSource::open(path, config.interval, config.max_flows, progress, policy);
     Ok(Opened::File(source.await?))
 }
 
 #[cfg(not(feature = "ebpf"))]
 #[expect(clippy::unnecessary_wraps, reason = "the signature of its counterpart")]
-fn ebpf(_: Option<&Device>, _: &Watch, _: &Config) -> anyhow::Result<Result<Opened, SourceError>> {
+fn ebpf(_: &Watch, _: &Config, _: &Policy) -> anyhow::Result<Result<Opened, SourceError>> {
     Ok(Err(SourceError::Unsupported("this program was built without it".to_owned())))
 }
 
 #[cfg(not(feature = "pcap"))]
-fn live(_: &Watch, _: &Config) -> anyhow::Result<Opened> {
+fn live(_: &Watch, _: &Config, _: &Policy) -> anyhow::Result<Opened> {
     anyhow::bail!("this program was built without libpcap; use --mode ebpf")
 }
 
 #[cfg(not(feature = "pcap"))]
 #[expect(clippy::unused_async, reason = "the signature of its counterpart")]
-async fn file(_: &Path, _: &Config) -> anyhow::Result<Opened> {
+async fn file(_: &Path, _: &Config, _: &Policy) -> anyhow::Result<Opened> {
     anyhow::bail!("this program was built without libpcap, which reads capture files")
 }

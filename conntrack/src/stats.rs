@@ -7,7 +7,7 @@ use conntrack_common::{
     wire::Skip,
 };
 
-use crate::source::SourceCounters;
+use crate::{connection::ByDirection, source::SourceCounters, tree::Cause};
 
 /// Everything that was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,9 +17,11 @@ pub struct Stats {
     /// Flows that the rules recorded, each counted once per interval in which it was seen.
     pub flows: u64,
     /// Files that were not there before.
-    pub files: u64,
-    /// Connections, each counted once per interval, that could not be made visible.
-    pub not_shown: u64,
+    pub files: ByDirection,
+    /// Connections that are visible, each counted once per interval in which it was seen.
+    pub connections: ByDirection,
+    /// Connections, each counted once per interval, that are not visible, by [`Cause`].
+    pub not_shown: [u64; Cause::ALL.len()],
 }
 
 impl Stats {
@@ -35,7 +37,7 @@ impl Stats {
         let kept_out = Loss::ALL.map(|loss| (loss.as_str(), self.packets(Outcome::Lost(loss))));
         let mut causes = kept_out.to_vec();
         causes.push(("libpcap's buffer full", self.source.dropped));
-        causes.push(("file could not be made", self.not_shown));
+        causes.extend(Cause::ALL.map(|cause| (cause.as_str(), self.not_shown[cause as usize])));
         Causes(causes)
     }
 
@@ -49,7 +51,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "packets seen: {}", self.source.packets.packets())?;
         writeln!(f, "flows recorded: {}", self.flows)?;
-        writeln!(f, "files made: {}", self.files)?;
+        writeln!(f, "files made: {}", self.files.total())?;
         writeln!(f, "malformed: {}", self.malformed())?;
         write!(f, "lost: {}", self.lost())
     }
@@ -78,10 +80,12 @@ impl fmt::Display for Causes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Direction;
 
     #[test]
     fn causes_are_named_where_there_is_something_to_name() {
-        let mut stats = Stats { flows: 2, files: 1, not_shown: 3, ..Stats::default() };
+        let mut stats = Stats { flows: 2, not_shown: [3, 0, 5, 0], ..Stats::default() };
+        stats.files.count(Direction::Out);
         stats.source.dropped = 4;
         stats.source.packets.count(Outcome::Flow);
         stats.source.packets.count(Outcome::Skipped(Skip::NotIp));
@@ -92,7 +96,8 @@ mod tests {
              flows recorded: 2\n\
              files made: 1\n\
              malformed: 1 (truncated: 1)\n\
-             lost: 7 (libpcap's buffer full: 4, file could not be made: 3)"
+             lost: 12 (libpcap's buffer full: 4, file could not be made: 3, \
+             else file held back by --max-files: 5)"
         );
     }
 }

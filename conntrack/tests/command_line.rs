@@ -59,7 +59,12 @@ fn what_is_missing_or_does_not_go_together_is_named() {
     assert_refused(&["-p", "x", "--interval", "0s"], 2, "--interval");
     assert_refused(&["-p", "x", "--internal", "10.0.0.0/33"], 2, "--internal");
     assert_refused(&["-p", "x", "--max-flows", "0"], 2, "--max-flows");
+    assert_refused(&["-p", "x", "--max-files", "0"], 2, "--max-files");
+    assert_refused(&["-p", "x", "--min-free-inodes", "101"], 2, "--min-free-inodes");
     assert_refused(&["-p", "x", "-r", "file", "--local", "192.0.2.256"], 2, "--local");
+    assert_refused(&["-p", "x", "--user", ""], 2, "--user");
+    assert_refused(&["doctor", "--mode", "ebpf"], 2, "--mode");
+    assert_refused(&["-p", "x", "doctor"], 2, "doctor");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use support::{
     collector::Collector,
     frames::{Wire, of_capture},
     lab::Lab,
+    usual::{CLSACT, PCAP, TCX, XDP},
 };
 
 /// Sends a case's frames, each from the side that it would come from, and compares the tree.
@@ -42,11 +43,6 @@ fn source(frame: &[u8]) -> Option<IpAddr> {
         NetSlice::Arp(_) => None,
     }
 }
-
-const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
-const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
-const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
-const PCAP: &[&str] = &["--mode", "pcap"];
 
 fn replay_in_all_modes(names: &[&str]) {
     for name in names {

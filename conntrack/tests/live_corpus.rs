@@ -17,17 +17,19 @@ use std::{borrow::Cow, cell::RefCell, io::Write as _};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray},
+    maps::{Array, HashMap, MapData, PerCpuArray},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use conntrack::source::ebpf::{CLASSIFIER, XDP, programs};
 use conntrack_common::{
     counters::{Counters, Loss, Outcome},
     flow::FlowKey,
-    rules::flow_key,
+    policy::{Control, Policy},
+    rules::{coarsen, flow_key},
     wire::{LinkLayer, PacketBytes, Skip},
 };
 use proptest::{option, strategy::Strategy};
+use support::coarsening;
 use support::generator::{
     CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies,
 };
@@ -36,6 +38,7 @@ use support::generator::{
 const ETHERNET_FRAMES: u32 = 100_000;
 /// The same for packets without a link header.
 const IP_PACKETS: u32 = 30_000;
+const COARSE_FRAMES: u32 = 20_000;
 
 /// Each frame is run twice: first its flow is new, then it is known. (Not by the kernel's own
 /// repetition: for XDP that waits for all other CPUs, each time.)
@@ -97,6 +100,23 @@ fn parser_and_xdp_agree_on_packets_without_a_link_header() {
         agrees.map_err(|no| no + &dissect::ip(&packet))
     });
     say(&format!("corpus without link header: {packets} packets, xdp: 0 mismatches"));
+}
+
+/// The kernel clears from keys what user space would, under whatever policy.
+#[test]
+fn coarsening_is_the_same_in_the_kernel() {
+    let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
+    let corpus = (coarsening::settings(), coarsening::packet());
+    let packets = check(COARSE_FRAMES, &corpus, |(settings, packet)| {
+        let (policy, mut kernel) = (settings.policy(), kernel.borrow_mut());
+        kernel.set_policy(&policy);
+        let frame = packet.frame();
+        let coarse = |mut key| coarsen(&mut key, &policy).map(|()| key);
+        let told = flow_key(&frame[..], LinkLayer::Ethernet).and_then(coarse);
+        kernel.agrees(Hook::Tc, &frame, told)?;
+        kernel.agrees(Hook::Xdp { first_piece: None }, &frame, told)
+    });
+    say(&format!("corpus of policies: {packets} packets, tc: 0 mismatches, xdp: 0 mismatches"));
 }
 
 fn frames() -> impl Strategy<Value = Frame> {
@@ -200,7 +220,10 @@ impl Answer {
 struct Kernel {
     ebpf: Ebpf,
     flows: HashMap<MapData, FlowKey, u64>,
-    counters: PerCpuArray<MapData, u64>,
+    policies: Array<MapData, Policy>,
+    control: Array<MapData, Control>,
+    generation: u32,
+    counters: PerCpuArray<MapData, [u64; Outcome::COUNT as usize]>,
     /// As they were when the last frame had been through.
     counted: Counters,
     /// Whether XDP packets can be given in pieces of our choice (Linux 6.18).
@@ -212,8 +235,19 @@ impl Kernel {
         let mut ebpf = programs(link, 16).expect("programs that load");
         let flows = ebpf.take_map("FLOWS").expect("flows").try_into().expect("a hash");
         let counters = ebpf.take_map("COUNTERS").expect("counters").try_into().expect("an array");
-        let counted = Counters::default();
-        let mut kernel = Self { ebpf, flows, counters, counted, takes_pieces: true };
+        let policies = ebpf.take_map("POLICY").expect("policies").try_into().expect("an array");
+        let control = ebpf.take_map("CONTROL").expect("control").try_into().expect("an array");
+        let (counted, generation) = (Counters::default(), 0);
+        let mut kernel = Self {
+            ebpf,
+            flows,
+            policies,
+            control,
+            generation,
+            counters,
+            counted,
+            takes_pieces: true,
+        };
         let in_pieces = Hook::Xdp { first_piece: Some(ETHERNET_HEADER) };
         kernel.takes_pieces = kernel.answer(in_pieces, &[0; 60]).is_ok();
         kernel
@@ -277,20 +311,27 @@ impl Kernel {
         self.ebpf.program(name).expect("a program").try_into().expect("of its type")
     }
 
-    /// Empties the flow map.
+    fn set_policy(&mut self, policy: &Policy) {
+        self.policies.set(0, policy, 0).expect("written");
+    }
+
+    /// Empties the flow map, and has the programs know it.
     fn take_flows(&mut self) -> Vec<FlowKey> {
         let keys: Vec<FlowKey> = self.flows.keys().map(|key| key.expect("a key")).collect();
         for key in &keys {
             self.flows.remove(key).expect("removed");
         }
+        self.generation += 1;
+        let control = Control { policy: 0, generation: self.generation };
+        self.control.set(0, control, 0).expect("written");
         keys
     }
 
     /// The counters that have moved, and by how much.
     fn take_counted(&mut self) -> Vec<(Outcome, u64)> {
         let mut now = Counters::default();
-        for index in 0..Outcome::COUNT {
-            now.add(index, self.counters.get(&index, 0).expect("a counter").iter().sum());
+        for cpu in self.counters.get(&0, 0).expect("counters").iter() {
+            now.add(cpu);
         }
         let before = std::mem::replace(&mut self.counted, now);
         let now = &self.counted;

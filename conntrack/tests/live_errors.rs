@@ -5,18 +5,14 @@ mod support;
 
 use std::{net::SocketAddr, process::Output};
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
-};
 use support::{
     Files, assert_same_tree,
     collector::Collector,
     frames::{Tcp, Wire, tcp},
     lab::{DEVICE, Lab, Namespace},
+    refusal::refuse_bpf,
+    usual::HOST,
 };
-
-const HOST: &str = "192.168.200.230";
 
 /// Runs the program without these capabilities; `-all` takes them all.
 fn without(capabilities: &str, namespace: &Namespace, mode: &str) -> (Output, String) {
@@ -38,8 +34,8 @@ fn without(capabilities: &str, namespace: &Namespace, mode: &str) -> (Output, St
 fn missing_privilege_is_one_line_that_says_which() {
     let lab = Lab::new(&[HOST]);
     for (capabilities, mode, missing) in [
-        ("-all", "ebpf", "missing CAP_BPF, CAP_NET_ADMIN;"),
-        ("-all", "auto", "missing CAP_BPF, CAP_NET_ADMIN;"),
+        ("-all", "ebpf", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON;"),
+        ("-all", "auto", "missing CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON;"),
         ("-all", "pcap", "missing CAP_NET_RAW"),
         ("-net_admin", "ebpf", "missing CAP_NET_ADMIN;"),
         ("-net_raw", "pcap", "missing CAP_NET_RAW;"),
@@ -53,23 +49,21 @@ fn missing_privilege_is_one_line_that_says_which() {
     }
 }
 
-/// Has bpf(2) answer this error on the calling thread and in what it starts: always, or when it is
-/// called with one command.
-fn refuse_bpf(errno: u32, command: Option<u64>) {
-    const BPF: i64 = 321;
-    let rules = command.map(|command| {
-        let is_command =
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command);
-        SeccompRule::new(vec![is_command.expect("a condition")]).expect("a rule")
-    });
-    let filter = SeccompFilter::new(
-        [(BPF, rules.into_iter().collect())].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno),
-        TargetArch::x86_64,
-    );
-    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
-    apply_filter(&program).expect("applied");
+#[test]
+fn the_capabilities_that_are_named_are_enough() {
+    let lab = Lab::new(&[HOST]);
+    let ebpf = "-all,+bpf,+perfmon,+net_admin";
+    for (capabilities, arguments) in [
+        (ebpf, &["-m", "ebpf"][..]),
+        (ebpf, &["-m", "ebpf", "--tc-hook", "clsact"]),
+        (ebpf, &["-m", "ebpf", "--hook", "xdp"]),
+        ("-all,+net_raw", &["-m", "pcap"]),
+    ] {
+        let bounding_set = format!("--bounding-set={capabilities}");
+        let program = ["setpriv", &bounding_set, "--inh-caps=-all"];
+        let collector = Collector::start_through(&lab.host, &program, arguments);
+        assert!(collector.stop().status.success(), "{arguments:?}");
+    }
 }
 
 const ENOSYS: u32 = 38;

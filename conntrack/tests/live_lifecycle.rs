@@ -9,16 +9,11 @@ use rustix::process::Signal;
 use support::{
     Files, assert_same_tree,
     collector::Collector,
-    frames::{Tcp, Wire, tcp, udp},
+    frames::{Wire, udp},
     lab::{DEVICE, Lab},
+    usual::{CLSACT, HOST, PCAP, TCX, XDP, end, request},
     wait_until,
 };
-
-const HOST: &str = "192.168.200.230";
-const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
-const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
-const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
-const PCAP: &[&str] = &["--mode", "pcap"];
 
 /// Programs that the kernel has loaded under our name, on whatever device.
 fn loaded_programs() -> Vec<u32> {
@@ -36,16 +31,6 @@ fn on_tcx(lab: &Lab) -> usize {
         let count = |side| SchedClassifier::query_tcx(DEVICE, side).expect("TCX").1.len();
         both.map(count).iter().sum()
     })
-}
-
-fn end(text: &str) -> SocketAddr {
-    text.parse().expect("an address with a port")
-}
-
-fn request(port: u16) -> (Vec<u8>, Files) {
-    let frame =
-        tcp(end("192.168.200.230:40000"), SocketAddr::new(end("10.0.0.1:0").ip(), port), Tcp::Syn);
-    (frame, [format!("out/tcp/{HOST}-PORT-10.0.0.1-{port}")].into())
 }
 
 #[test]
@@ -257,19 +242,51 @@ fn what_does_not_fit_into_the_flow_map_is_counted() {
     for arguments in [TCX, PCAP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
-        let small = [arguments, &["--interval", "1h", "--max-flows", "16"]].concat();
-        let collector = Collector::start(&lab.host, &small);
+        let small = [arguments, &["--max-flows", "16"]].concat();
+        let mut collector = Collector::start(&lab.host, &small);
+        // So that nobody empties it.
+        collector.signal(Signal::STOP);
         for port in 0..SENT {
             wire.leave(&request(port).0);
         }
-        let ended = collector.stop();
-        assert!(!ended.files.is_empty() && ended.files.len() <= 16, "{:#?}", ended.files);
-        let lost = usize::from(SENT) - ended.files.len();
-        let counted = format!("lost: {lost} (flow map full: {lost})");
-        assert!(ended.said.contains(&counted), "{counted} expected: {}", ended.said);
+        collector.signal(Signal::CONT);
         if arguments == TCX {
-            assert!(ended.said.contains("warning: the flow map is full"), "{}", ended.said);
+            collector.wait_for_line("warning: the flow map was full: 84 packets");
         }
+        let ended = collector.stop();
+        let lost = ended.reported("lost");
+        assert_eq!(u64::from(SENT), ended.files.len() as u64 + lost, "{}", ended.said);
+        if lost > 0 {
+            let counted = format!("lost: {lost} (flow map full: {lost})");
+            assert!(ended.said.contains(&counted), "{counted} expected: {}", ended.said);
+        }
+    }
+}
+
+#[test]
+fn a_flow_map_that_gets_full_does_not_wait_for_its_interval() {
+    const SENT: u16 = 2000;
+    for arguments in [TCX, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let hourly = [arguments, &["--max-flows", "400", "--interval", "1h"]].concat();
+        let collector = Collector::start(&lab.host, &hourly);
+        let mut all = Files::new();
+        // In portions that fit, each sent when the one before was taken.
+        for portion in (1000..1000 + SENT).collect::<Vec<_>>().chunks(200) {
+            let (frames, files): (Vec<_>, Vec<_>) =
+                portion.iter().map(|port| request(*port)).unzip();
+            for frame in &frames {
+                wire.leave(frame);
+            }
+            all.extend(files.into_iter().flatten());
+            let are_taken = || collector.files().len() > all.len() - 200;
+            let taken = wait_until(Duration::from_secs(10), are_taken);
+            assert!(taken, "{arguments:?}: they wait for their interval");
+        }
+        let ended = collector.stop();
+        assert_eq!(ended.reported("lost"), 0, "{arguments:?}: {}", ended.said);
+        assert_same_tree("what was sent", &all, &ended.files);
     }
 }
 
@@ -300,16 +317,128 @@ fn addresses_are_kept_current() {
 }
 
 #[test]
-fn a_device_that_goes_away_is_said() {
-    for arguments in [TCX, PCAP] {
+fn a_device_that_goes_away_is_waited_for_and_watched_again() {
+    for arguments in [TCX, CLSACT, XDP, PCAP] {
         let lab = Lab::new(&[HOST]);
         let slow = [arguments, &["--interval", "1s", "-e"]].concat();
         let mut collector = Collector::start(&lab.host, &slow);
+        let (frame, mut expected) = request(443);
+        Wire::of(&lab).leave(&frame);
+        lab.unplug();
+        collector.wait_for_line("ct-host is gone; waiting for it");
+        // The device took its address along, and what it sent before was still its own.
+        collector.wait_for_files(&expected);
+
+        // Something else takes the index that it had.
+        lab.host
+            .run("ip", &["link", "add", "ct-other", "type", "veth", "peer", "name", "ct-rehto"]);
+        lab.plug_in(&[HOST]);
+        collector.wait_for_line("ct-host is back");
+        let (frame, again) = request(8443);
+        Wire::of(&lab).leave(&frame);
+        expected.extend(again);
+        collector.wait_for_files(&expected);
+        let ended = collector.stop();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+        assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
+        assert_same_tree("gone and back", &expected, &ended.files);
+        assert!(ended.reported("packets seen") >= 2, "{}", ended.said);
+    }
+}
+
+#[test]
+fn a_device_that_goes_away_is_the_end_if_asked() {
+    for arguments in [TCX, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let exiting = [arguments, &["--exit-on-device-loss", "-e"]].concat();
+        let mut collector = Collector::start(&lab.host, &exiting);
         let (frame, expected) = request(443);
         Wire::of(&lab).leave(&frame);
-        lab.host.run("ip", &["link", "delete", DEVICE]);
-        collector.wait_for_line("ct-host is gone");
-        // The device took its address along, and what it sent before was still its own.
-        assert_same_tree("the device is gone", &expected, &collector.files());
+        lab.unplug();
+        collector.wait_for_line("ct-host is gone; start again when it is back");
+        let ended = collector.ended();
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.said);
+        assert_same_tree("the device is gone", &expected, &ended.files);
+    }
+}
+
+#[test]
+fn two_collectors_on_one_tree_do_no_harm() {
+    let lab = Lab::new(&[HOST]);
+    let first = Collector::start(&lab.host, TCX);
+    let second = first.start_beside(&lab.host, PCAP);
+    let mut wire = Wire::of(&lab);
+    let mut expected = Files::new();
+    for port in 1..200 {
+        let (frame, files) = request(port);
+        wire.leave(&frame);
+        expected.extend(files);
+    }
+    first.wait_for_files(&expected);
+    for ended in [second.stop(), first.stop()] {
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+        assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
+        assert!(!ended.said.contains("warning"), "{}", ended.said);
+    }
+}
+
+#[test]
+fn what_others_attached_sees_every_packet_before_while_and_after() {
+    const EACH: u16 = 20;
+    for others in [TCX, CLSACT, XDP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        // Programs as any others: they were there first, and each packet shows in their tree.
+        let other = Collector::start(&lab.host, others);
+        let mut expected = Files::new();
+        let mut ports = 1000..u16::MAX;
+        let mut send = |collectors: &[&Collector]| {
+            let mut sent = Files::new();
+            for port in ports.by_ref().take(usize::from(EACH)) {
+                wire.leave(&request(port).0);
+                sent.extend(request(port).1);
+                wire.arrive(&udp(
+                    end("10.0.0.1:40000"),
+                    SocketAddr::new(end("10.0.0.2:9").ip(), port),
+                ));
+                sent.insert(format!("else/udp/10.0.0.1-40000-10.0.0.2-{port}"));
+            }
+            for collector in collectors {
+                collector.wait_for_files(&sent);
+            }
+            expected.extend(sent);
+        };
+        send(&[&other]);
+        for ours in [TCX, CLSACT, XDP] {
+            // XDP has room for one program.
+            if (ours, others) != (XDP, XDP) {
+                let collector = Collector::start(&lab.host, ours);
+                send(&[&other, &collector]);
+                collector.stop();
+                send(&[&other]);
+            }
+        }
+        let ended = other.stop();
+        assert_same_tree("what the others saw", &expected, &ended.files);
+        assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
+    }
+}
+
+#[test]
+fn a_clock_that_is_not_the_kernel_s_does_no_harm() {
+    // In a time namespace the programs' clock is another than ours (Linux 6.3 enters it at once).
+    for offset in ["--monotonic=86400", "--monotonic=-60"] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let shifted = ["unshare", "--time", offset];
+        let collector = Collector::start_through(&lab.host, &shifted, TCX);
+        let (frame, expected) = request(443);
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        let (frame, more) = request(444);
+        wire.leave(&frame);
+        let ended = collector.stop();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+        assert_same_tree(offset, &(&expected | &more), &ended.files);
     }
 }

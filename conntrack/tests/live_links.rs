@@ -11,19 +11,13 @@ use support::{
     frames::{Tcp, Wire, tcp, udp},
     lab::{DEVICE, Lab, Namespace},
     tun::{Kind, TUN, Tun},
+    usual::{HOST, PCAP, XDP, end},
 };
 
 const TC: &[&str] = &["--mode", "ebpf"];
-const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
-const PCAP: &[&str] = &["--mode", "pcap"];
 const ALL: [&[&str]; 3] = [TC, XDP, PCAP];
 
-const HOST: &str = "192.168.200.230";
 const HOST6: &str = "2001:db8:200::230";
-
-fn end(text: &str) -> SocketAddr {
-    text.parse().expect("an address with a port")
-}
 
 fn paths<const N: usize>(paths: [&str; N]) -> Files {
     paths.map(str::to_owned).into()

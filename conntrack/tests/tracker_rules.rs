@@ -1,32 +1,27 @@
 //! The tracker's rules as tables: what is seen, in this order, and what is recorded of it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use conntrack::{
     connection::{Direction, Host, Protocol, SourcePort},
     tracker::{Family, Settings, Tracker},
     tree,
 };
-use conntrack_common::flow::{FlowKey, IpVersion, mapped};
+use conntrack_common::{address::Address, flow::FlowKey};
 
 const LOCAL: [&str; 2] = ["192.168.200.230", "2001:db8::230"];
 
 fn key(protocol: Protocol, src: &str, dst: &str) -> FlowKey {
     let end = |text: &str| {
         let end: SocketAddr = text.parse().expect("an address with a port");
-        let (version, octets) = match end.ip() {
-            IpAddr::V4(address) => (IpVersion::V4, mapped(address.octets())),
-            IpAddr::V6(address) => (IpVersion::V6, address.octets()),
-        };
-        (version, (octets, end.port()))
+        (Address::from(end.ip()), end.port())
     };
-    let ((version, src), (_, dst)) = (end(src), end(dst));
-    FlowKey::new(version, protocol, src, dst)
+    FlowKey::new(protocol, end(src), end(dst))
 }
 
 fn tracker(settings: Settings) -> Tracker {
     let mut tracker = Tracker::new(settings, []);
-    tracker.set_local_addresses(LOCAL.map(|address| address.parse().expect("an address")).into());
+    tracker.set_local_addresses(&LOCAL.map(|address| address.parse().expect("an address")).into());
     tracker
 }
 
@@ -156,7 +151,7 @@ fn the_rule_is_for_udp_and_for_the_device_alone() {
 #[test]
 fn ports_of_an_earlier_run_are_remembered() {
     let mut tracker = Tracker::new(Settings::default(), [53, 2000]);
-    tracker.set_local_addresses(LOCAL.map(|address| address.parse().expect("an address")).into());
+    tracker.set_local_addresses(&LOCAL.map(|address| address.parse().expect("an address")).into());
     assert_eq!(tracker.track(&key(Protocol::Udp, ANSWER.0, ANSWER.1)), None);
 }
 

@@ -4,11 +4,16 @@
 
 mod support;
 
-use std::{cell::RefCell, fmt::Debug, net::IpAddr};
+use std::{
+    cell::RefCell,
+    fmt::Debug,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use conntrack_common::{
+    address::Address,
     counters::{Counters, Outcome},
-    flow::{FlowKey, IpVersion, Protocol, mapped},
+    flow::{FlowKey, Protocol},
     rules,
     wire::{self, LinkLayer, Segment, Skip},
 };
@@ -90,18 +95,20 @@ fn judged(packet: &SlicedPacket<'_>) -> Result<Segment, Skip> {
         }
         _ => return Err(Skip::OtherProtocol),
     };
-    let (version, src, dst) = addresses(net);
-    Ok(Segment { version, src, dst, protocol, src_port, dst_port, tcp_flags })
+    let (src, dst) = addresses(net);
+    Ok(Segment { src, dst, protocol, src_port, dst_port, tcp_flags })
 }
 
-fn addresses(net: &NetSlice<'_>) -> (IpVersion, [u8; 16], [u8; 16]) {
+fn addresses(net: &NetSlice<'_>) -> (Address, Address) {
+    let address = |address: IpAddr| Address::from(address);
     match net {
         NetSlice::Ipv4(ipv4) => {
-            let (src, dst) = (ipv4.header().source(), ipv4.header().destination());
-            (IpVersion::V4, mapped(src), mapped(dst))
+            let header = ipv4.header();
+            (address(header.source_addr().into()), address(header.destination_addr().into()))
         }
         NetSlice::Ipv6(ipv6) => {
-            (IpVersion::V6, ipv6.header().source(), ipv6.header().destination())
+            let header = ipv6.header();
+            (address(header.source_addr().into()), address(header.destination_addr().into()))
         }
         NetSlice::Arp(_) => panic!("ARP has no ports"),
     }
@@ -174,7 +181,9 @@ fn the_corpus_has_every_outcome() {
         Ok(())
     });
     let seen = seen.into_inner();
-    for outcome in [Outcome::Flow].into_iter().chain(Skip::ALL.map(Outcome::Skipped)) {
+    // No frame is left out for itself: that is a matter of settings.
+    let skips = Skip::ALL.into_iter().filter(|skip| *skip != Skip::LeftOut);
+    for outcome in [Outcome::Flow].into_iter().chain(skips.map(Outcome::Skipped)) {
         let times = seen.get(outcome);
         assert!(times > u64::from(all / 100), "{outcome:?} is only {times} of {all}");
     }
@@ -470,12 +479,13 @@ fn a_nonsense_data_offset_or_udp_length_still_has_ports() {
 #[test]
 fn an_ipv4_mapped_address_in_ipv6_is_another_flow_than_that_of_ipv4() {
     let v4 = Ipv4::of(UDP);
+    let mapped = |octets: [u8; 4]| Ipv4Addr::from(octets).to_ipv6_mapped().octets();
     let v6 = Ipv6 { src: mapped(v4.src), dst: mapped(v4.dst), ..Ipv6::of(UDP) };
     let v6 = flow(&Frame::of(v6)).expect("a flow");
     let v4 = flow(&Frame::of(v4)).expect("a flow");
     assert_ne!(v4, v6);
-    assert_eq!(v4.src(), IpAddr::from([192, 0, 2, 1]));
-    assert_eq!(v6.src().to_string(), "::ffff:192.0.2.1");
+    assert_eq!(v4.src().ip(), IpAddr::from([192, 0, 2, 1]));
+    assert_eq!(v6.src().ip().to_string(), "::ffff:192.0.2.1");
 }
 
 #[test]

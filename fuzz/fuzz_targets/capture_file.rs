@@ -51,7 +51,7 @@ fn check(bytes: &[u8], scratch: &Path) {
     assert_eq!(stats.lost().total(), 0, "{stats}");
     let found = files(&root, &root);
     assert_eq!(found, read_back(&root), "every file stands for a connection");
-    assert_eq!(stats.files, found.len() as u64, "every file was counted");
+    assert_eq!(stats.files.total(), found.len() as u64, "every file was counted");
     for path in found {
         fs::remove_file(root.join(path)).expect("the next input needs an empty tree");
     }
@@ -68,12 +68,14 @@ fn scratch() -> TempDir {
 /// in an error, after which what was read up to there counts.
 fn read(capture: &Path, root: &Path) -> Option<Stats> {
     let run = async {
-        let source = FileSource::open(capture, INTERVAL, MAX_FLOWS, false).await.ok()?;
         let tree = Tree::open_or_make(root).expect("the scratch directory takes a tree");
         let agent = Agent::new(Tracker::new(Settings::default(), []), tree, local());
         let agent = agent.expect("fixed addresses need no kernel");
+        let policy = agent.policy();
+        let source = FileSource::open(capture, INTERVAL, MAX_FLOWS, false, &policy).await.ok()?;
         let (_nobody, requests) = mpsc::channel(1);
-        let (stats, _perhaps_broken) = agent.run(source, future::pending(), requests, |_| {}).await;
+        let (stats, _perhaps_broken) =
+            agent.run(source, future::pending(), requests, &mut ()).await;
         Some(stats)
     };
     RUNTIME.with(|runtime| runtime.block_on(run))

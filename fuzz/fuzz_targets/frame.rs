@@ -6,8 +6,11 @@
 
 #![no_main]
 
+use std::net::IpAddr;
+
 use conntrack_common::{
-    flow::{FlowKey, IpVersion},
+    address::Address,
+    flow::FlowKey,
     rules,
     wire::{self, IPV4, IPV6, LinkLayer, Segment, Skip},
 };
@@ -32,19 +35,17 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn outcome(frame: &[u8], link: LinkLayer) -> Result<FlowKey, Skip> {
-    let segment = wire::parse(frame, link)?;
-    rules::opens_conversation(&segment)?;
-    Ok(segment.flow_key())
+    rules::flow_key(frame, link)
 }
 
 /// Addresses and ports are bytes of the frame: the two addresses in a row, and the two ports in a
 /// row somewhere behind them.
 fn assert_taken_from(frame: &[u8], segment: &Segment) {
-    let mapped = match segment.version {
-        IpVersion::V4 => 12, // octets before the IPv4 address in its mapped form
-        IpVersion::V6 => 0,
+    let octets = |address: &Address| match address.ip() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     };
-    let addresses = [&segment.src[mapped..], &segment.dst[mapped..]].concat();
+    let addresses = [octets(&segment.src), octets(&segment.dst)].concat();
     let ports = [segment.src_port.to_be_bytes(), segment.dst_port.to_be_bytes()].concat();
     let behind = find(frame, &addresses).map(|at| &frame[at + addresses.len()..]);
     assert!(behind.is_some_and(|rest| find(rest, &ports).is_some()), "{segment:?} made up");

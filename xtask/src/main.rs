@@ -1,6 +1,7 @@
 //! `cargo xtask <verb>`: the development commands of this workspace. This file only reads the
 //! command line and hands over; what a verb does is in the file of its name.
 
+mod bench;
 mod command;
 mod compiler;
 mod fuzz;
@@ -8,6 +9,7 @@ mod lint;
 mod privilege;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod testdata;
 mod workspace;
@@ -28,6 +30,10 @@ enum Verb {
     Test(test::Args),
     /// Run the fuzz targets, each for a minute
     Fuzz(fuzz::Args),
+    /// Measure what is promised about speed
+    Bench(bench::Args),
+    /// Run for minutes while things change, and see that nothing grows and nothing is lost
+    Soak(soak::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

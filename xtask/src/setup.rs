@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Fuzz,
     /// All of these
     All,
+    /// The benchmarks
+    Bench,
 }
 
 impl Purpose {
@@ -45,6 +47,10 @@ impl Purpose {
 
     fn tests(self) -> bool {
         matches!(self, Self::Test | Self::All)
+    }
+
+    fn benches(self) -> bool {
+        matches!(self, Self::Bench)
     }
 
     fn fuzzes(self) -> bool {

@@ -160,7 +160,7 @@ fn count(list: &str) -> usize {
 }
 
 /// What keeps us from running the tests that need root.
-fn obstacle(privilege: Privilege) -> Option<String> {
+pub(crate) fn obstacle(privilege: Privilege) -> Option<String> {
     if privilege == Privilege::None {
         return Some("you are not root and sudo is not usable".into());
     }

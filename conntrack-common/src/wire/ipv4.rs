@@ -1,7 +1,10 @@
 //! IPv4 header (RFC 791 section 3.1): options are stepped over, later fragments are told apart.
 
 use super::{Network, PacketBytes, Skip, u16_at};
-use crate::flow::{IpVersion, Protocol, mapped};
+use crate::{
+    address::Address,
+    flow::{IpVersion, Protocol},
+};
 
 mod field {
     pub(super) const VERSION_IHL: usize = 0;
@@ -20,7 +23,7 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Walks the header at `offset`.
 ///
 /// # Errors
-/// [`Skip::Truncated`] if the frame ends inside the header; [`Skip::BadHeader`] if the version is
+/// [`Skip::Truncated`] if the frame ends before the addresses; [`Skip::BadHeader`] if the version is
 /// not 4, the header length is below five 4-octet units or the total length is below the header
 /// length; [`Skip::OtherProtocol`] and [`Skip::LaterFragment`] for what has no ports.
 #[inline(always)]
@@ -32,9 +35,22 @@ pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<Netwo
     if u16_at(&start, field::FRAGMENT) & FRAGMENT_OFFSET != 0 {
         return Err(Skip::LaterFragment);
     }
-    let src = mapped(packet.load(offset + field::SRC).ok_or(Skip::Truncated)?);
-    let dst = mapped(packet.load(offset + field::DST).ok_or(Skip::Truncated)?);
-    Ok(Network { version: IpVersion::V4, src, dst, protocol, payload: offset + length, end })
+    let (version, payload) = (IpVersion::V4, offset + length);
+    Ok(Network { version, header: offset, protocol, payload, end })
+}
+
+/// Source and destination of the header at `offset`.
+///
+/// # Errors
+/// [`Skip::Truncated`] if the frame ends before them.
+#[inline(always)]
+pub fn addresses<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: usize,
+) -> Result<(Address, Address), Skip> {
+    const { assert!(field::DST == field::SRC + 4) };
+    let [src, dst] = packet.words(offset + field::SRC).ok_or(Skip::Truncated)?;
+    Ok((Address::v4(src), Address::v4(dst)))
 }
 
 /// Header length in octets, of the octet that holds the version and the length in 4-octet units.
@@ -61,6 +77,8 @@ const fn end(offset: usize, header_length: usize, total_length: u16) -> Result<u
 
 #[cfg(test)]
 mod tests {
+    use core::net::IpAddr;
+
     use super::*;
 
     /// A header without options and without payload.
@@ -76,8 +94,9 @@ mod tests {
     #[test]
     fn addresses_protocol_and_extent() {
         let network = parse(&HEADER[..], 0).expect("a valid header");
-        assert_eq!(network.src, mapped([192, 0, 2, 1]));
-        assert_eq!(network.dst, mapped([198, 51, 100, 2]));
+        let (src, dst) = addresses(&HEADER[..], 0).expect("addresses");
+        assert_eq!(src.ip(), IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(dst.ip(), IpAddr::from([198, 51, 100, 2]));
         assert_eq!(network.protocol, Protocol::Udp);
         assert_eq!((network.payload, network.end), (20, 20));
     }
@@ -135,7 +154,9 @@ mod tests {
     #[test]
     fn every_cut_inside_the_header_is_truncated() {
         for length in 0..20 {
-            assert_eq!(parse(&HEADER[..length], 0), Err(Skip::Truncated), "length {length}");
+            let header = &HEADER[..length];
+            let read = parse(header, 0).and_then(|_| addresses(header, 0));
+            assert_eq!(read, Err(Skip::Truncated), "length {length}");
         }
     }
 }

@@ -6,7 +6,10 @@
 use network_types::ip::IpProto;
 
 use super::{Network, PacketBytes, Skip, u16_at};
-use crate::flow::{IpVersion, Protocol};
+use crate::{
+    address::Address,
+    flow::{IpVersion, Protocol},
+};
 
 mod field {
     pub(super) const VERSION: usize = 0;
@@ -48,9 +51,20 @@ pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<Netwo
     let first = offset + field::LENGTH;
     let end = end(first, u16_at(&start, field::PAYLOAD_LENGTH));
     let (protocol, payload) = walk(packet, start[field::NEXT_HEADER], first, end)?;
-    let src = packet.load(offset + field::SRC).ok_or(Skip::Truncated)?;
-    let dst = packet.load(offset + field::DST).ok_or(Skip::Truncated)?;
-    Ok(Network { version: IpVersion::V6, src, dst, protocol, payload, end })
+    Ok(Network { version: IpVersion::V6, header: offset, protocol, payload, end })
+}
+
+/// Source and destination of the header at `offset`.
+///
+/// # Errors
+/// [`Skip::Truncated`] if the packet ends before them.
+#[inline(always)]
+pub fn addresses<P: PacketBytes + ?Sized>(
+    packet: &P,
+    offset: usize,
+) -> Result<(Address, Address), Skip> {
+    let address = |at| packet.words(offset + at).map(Address::v6).ok_or(Skip::Truncated);
+    Ok((address(field::SRC)?, address(field::DST)?))
 }
 
 /// Where the packet ends by its payload length. A payload length of 0 is a jumbogram (RFC 2675)
@@ -202,7 +216,9 @@ mod tests {
     fn every_cut_inside_the_headers_is_truncated() {
         let packet = packet(&[HOP_BY_HOP, AUTHENTICATION]);
         for length in 0..packet.len() {
-            assert_eq!(parse(&packet[..length], 0), Err(Skip::Truncated), "length {length}");
+            let cut = &packet[..length];
+            let read = parse(cut, 0).and_then(|_| addresses(cut, 0));
+            assert_eq!(read, Err(Skip::Truncated), "length {length}");
         }
     }
 }

@@ -18,12 +18,26 @@ pub mod vlan;
 
 use network_types::eth::EtherType;
 
-use crate::flow::{AddressOctets, FlowKey, IpVersion, Protocol};
+use crate::{
+    address::Address,
+    flow::{FlowKey, IpVersion, Protocol},
+};
 
 /// Bytes of a packet, wherever they are: a slice, or a packet inside the kernel.
 pub trait PacketBytes {
     /// The `N` bytes at `offset`, or `None` if the packet ends before them.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// The `N` words at `offset`, as they lie in memory, or `None` if the packet ends before them. For
+    /// what is copied on, so that it is copied in words.
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        let mut words = [0; N];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = u32::from_ne_bytes(self.load(offset + i * size_of::<u32>())?);
+        }
+        Some(words)
+    }
 
     /// The `EtherType` that the kernel gives a packet without a link header, host byte order;
     /// `None` where nobody knows.
@@ -102,11 +116,13 @@ pub enum Skip {
     TooManyHeaders,
     /// More than [`vlan::MAX_TAGS`] VLAN tags in the frame.
     TooManyTags,
+    /// A flow that the settings leave out of the tree.
+    LeftOut,
 }
 
 impl Skip {
     /// Number of causes.
-    pub(crate) const COUNT: u32 = 8;
+    pub(crate) const COUNT: u32 = 9;
 
     /// Every cause, in the order of the counters.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -118,6 +134,7 @@ impl Skip {
         Self::BadHeader,
         Self::TooManyHeaders,
         Self::TooManyTags,
+        Self::LeftOut,
     ];
 
     /// The causes that may hide a flow: the packet could not be read as far as its ports.
@@ -135,16 +152,17 @@ impl Skip {
             Self::BadHeader => "bad IP header",
             Self::TooManyHeaders => "too many extension headers",
             Self::TooManyTags => "too many VLAN tags",
+            Self::LeftOut => "left out by the settings",
         }
     }
 }
 
-/// An IP header that has been walked to its end.
+/// An IP header that has been walked to its end. Its addresses are there, and not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     version: IpVersion,
-    src: AddressOctets,
-    dst: AddressOctets,
+    /// Where the IP header starts.
+    header: usize,
     protocol: Protocol,
     /// Where the transport header starts.
     payload: usize,
@@ -152,15 +170,52 @@ pub struct Network {
     end: usize,
 }
 
+/// All headers of a packet, walked to the flags of the last. Most packets are told by these: so
+/// addresses and ports are not read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headers {
+    network: Network,
+    /// The flags octet of a TCP header; 0 for UDP.
+    tcp_flags: u8,
+}
+
+impl Headers {
+    /// Which of the two transport protocols it is.
+    #[inline(always)]
+    pub const fn protocol(&self) -> Protocol {
+        self.network.protocol
+    }
+
+    /// The flags octet of a TCP header; 0 for UDP.
+    #[inline(always)]
+    pub const fn tcp_flags(&self) -> u8 {
+        self.tcp_flags
+    }
+
+    /// Reads addresses and ports, out of the packet that these are the headers of.
+    ///
+    /// # Errors
+    /// [`Skip::Truncated`] if the packet ends before them.
+    #[inline(always)]
+    pub fn segment<P: PacketBytes + ?Sized>(&self, packet: &P) -> Result<Segment, Skip> {
+        let Network { version, header, protocol, payload, end: _ } = self.network;
+        let (src, dst) = match version {
+            IpVersion::V4 => ipv4::addresses(packet, header)?,
+            IpVersion::V6 => ipv6::addresses(packet, header)?,
+        };
+        // Both protocols start with their ports (RFC 9293 section 3.1, RFC 768).
+        let (src_port, dst_port) = udp::ports(packet, payload)?;
+        Ok(Segment { src, dst, protocol, src_port, dst_port, tcp_flags: self.tcp_flags })
+    }
+}
+
 /// A transport header with the addresses of its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// The version of its IP header.
-    pub version: IpVersion,
-    /// Network byte order.
-    pub src: AddressOctets,
-    /// Network byte order.
-    pub dst: AddressOctets,
+    /// The sender's address.
+    pub src: Address,
+    /// The receiver's address.
+    pub dst: Address,
     /// Which of the two it is.
     pub protocol: Protocol,
     /// Host byte order.
@@ -172,23 +227,20 @@ pub struct Segment {
 }
 
 impl Segment {
-    #[cfg(test)]
-    pub(crate) const ZERO: Self = Self {
-        version: IpVersion::V4,
-        src: [0; 16],
-        dst: [0; 16],
-        protocol: Protocol::Udp,
-        src_port: 0,
-        dst_port: 0,
-        tcp_flags: 0,
-    };
-
     /// The flow that this packet belongs to.
     #[inline(always)]
     pub const fn flow_key(&self) -> FlowKey {
-        let (src, dst) = ((self.src, self.src_port), (self.dst, self.dst_port));
-        FlowKey::new(self.version, self.protocol, src, dst)
+        FlowKey::new(self.protocol, (self.src, self.src_port), (self.dst, self.dst_port))
     }
+}
+
+/// Reads a frame from its first byte to the ports and flags of its transport header.
+///
+/// # Errors
+/// The reason why there are no ports to be had.
+#[inline(always)]
+pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Segment, Skip> {
+    walk(packet, link)?.segment(packet)
 }
 
 /// Walks a frame from its first byte to its transport header.
@@ -196,7 +248,7 @@ impl Segment {
 /// # Errors
 /// The reason why there are no ports to be had.
 #[inline(always)]
-pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Segment, Skip> {
+pub fn walk<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Headers, Skip> {
     let (ether_type, offset) = match link {
         LinkLayer::Ethernet => tagged(packet, ethernet::payload(packet)?)?,
         LinkLayer::Sll => tagged(packet, sll::payload_v1(packet)?)?,
@@ -212,7 +264,7 @@ pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Seg
         IPV6 => ipv6::parse(packet, offset)?,
         _ => return Err(Skip::NotIp),
     };
-    transport(packet, &network)
+    transport(packet, network)
 }
 
 #[inline(always)]
@@ -230,8 +282,9 @@ fn bare_ip<P: PacketBytes + ?Sized>(packet: &P) -> Result<u16, Skip> {
     if let Some(ether_type) = packet.ether_type() {
         return Ok(ether_type);
     }
-    let [first] = packet.load(0).ok_or(Skip::Truncated)?;
-    match first >> 4 {
+    // Two octets, because the compiler checks the bounds of one in a way the verifier does not follow.
+    let [version_ihl, _] = packet.load(0).ok_or(Skip::Truncated)?;
+    match version_ihl >> 4 {
         4 => Ok(IPV4),
         6 => Ok(IPV6),
         _ => Err(Skip::NotIp),
@@ -239,18 +292,15 @@ fn bare_ip<P: PacketBytes + ?Sized>(packet: &P) -> Result<u16, Skip> {
 }
 
 #[inline(always)]
-fn transport<P: PacketBytes + ?Sized>(packet: &P, network: &Network) -> Result<Segment, Skip> {
-    let Network { version, src, dst, protocol, payload, end } = *network;
-    let (needed, tcp_flags) = match protocol {
-        Protocol::Tcp => (tcp::NEEDED, tcp::flags(packet, payload)?),
+fn transport<P: PacketBytes + ?Sized>(packet: &P, network: Network) -> Result<Headers, Skip> {
+    let (needed, tcp_flags) = match network.protocol {
+        Protocol::Tcp => (tcp::NEEDED, tcp::flags(packet, network.payload)?),
         Protocol::Udp => (udp::NEEDED, 0),
     };
-    if payload + needed > end {
+    if network.payload + needed > network.end {
         return Err(Skip::Truncated);
     }
-    // Both protocols start with their ports (RFC 9293 section 3.1, RFC 768).
-    let (src_port, dst_port) = udp::ports(packet, payload)?;
-    Ok(Segment { version, src, dst, protocol, src_port, dst_port, tcp_flags })
+    Ok(Headers { network, tcp_flags })
 }
 
 /// `EtherType` of IPv4, host byte order.
@@ -267,6 +317,7 @@ const fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
 #[cfg(test)]
 mod tests {
     extern crate std;
+    use core::net::IpAddr;
     use std::vec::Vec;
 
     use etherparse::PacketBuilder;
@@ -296,8 +347,8 @@ mod tests {
     #[test]
     fn a_udp_frame() {
         let segment = parse(&udp_frame()[..], LinkLayer::Ethernet).expect("a valid frame");
-        assert_eq!(segment.src, crate::flow::mapped([192, 0, 2, 1]));
-        assert_eq!(segment.dst, crate::flow::mapped([198, 51, 100, 2]));
+        assert_eq!(segment.src.ip(), IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(segment.dst.ip(), IpAddr::from([198, 51, 100, 2]));
         assert_eq!((segment.src_port, segment.dst_port), (40_000, 53));
         assert_eq!((segment.protocol, segment.tcp_flags), (Protocol::Udp, 0));
     }
@@ -305,7 +356,8 @@ mod tests {
     #[test]
     fn a_syn_without_a_link_header() {
         let segment = parse(&syn_packet()[..], LinkLayer::Ip).expect("a valid packet");
-        assert_eq!((segment.src, segment.dst), ([0x20; 16], [0xfd; 16]));
+        assert_eq!(segment.src.ip(), IpAddr::from([0x20; 16]));
+        assert_eq!(segment.dst.ip(), IpAddr::from([0xfd; 16]));
         assert_eq!((segment.src_port, segment.dst_port), (40_000, 443));
         assert_eq!((segment.protocol, segment.tcp_flags), (Protocol::Tcp, tcp::SYN));
     }

@@ -4,6 +4,8 @@
 use super::{PacketBytes, Skip};
 
 mod field {
+    /// Data offset and flags, an octet each.
+    pub(super) const OFFSET_AND_FLAGS: usize = 12;
     pub(super) const FLAGS: usize = 13;
 }
 
@@ -21,7 +23,8 @@ pub const ACK: u8 = 0x10;
 /// [`Skip::Truncated`] if the packet ends before the flags.
 #[inline(always)]
 pub fn flags<P: PacketBytes + ?Sized>(packet: &P, l4_offset: usize) -> Result<u8, Skip> {
-    let [flags] = packet.load(l4_offset + field::FLAGS).ok_or(Skip::Truncated)?;
+    let offset_and_flags = packet.load(l4_offset + field::OFFSET_AND_FLAGS);
+    let [_, flags] = offset_and_flags.ok_or(Skip::Truncated)?;
     Ok(flags)
 }
 

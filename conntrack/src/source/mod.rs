@@ -6,20 +6,30 @@
 //! | [`pcap::live`] | a device, with libpcap |
 //! | [`pcap::file`] | a capture file, with libpcap |
 //!
-//! A source knows nothing of directions, folding or files.
+//! [`Reattaching`] is one that goes on when its device was away.
+//!
+//! A source knows nothing of folding or files. What it may clear from flow keys, because the tree can
+//! never show it, the agent says in a policy.
 
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
 #[cfg(feature = "pcap")]
 pub mod pcap;
+mod reattaching;
 
 use std::{
     fmt::Display,
+    ops::AddAssign,
     time::{Duration, SystemTime},
 };
 
-use conntrack_common::{counters::Counters, flow::FlowKey};
+use conntrack_common::{
+    counters::{Counters, Loss, Outcome},
+    flow::FlowKey,
+    policy::Policy,
+};
 
+pub use reattaching::Reattaching;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::device::DeviceError;
@@ -40,6 +50,93 @@ pub struct SourceCounters {
     pub packets: Counters,
     /// Packets that never reached it, because libpcap's buffer was full.
     pub dropped: u64,
+    /// How taking flows out of its flow map went.
+    pub drained: Drained,
+}
+
+/// How draining went: taking the flows out of where they are kept between two batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Flows that there is room for.
+    pub capacity: u64,
+    /// Flows that the last drain found.
+    pub found: u64,
+    /// Drains so far.
+    pub drains: u64,
+    /// How long the last one took.
+    pub last: Duration,
+    /// How long all of them took.
+    pub total: Duration,
+}
+
+impl Drained {
+    /// Where there is room for so many flows, and no drain yet.
+    fn of(capacity: u64) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
+    /// A drain is over: this many flows, in this time.
+    fn count(&mut self, found: u64, took: Duration) {
+        *self = Self {
+            capacity: self.capacity,
+            found,
+            drains: self.drains + 1,
+            last: took,
+            total: self.total.saturating_add(took),
+        };
+    }
+}
+
+/// Of what was and what came after it: sums, and the later of what is not summed.
+impl AddAssign for Drained {
+    fn add_assign(&mut self, later: Self) {
+        let (drains, total) = (self.drains + later.drains, self.total + later.total);
+        *self = Self { drains, total, ..later };
+    }
+}
+
+impl AddAssign for SourceCounters {
+    fn add_assign(&mut self, others: Self) {
+        self.packets += others.packets;
+        self.dropped += others.dropped;
+        self.drained += others.drained;
+    }
+}
+
+/// Packets that may have been flows and are in no batch, for one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketLoss {
+    /// What happened.
+    pub what: &'static str,
+    /// How many.
+    pub packets: u64,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+impl SourceCounters {
+    /// Causes of loss.
+    pub const LOSSES: usize = 3;
+
+    /// What was lost, by cause, always in the same order.
+    pub const fn losses(&self) -> [PacketLoss; Self::LOSSES] {
+        let full = PacketLoss {
+            what: "the flow map was full",
+            packets: self.packets.get(Outcome::Lost(Loss::MapFull)),
+            advice: "raise --max-flows, or leave else out with -e",
+        };
+        let refused = PacketLoss {
+            what: "the kernel refused entries of the flow map",
+            packets: self.packets.get(Outcome::Lost(Loss::MapRefused)),
+            advice: "it was busy or short of memory; if that goes on, lower --max-flows",
+        };
+        let dropped = PacketLoss {
+            what: "libpcap's buffer was full",
+            packets: self.dropped,
+            advice: "where the kernel has eBPF use --mode ebpf, else give this process more CPU time",
+        };
+        [full, refused, dropped]
+    }
 }
 
 /// Yields flows until it is stopped or at its end.
@@ -56,6 +153,12 @@ pub trait Source {
     /// Stops watching, detaches everything and hands out what was seen up to now, with what went
     /// wrong meanwhile.
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>);
+
+    /// Has it clear from flow keys what the tree can never show, from now on under this policy.
+    ///
+    /// # Errors
+    /// Why that cannot be; the policy before it is still in force.
+    fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError>;
 
     /// The counters now.
     fn counters(&self) -> SourceCounters;

@@ -1,11 +1,12 @@
 //! Folding: the source port to `PORT`, the internet to `INTERNET`, as far as the direction and
 //! the settings allow.
 
-use std::net::IpAddr;
+use conntrack_common::{
+    address::Address,
+    flow::{FlowKey, Protocol},
+};
 
-use conntrack_common::flow::{FlowKey, Protocol};
-
-use super::{Scope, Settings};
+use super::Settings;
 use crate::connection::{Connection, Direction, Host, SourcePort};
 
 /// The flow as the tree shows it.
@@ -15,22 +16,20 @@ pub(super) fn connection(
     direction: Direction,
     settings: &Settings,
 ) -> Connection {
-    let fold_source = direction == Direction::In && !settings.no_internet_in;
-    let fold_destination = direction == Direction::Out && !settings.no_internet_out;
     let source_port = match direction {
         Direction::In | Direction::Out => SourcePort::Any,
         Direction::Else => SourcePort::Number(flow.src_port()),
     };
+    let fold = |address: Address, folds: bool| {
+        let is_internet = flow.is_remote_cleared() || settings.scope.is_internet(address);
+        if folds && is_internet { Host::Internet } else { Host::Address(address.ip()) }
+    };
     Connection {
         direction,
         protocol,
-        source: host(flow.src(), fold_source, &settings.scope),
+        source: fold(flow.src(), direction == Direction::In && !settings.no_internet_in),
         source_port,
-        destination: host(flow.dst(), fold_destination, &settings.scope),
+        destination: fold(flow.dst(), direction == Direction::Out && !settings.no_internet_out),
         destination_port: flow.dst_port(),
     }
-}
-
-fn host(address: IpAddr, fold: bool, scope: &Scope) -> Host {
-    if fold && scope.is_internet(address) { Host::Internet } else { Host::Address(address) }
 }

@@ -3,14 +3,18 @@
 //! Synchronous and pure: no I/O, no clock, no tasks. It is fed distinct flow keys in the order in
 //! which their first packets were seen; that order decides which UDP flows are replies.
 
-mod direction;
 mod fold;
 mod scope;
 mod udp_replies;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use conntrack_common::flow::{FlowKey, Protocol};
+use conntrack_common::{
+    address::Address,
+    flow::{FlowKey, Protocol},
+    policy::{Policy, Wanted},
+    rules,
+};
 pub use scope::Scope;
 use udp_replies::UdpReplies;
 
@@ -29,12 +33,9 @@ pub enum Family {
 }
 
 impl Family {
-    const fn contains(self, address: IpAddr) -> bool {
-        match self {
-            Self::Any => true,
-            Self::V4 => address.is_ipv4(),
-            Self::V6 => address.is_ipv6(),
-        }
+    fn contains(self, address: &Address) -> bool {
+        let other = if address.is_v4() { Self::V6 } else { Self::V4 };
+        self != other
     }
 }
 
@@ -59,7 +60,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Tracker {
     settings: Settings,
-    local: BTreeSet<IpAddr>,
+    local: BTreeSet<Address>,
     replies: UdpReplies,
 }
 
@@ -72,17 +73,35 @@ impl Tracker {
     }
 
     /// Sets the addresses of the watched device, of both families.
-    pub fn set_local_addresses(&mut self, local: BTreeSet<IpAddr>) {
-        self.local = local;
+    pub fn set_local_addresses(&mut self, local: &BTreeSet<IpAddr>) {
+        self.local = local.iter().copied().map(Address::from).collect();
+    }
+
+    /// What sources need to know of these rules to spare work, when these addresses are local.
+    pub fn policy(&self, local: &BTreeSet<IpAddr>) -> Policy {
+        let settings = &self.settings;
+        let wanted = Wanted {
+            v4: settings.family != Family::V6,
+            v6: settings.family != Family::V4,
+            else_flows: !settings.skip_else,
+            internet_in: settings.no_internet_in,
+            internet_out: settings.no_internet_out,
+        };
+        let local = local.iter().copied().map(Address::from);
+        let udp_servers = settings.udp_servers.iter().copied();
+        Policy::new(local, settings.scope.internal(), udp_servers, wanted)
     }
 
     /// The connection that this flow shows, or `None` where the rules say that it is not recorded.
+    ///
+    /// A coarse flow keeps the direction that was found when its packet was seen.
     pub fn track(&mut self, flow: &FlowKey) -> Option<Connection> {
-        if !self.settings.family.contains(flow.src()) {
+        if !self.settings.family.contains(&flow.src()) {
             return None;
         }
         let protocol = flow.protocol()?;
-        let direction = direction::of(flow, &self.local);
+        let found = || rules::direction(flow, |address| self.local.contains(address));
+        let direction = flow.direction().unwrap_or_else(found);
         if direction == Direction::Else && self.settings.skip_else {
             return None;
         }

@@ -1,53 +1,45 @@
 //! Scope: which addresses are the internet.
 
-use std::net::IpAddr;
-
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
-/// Private address space (RFC 1918 section 3).
-const PRIVATE: [Ipv4Net; 3] =
-    [v4([10, 0, 0, 0], 8), v4([172, 16, 0, 0], 12), v4([192, 168, 0, 0], 16)];
-
-/// Global unicast (RFC 4291 section 2.4 and the IANA registry: the one block in use).
-const GLOBAL_UNICAST: Ipv6Net =
-    Ipv6Net::new_assert(std::net::Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
-
-const fn v4(octets: [u8; 4], prefix_length: u8) -> Ipv4Net {
-    let [a, b, c, d] = octets;
-    Ipv4Net::new_assert(std::net::Ipv4Addr::new(a, b, c, d), prefix_length)
-}
+use conntrack_common::address::{Address, Network};
+use ipnet::IpNet;
 
 /// Tells the internet from networks of one's own.
-///
-/// IPv4: everything but private address space is internet, multicast and broadcast included.
-/// IPv6: global unicast is.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    internal: Vec<IpNet>,
+    internal: Vec<Network>,
 }
 
 impl Scope {
     /// A scope in which these networks are not the internet either.
-    pub fn new(internal: Vec<IpNet>) -> Self {
-        Self { internal }
+    pub fn new(internal: impl IntoIterator<Item = IpNet>) -> Self {
+        let network = |net: IpNet| Network::new(net.addr(), net.prefix_len());
+        Self { internal: internal.into_iter().map(network).collect() }
     }
 
     /// Whether this address is the internet.
-    pub fn is_internet(&self, address: IpAddr) -> bool {
-        let public = match address {
-            IpAddr::V4(address) => !PRIVATE.iter().any(|net| net.contains(&address)),
-            IpAddr::V6(address) => GLOBAL_UNICAST.contains(&address),
-        };
-        public && !self.internal.iter().any(|net| net.contains(&address))
+    pub fn is_internet(&self, address: impl Into<Address>) -> bool {
+        let address = address.into();
+        address.is_public() && !self.internal.iter().any(|net| net.contains(&address))
+    }
+
+    /// The networks that are not, besides those that never are.
+    pub(super) fn internal(&self) -> &[Network] {
+        &self.internal
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn is_internet(address: &str) -> bool {
-        Scope::default().is_internet(address.parse().expect("an address"))
+        Scope::default().is_internet(parsed(address))
+    }
+
+    fn parsed(address: &str) -> IpAddr {
+        address.parse().expect("an address")
     }
 
     #[test]
@@ -97,10 +89,10 @@ mod tests {
     fn named_networks_are_not_the_internet() {
         let internal =
             ["203.0.113.0/24", "2001:db8::/32"].map(|net| net.parse().expect("a network"));
-        let scope = Scope::new(internal.to_vec());
+        let scope = Scope::new(internal);
         for address in ["203.0.113.9", "2001:db8::9"] {
-            assert!(!scope.is_internet(address.parse().expect("an address")), "{address}");
+            assert!(!scope.is_internet(parsed(address)), "{address}");
         }
-        assert!(scope.is_internet("203.0.114.1".parse().expect("an address")));
+        assert!(scope.is_internet(parsed("203.0.114.1")));
     }
 }

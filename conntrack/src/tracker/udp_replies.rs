@@ -3,12 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use conntrack_common::flow::FlowKey;
+use conntrack_common::{flow::FlowKey, rules::FIRST_USER_PORT};
 
 use crate::connection::Direction;
-
-/// First port that is not a system port (RFC 6335 section 6).
-pub(crate) const FIRST_USER_PORT: u16 = 1024;
 
 /// The system ports that the device has sent requests to.
 #[derive(Debug)]

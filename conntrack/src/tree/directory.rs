@@ -2,7 +2,7 @@
 //! them follows a symbolic link.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -10,14 +10,15 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, accessat,
-        mkdirat, mknodat, openat, statat, utimensat,
+        fstat, fstatvfs, mkdirat, mknodat, openat, statat, utimensat,
     },
     io::{Errno, Result},
 };
 
 use super::{
-    LastSeen, TreeError,
+    LastSeen, Owners, TreeError,
     name::{direction_directory, protocol_directory},
+    owners,
 };
 use crate::connection::{Direction, Protocol};
 
@@ -29,19 +30,41 @@ pub(super) struct Directory {
     handle: OwnedFd,
     /// For messages only; every call goes through the handle.
     path: PathBuf,
+    owners: Owners,
 }
 
 impl Directory {
     /// The tree's root. Its parent must be there.
-    pub(super) fn open_or_make_root(path: &Path) -> std::result::Result<Self, TreeError> {
-        open_or_make(CWD, path, path).map_err(|error| match (&error, missing_ancestor(path)) {
-            (TreeError::Io { source, .. }, Some(missing))
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                TreeError::NoParent { root: path.to_owned(), parent: missing.to_owned() }
-            }
-            _ => error,
-        })
+    pub(super) fn open_or_make_root(
+        path: &Path,
+        owners: Owners,
+    ) -> std::result::Result<Self, TreeError> {
+        let opened = open_or_make(CWD, path, path).map_err(|error| missing_parent(path, error));
+        Self::root(opened?, path, owners)
+    }
+
+    /// The tree's root, if there is one.
+    pub(super) fn root_if_there(
+        path: &Path,
+        owners: Owners,
+    ) -> std::result::Result<Option<Self>, TreeError> {
+        let opened = open_if_there(CWD, path, path)?;
+        opened.map(|handle| Self::root(handle, path, owners)).transpose()
+    }
+
+    fn root(handle: OwnedFd, path: &Path, owners: Owners) -> std::result::Result<Self, TreeError> {
+        let place = owners::place_of(path);
+        owners.check(path, &handle, || (place.clone(), statat(CWD, &place, AtFlags::empty())))?;
+        Ok(Self { handle, path: path.to_owned(), owners })
+    }
+
+    /// Where the tree's root stands, or would.
+    pub(super) fn place_of(root: &Path, owners: Owners) -> std::result::Result<Self, TreeError> {
+        let path = owners::place_of(root);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat(CWD, &path, flags, Mode::empty())
+            .map_err(|errno| missing_parent(root, TreeError::io("open", path.clone(), errno)));
+        Ok(Self { handle: opened?, path, owners })
     }
 
     /// The directory of a direction and a protocol below the root.
@@ -53,8 +76,43 @@ impl Directory {
         self.child(direction_directory(direction))?.child(protocol_directory(protocol))
     }
 
+    /// The directory that this one stands in.
+    pub(super) fn above(&self) -> std::result::Result<Self, TreeError> {
+        let path = self.path.join("..");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match openat(&self.handle, "..", flags, Mode::empty()) {
+            Ok(handle) => Ok(Self { handle, path, owners: self.owners }),
+            Err(errno) => Err(TreeError::io("open", path, errno)),
+        }
+    }
+
+    /// The directory of a direction and a protocol, if it is there.
+    pub(super) fn below_if_there(
+        &self,
+        direction: Direction,
+        protocol: Protocol,
+    ) -> std::result::Result<Option<Self>, TreeError> {
+        match self.child_if_there(direction_directory(direction))? {
+            Some(directory) => directory.child_if_there(protocol_directory(protocol)),
+            None => Ok(None),
+        }
+    }
+
     fn child(&self, name: &str) -> std::result::Result<Self, TreeError> {
-        open_or_make(&self.handle, Path::new(name), &self.path.join(name))
+        let path = self.path.join(name);
+        let handle = open_or_make(&self.handle, Path::new(name), &path)?;
+        self.checked(handle, path)
+    }
+
+    fn child_if_there(&self, name: &str) -> std::result::Result<Option<Self>, TreeError> {
+        let path = self.path.join(name);
+        let opened = open_if_there(&self.handle, Path::new(name), &path)?;
+        opened.map(|handle| self.checked(handle, path)).transpose()
+    }
+
+    fn checked(&self, handle: OwnedFd, path: PathBuf) -> std::result::Result<Self, TreeError> {
+        self.owners.check(&path, &handle, || (self.path.clone(), fstat(&self.handle)))?;
+        Ok(Self { handle, path, owners: self.owners })
     }
 
     /// Finds out before the first connection that a file could not be made: no permission, or a
@@ -79,46 +137,74 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes the file `name` if it is missing and sets its times; whether it was made.
+    /// The number of entries, counted up to `most`.
+    pub(super) fn count_names(&self, most: u64) -> std::result::Result<u64, TreeError> {
+        let failed = |errno| TreeError::io("read", self.path.clone(), errno);
+        let mut names = 0;
+        for entry in Dir::read_from(&self.handle).map_err(failed)? {
+            if names == most {
+                break;
+            }
+            let entry = entry.map_err(failed)?;
+            names += u64::from(!matches!(entry.file_name().to_bytes(), b"." | b".."));
+        }
+        Ok(names)
+    }
+
+    /// Inodes of the file system, all and free ones, if it says.
+    pub(super) fn inodes(&self) -> Option<(u64, u64)> {
+        fstatvfs(&self.handle).ok().map(|stat| (stat.f_files, stat.f_favail))
+    }
+
+    /// Which directory it is and when it was last changed.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let stat = fstat(&self.handle).ok()?;
+        Some(Stamp { device: stat.st_dev, inode: stat.st_ino, changed: changed(&stat) })
+    }
+
+    /// Shows the file `name`: makes it if it is missing, unless it is `held_back`, and sets its times;
+    /// whether it was made. One that is `known` to be there takes one system call.
     pub(super) fn show(
         &self,
         name: &str,
-        was_there: bool,
+        known: bool,
+        held_back: Option<TreeError>,
         last_seen: LastSeen,
     ) -> std::result::Result<bool, TreeError> {
-        let path = || self.path.join(name);
-        let done = match was_there.then(|| self.touch(name, last_seen)) {
-            None | Some(Err(Errno::NOENT)) => self.make_or_touch(name, last_seen),
-            Some(touched) => touched,
+        let touched = match last_seen {
+            LastSeen::Now if known => self.set_times(name, last_seen),
+            _ if known || held_back.is_some() => self.touch(name, last_seen),
+            _ => Err(Errno::NOENT),
         };
-        match done {
-            Ok(Made::New) => Ok(true),
-            Ok(Made::WasThere) => Ok(false),
-            Ok(Made::Occupied(found)) => {
-                Err(TreeError::Occupied { path: path(), found, wanted: "an empty file" })
-            }
-            Err(errno) => Err(TreeError::io("make", path(), errno)),
-        }
+        let shown = match (touched, held_back) {
+            (Err(Errno::NOENT), Some(why)) => return Err(why),
+            (Err(Errno::NOENT), None) => self.make_or_touch(name, last_seen),
+            (touched, _) => touched.map(|()| false),
+        };
+        shown.map_err(|errno| {
+            let path = self.path.join(name);
+            refusal(self.handle.as_fd(), Path::new(name), &path, errno, FILE)
+        })
     }
 
     /// mknodat(2) makes the file or says that something is there, and opens nothing either way.
-    fn make_or_touch(&self, name: &str, last_seen: LastSeen) -> Result<Made> {
+    fn make_or_touch(&self, name: &str, last_seen: LastSeen) -> Result<bool> {
         match mknodat(&self.handle, name, FileType::RegularFile, FILE_MODE, 0) {
-            Ok(()) if last_seen == LastSeen::Now => Ok(Made::New),
-            Ok(()) => self.set_times(name, last_seen).map(|()| Made::New),
-            Err(Errno::EXIST) => self.touch(name, last_seen),
+            Ok(()) if last_seen == LastSeen::Now => Ok(true),
+            Ok(()) => self.set_times(name, last_seen).map(|()| true),
+            Err(Errno::EXIST) => self.touch(name, last_seen).map(|()| false),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Sets the times of what is there, if that is a file; but never back by a capture's clock.
-    fn touch(&self, name: &str, last_seen: LastSeen) -> Result<Made> {
+    /// Sets the times of what is there, but never back by a capture's clock. EEXIST if it is no file.
+    fn touch(&self, name: &str, last_seen: LastSeen) -> Result<()> {
         let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let is_newer = matches!(last_seen, LastSeen::At(time) if modified(&stat) >= timespec(time));
         match file_type(&stat) {
-            FileType::RegularFile if is_newer => Ok(Made::WasThere),
-            FileType::RegularFile => self.set_times(name, last_seen).map(|()| Made::WasThere),
-            other => Ok(Made::Occupied(kind(other))),
+            FileType::RegularFile if is_newer => Ok(()),
+            FileType::RegularFile => self.set_times(name, last_seen),
+            _ => Err(Errno::EXIST),
         }
     }
 
@@ -132,36 +218,67 @@ impl Directory {
     }
 }
 
-enum Made {
-    New,
-    WasThere,
-    Occupied(&'static str),
+impl From<Directory> for OwnedFd {
+    fn from(directory: Directory) -> Self {
+        directory.handle
+    }
+}
+
+/// A directory at a time. As long as the stamp stays, nobody makes, removes or renames anything in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    changed: Timespec,
 }
 
 fn open_or_make(
-    parent: impl std::os::fd::AsFd,
+    parent: impl AsFd,
     name: &Path,
     path: &Path,
-) -> std::result::Result<Directory, TreeError> {
+) -> std::result::Result<OwnedFd, TreeError> {
     let parent = parent.as_fd();
-    let open = || {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(parent, name, OFlags::RDONLY | flags, Mode::empty())
-    };
-    let opened = open().or_else(|errno| match errno {
+    let opened = open(parent, name).or_else(|errno| match errno {
         Errno::NOENT => {
             // Somebody else may make it at the same moment; that is as good.
             mkdirat(parent, name, DIRECTORY_MODE).or_else(|errno| match errno {
                 Errno::EXIST => Ok(()),
                 errno => Err(errno),
             })?;
-            open()
+            open(parent, name)
         }
         errno => Err(errno),
     });
-    match opened {
-        Ok(handle) => Ok(Directory { handle, path: path.to_owned() }),
-        Err(errno) => Err(refusal(parent, name, path, errno)),
+    opened.map_err(|errno| refusal(parent, name, path, errno, DIRECTORY))
+}
+
+fn open_if_there(
+    parent: impl AsFd,
+    name: &Path,
+    path: &Path,
+) -> std::result::Result<Option<OwnedFd>, TreeError> {
+    let parent = parent.as_fd();
+    match open(parent, name) {
+        Ok(handle) => Ok(Some(handle)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(refusal(parent, name, path, errno, DIRECTORY)),
+    }
+}
+
+fn open(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, name, OFlags::RDONLY | flags, Mode::empty())
+}
+
+/// Says what is missing, if that is why the root could not be made.
+fn missing_parent(root: &Path, error: TreeError) -> TreeError {
+    match (&error, missing_ancestor(root)) {
+        (TreeError::Io { source, .. }, Some(missing))
+            if source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            TreeError::NoParent { root: root.to_owned(), parent: missing.to_owned() }
+        }
+        _ => error,
     }
 }
 
@@ -171,22 +288,34 @@ fn missing_ancestor(path: &Path) -> Option<&Path> {
     above.take_while(|ancestor| !ancestor.exists()).last()
 }
 
-/// Why a directory could not be opened: something else stands there, or the file system said no.
+/// Why a directory or a file could not be had: something else stands there, or the file system said
+/// no.
 fn refusal(
-    parent: std::os::fd::BorrowedFd<'_>,
+    parent: BorrowedFd<'_>,
     name: &Path,
     path: &Path,
     errno: Errno,
+    wanted: Wanted,
 ) -> TreeError {
-    if let Errno::NOTDIR | Errno::LOOP = errno
+    if let Errno::NOTDIR | Errno::LOOP | Errno::EXIST = errno
         && let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-        && file_type(&stat) != FileType::Directory
+        && file_type(&stat) != wanted.file_type
     {
-        let found = kind(file_type(&stat));
-        return TreeError::Occupied { path: path.to_owned(), found, wanted: "a directory" };
+        let (found, wanted) = (kind(file_type(&stat)), wanted.in_words);
+        return TreeError::Occupied { path: path.to_owned(), found, wanted };
     }
     TreeError::io("make", path.to_owned(), errno)
 }
+
+/// What should stand somewhere.
+#[derive(Clone, Copy)]
+struct Wanted {
+    file_type: FileType,
+    in_words: &'static str,
+}
+
+const DIRECTORY: Wanted = Wanted { file_type: FileType::Directory, in_words: "a directory" };
+const FILE: Wanted = Wanted { file_type: FileType::RegularFile, in_words: "an empty file" };
 
 fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
@@ -207,6 +336,11 @@ const fn kind(file_type: FileType) -> &'static str {
 fn modified(stat: &Stat) -> Timespec {
     let tv_nsec = i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
     Timespec { tv_sec: stat.st_mtime, tv_nsec }
+}
+
+fn changed(stat: &Stat) -> Timespec {
+    let tv_nsec = i64::try_from(stat.st_ctime_nsec).unwrap_or_default();
+    Timespec { tv_sec: stat.st_ctime, tv_nsec }
 }
 
 /// A time before 1970 becomes 1970: a capture's clock may say anything.

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::{Cause, Owner};
+
 /// A path of the tree that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -23,30 +25,99 @@ pub enum TreeError {
         /// What should be there.
         wanted: &'static str,
     },
+    /// A directory that nobody wrote a tree to.
+    #[error("{} holds no tree: there is none of in, out and else", .root.display())]
+    NoTree {
+        /// What should be the tree's root.
+        root: PathBuf,
+    },
+    /// A directory that anybody may have made, and somebody else did.
+    #[error(
+        "{} belongs to {owner}, and anybody can make directories in {}; choose another directory, \
+         or take it as it is with --force-path",
+        .path.display(),
+        .place.display()
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: Owner,
+        /// Where it stands.
+        place: PathBuf,
+    },
+    /// A place on the way to the tree where anybody can put something else in its stead.
+    #[error(
+        "anybody can replace what is in {}; `chmod +t` it, choose another directory, or take it as \
+         it is with --force-path",
+        .place.display()
+    )]
+    Replaceable {
+        /// The place.
+        place: PathBuf,
+    },
     /// The file system said no.
-    #[error("cannot {action} {}: {source}{}", .path.display(), advice(source))]
+    #[error("cannot {action} {}: {source}{}", .path.display(), advice(action, source))]
     Io {
-        /// What was tried: make, write to, read.
+        /// What was tried: make, open, write to, read.
         action: &'static str,
         /// With what.
         path: PathBuf,
         /// Its answer.
         source: io::Error,
     },
+    /// The tree holds as many files as it may.
+    #[error(
+        "the tree holds {max} files, so new ones are not made in else; raise --max-files, remove \
+         files, or leave else out with -e"
+    )]
+    MaxFiles {
+        /// As many as it may.
+        max: u64,
+    },
+    /// Too few of the file system's inodes are free.
+    #[error(
+        "less than {percent} % of the file system's inodes are free, so new files are not made in \
+         else; make room, lower --min-free-inodes, or leave else out with -e"
+    )]
+    FewInodes {
+        /// How many have to be.
+        percent: u8,
+    },
 }
 
 /// What can be done about it, where that is not plain from the words.
-fn advice(error: &io::Error) -> &'static str {
+fn advice(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if action == "read" => "; run as who wrote it, or as root",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; choose a directory that can be written, or run as root"
         }
-        io::ErrorKind::StorageFull => "; make room",
+        io::ErrorKind::StorageFull => "; make room (`df` and `df -i` tell what is used up)",
+        io::ErrorKind::QuotaExceeded => "; make room or raise the quota",
         _ => "",
     }
 }
 
 impl TreeError {
+    /// Whether it is a matter of who we are.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// What it is counted as.
+    pub fn cause(&self) -> Cause {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+                Cause::Full
+            }
+            Self::MaxFiles { .. } => Cause::MaxFiles,
+            Self::FewInodes { .. } => Cause::FewInodes,
+            _ => Cause::Refused,
+        }
+    }
+
     pub(super) fn io(action: &'static str, path: PathBuf, errno: rustix::io::Errno) -> Self {
         Self::Io { action, path, source: errno.into() }
     }

@@ -7,17 +7,28 @@
 
 mod directory;
 mod error;
+mod known;
+mod limits;
 mod name;
+mod owners;
+mod reading;
+mod shown;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use directory::Directory;
 pub use error::TreeError;
-pub use name::{file_name, path};
+use known::Known;
+pub use limits::Limits;
+use limits::Room;
+pub use name::{direction_directory, file_name, path, protocol_directory};
+pub use owners::{Owner, Owners};
+pub use reading::{Entry, read};
+pub use shown::{Cause, Obstacle, Shown};
 
 use crate::connection::{Connection, Direction, Protocol};
 
@@ -30,28 +41,15 @@ pub enum LastSeen {
     At(SystemTime),
 }
 
-/// What came of showing connections.
-#[derive(Debug, Default)]
-pub struct Shown {
-    /// Files that were not there before.
-    pub made: u64,
-    /// Connections that could not be shown.
-    pub failed: u64,
-    /// Why the first of them could not.
-    pub first_error: Option<TreeError>,
-}
-
 /// A tree of connections in the file system.
 #[derive(Debug)]
 pub struct Tree {
     root: PathBuf,
-    /// Connections whose files were there a moment ago. Only a cache: what it does not know costs
-    /// one more system call.
-    known: HashSet<Connection>,
+    owners: Owners,
+    room: Room,
+    /// In the order of [`directories`].
+    known: [Known; 6],
 }
-
-/// Entries that [`Tree::known`] may have, at some 50 bytes each.
-const KNOWN_MAX: usize = 65_536;
 
 impl Tree {
     /// Opens the tree at `root`, making it and its six directories where they are missing.
@@ -59,15 +57,63 @@ impl Tree {
     /// # Errors
     /// A path that cannot be made or written, by its name and with what to do about it.
     pub fn open_or_make(root: &Path) -> Result<Self, TreeError> {
+        Self::open_or_make_among(Owners::ours(), root)
+    }
+
+    /// The same where these owners are fine.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_make`].
+    pub fn open_or_make_among(owners: Owners, root: &Path) -> Result<Self, TreeError> {
         // Without "." components and trailing slashes, which would follow a link at the end.
         let root: PathBuf = root.components().collect();
-        let directory = Directory::open_or_make_root(&root)?;
-        for direction in Direction::ALL {
-            for protocol in [Protocol::Tcp, Protocol::Udp] {
-                directory.below(direction, protocol)?.check_writable()?;
+        owners.check_way(&root)?;
+        let directory = Directory::open_or_make_root(&root, owners)?;
+        for (direction, protocol) in directories() {
+            directory.below(direction, protocol)?.check_writable()?;
+        }
+        Ok(Self { root, owners, room: Room::default(), known: Default::default() })
+    }
+
+    /// The same tree with limits, from the files on that it holds now.
+    ///
+    /// # Errors
+    /// A directory whose files cannot be counted.
+    pub fn with_limits(self, limits: Limits) -> Result<Self, TreeError> {
+        let root = self.open_root()?;
+        Ok(Self { room: Room::new(limits, &root)?, ..self })
+    }
+
+    /// Whether a tree at `root` could be opened or made, as far as it can be told without making any.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_make`].
+    pub fn check(root: &Path) -> Result<(), TreeError> {
+        let (root, owners): (PathBuf, _) = (root.components().collect(), Owners::ours());
+        owners.check_way(&root)?;
+        let Some(directory) = Directory::root_if_there(&root, owners)? else {
+            return Directory::place_of(&root, owners)?.check_writable();
+        };
+        directory.check_writable()?;
+        for (direction, protocol) in directories() {
+            if let Some(below) = directory.below_if_there(direction, protocol)? {
+                below.check_writable()?;
             }
         }
-        Ok(Self { root, known: HashSet::new() })
+        Ok(())
+    }
+
+    /// The directory below which everything is that the tree ever makes: that in which the root
+    /// stands, so that a root which somebody removed can come back; or the root itself, where we
+    /// could not make it again.
+    ///
+    /// # Errors
+    /// A root that cannot be opened.
+    pub fn reach(&self) -> Result<OwnedFd, TreeError> {
+        let root = self.open_root()?;
+        let above = root.above()?;
+        let reach = if above.check_writable().is_ok() { above } else { root };
+        Ok(reach.into())
     }
 
     /// Hands each connection in the directory of `direction` and `protocol` to `each`; files that
@@ -81,7 +127,7 @@ impl Tree {
         protocol: Protocol,
         mut each: impl FnMut(Connection),
     ) -> Result<(), TreeError> {
-        let root = Directory::open_or_make_root(&self.root)?;
+        let root = self.open_root()?;
         root.below(direction, protocol)?.for_each_name(|name| {
             if let Some(connection) = name::connection(direction, protocol, name) {
                 each(connection);
@@ -89,71 +135,108 @@ impl Tree {
         })
     }
 
+    fn open_root(&self) -> Result<Directory, TreeError> {
+        Directory::open_or_make_root(&self.root, self.owners)
+    }
+
     /// Makes the connections visible: a file for each, its modification time set to when it was
-    /// last seen.
-    pub fn show(&mut self, connections: &BTreeSet<Connection>, last_seen: LastSeen) -> Shown {
+    /// last seen. They may come in any order, and more than once.
+    pub fn show(&mut self, mut connections: Vec<Connection>, last_seen: LastSeen) -> Shown {
         let mut shown = Shown::default();
         if connections.is_empty() {
             return shown;
         }
-        match Directory::open_or_make_root(&self.root) {
-            Ok(root) => self.show_below(&root, connections, last_seen, &mut shown),
+        // By directory first; `else` comes last, and gets what `in` and `out` leave of the room.
+        connections.sort_unstable();
+        connections.dedup();
+        match self.open_root() {
+            Ok(root) => self.show_below(&root, &connections, last_seen, &mut shown),
             Err(error) => shown.fail(connections.len(), error),
         }
+        shown.conclude(|cause| self.room.has_room(cause));
         shown
     }
 
-    /// The set is sorted by direction and protocol first, so each directory is opened once.
+    /// Each directory is opened once.
     fn show_below(
         &mut self,
         root: &Directory,
-        connections: &BTreeSet<Connection>,
+        connections: &[Connection],
         last_seen: LastSeen,
         shown: &mut Shown,
     ) {
-        let connections: Vec<_> = connections.iter().collect();
-        let same_directory = |a: &&Connection, b: &&Connection| {
-            (a.direction, a.protocol) == (b.direction, b.protocol)
-        };
-        for siblings in connections.chunk_by(same_directory) {
-            match root.below(siblings[0].direction, siblings[0].protocol) {
-                Ok(directory) => self.show_in(&directory, siblings, last_seen, shown),
-                Err(error) => shown.fail(siblings.len(), error),
+        self.room.begin(root);
+        let mut rest = connections;
+        for (known, (direction, protocol)) in self.known.iter_mut().zip(directories()) {
+            let is_here = |it: &Connection| (it.direction, it.protocol) == (direction, protocol);
+            let (here, others) = rest.split_at(rest.partition_point(is_here));
+            rest = others;
+            if here.is_empty() {
+                continue;
             }
-        }
-    }
-
-    fn show_in(
-        &mut self,
-        directory: &Directory,
-        siblings: &[&Connection],
-        last_seen: LastSeen,
-        shown: &mut Shown,
-    ) {
-        for &&connection in siblings {
-            let was_there = self.known.contains(&connection);
-            match directory.show(&file_name(&connection), was_there, last_seen) {
-                Ok(made) => {
-                    shown.made += u64::from(made);
-                    self.remember(connection);
+            match root.below(direction, protocol) {
+                Ok(directory) => {
+                    let mut batch = Batch { directory, known, room: &mut self.room, last_seen };
+                    batch.show(here, shown);
                 }
-                Err(error) => shown.fail(1, error),
+                Err(error) => shown.fail(here.len(), error),
             }
         }
-    }
-
-    fn remember(&mut self, connection: Connection) {
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
-        }
-        self.known.insert(connection);
     }
 }
 
-impl Shown {
-    fn fail(&mut self, connections: usize, error: TreeError) {
-        self.failed += connections as u64;
-        self.first_error.get_or_insert(error);
+/// Every directory of connections, in the order of connections.
+fn directories() -> impl Iterator<Item = (Direction, Protocol)> {
+    let both = [Protocol::Tcp, Protocol::Udp];
+    Direction::ALL.into_iter().flat_map(move |direction| both.map(|it| (direction, it)))
+}
+
+/// What is shown in one directory at one time.
+struct Batch<'a> {
+    directory: Directory,
+    known: &'a mut Known,
+    room: &'a mut Room,
+    last_seen: LastSeen,
+}
+
+impl Batch<'_> {
+    fn show(&mut self, connections: &[Connection], shown: &mut Shown) {
+        self.known.begin(&self.directory);
+        let made_before = shown.made.total();
+        let mut name = String::new();
+        for connection in connections {
+            name.clear();
+            name::push_file_name(&mut name, connection);
+            if let Err(error) = self.show_one(connection.direction, &name, shown) {
+                shown.fail(1, error);
+            }
+        }
+        if shown.made.total() > made_before {
+            self.known.leave(&self.directory);
+        }
+    }
+
+    fn show_one(
+        &mut self,
+        direction: Direction,
+        name: &str,
+        shown: &mut Shown,
+    ) -> Result<(), TreeError> {
+        let held_back = match direction {
+            Direction::Else => self.room.held_back(),
+            Direction::In | Direction::Out => None,
+        };
+        let known = self.known.has(name);
+        if self.directory.show(name, known, held_back, self.last_seen)? {
+            shown.made.count(direction);
+            self.room.use_up();
+        } else {
+            shown.touched.count(direction);
+        }
+        if !known {
+            self.known.add(name);
+        }
+        Ok(())
     }
 }
 

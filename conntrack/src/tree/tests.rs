@@ -41,7 +41,7 @@ impl Fixture {
 }
 
 fn show(tree: &mut Tree, last_seen: LastSeen) -> Shown {
-    tree.show(&[connection()].into(), last_seen)
+    tree.show(vec![connection()], last_seen)
 }
 
 fn at(seconds: u64) -> LastSeen {
@@ -61,7 +61,7 @@ fn all_six_directories_are_made_at_start() {
 #[test]
 fn a_connection_is_an_empty_file() {
     let fixture = Fixture::new();
-    assert_eq!(show(&mut fixture.tree(), LastSeen::Now).made, 1);
+    assert_eq!(show(&mut fixture.tree(), LastSeen::Now).made.total(), 1);
     let metadata = fs::symlink_metadata(fixture.file()).expect("a file");
     assert!(metadata.is_file());
     assert_eq!(metadata.len(), 0);
@@ -71,9 +71,9 @@ fn a_connection_is_an_empty_file() {
 fn showing_again_sets_the_time_and_makes_nothing() {
     let fixture = Fixture::new();
     let mut tree = fixture.tree();
-    assert_eq!(show(&mut tree, at(1_000)).made, 1);
+    assert_eq!(show(&mut tree, at(1_000)).made.total(), 1);
     for seconds in [2_000, 3_000] {
-        assert_eq!(show(&mut tree, at(seconds)).made, 0);
+        assert_eq!(show(&mut tree, at(seconds)).made.total(), 0);
         let modified = fs::metadata(fixture.file()).expect("a file").mtime();
         assert_eq!(u64::try_from(modified), Ok(seconds));
     }
@@ -95,7 +95,7 @@ fn what_is_in_a_file_stays() {
     let fixture = Fixture::new();
     fixture.tree();
     fs::write(fixture.file(), "a note").expect("written");
-    assert_eq!(show(&mut fixture.tree(), LastSeen::Now).made, 0);
+    assert_eq!(show(&mut fixture.tree(), LastSeen::Now).made.total(), 0);
     assert_eq!(fs::read_to_string(fixture.file()).expect("read"), "a note");
 }
 
@@ -105,11 +105,11 @@ fn what_was_removed_comes_back() {
     let mut tree = fixture.tree();
     show(&mut tree, LastSeen::Now);
     fs::remove_file(fixture.file()).expect("removed");
-    assert_eq!(show(&mut tree, LastSeen::Now).made, 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).made.total(), 1);
     fs::remove_dir_all(fixture.root().join("out")).expect("removed");
-    assert_eq!(show(&mut tree, LastSeen::Now).made, 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).made.total(), 1);
     fs::remove_dir_all(fixture.root()).expect("removed");
-    assert_eq!(show(&mut tree, LastSeen::Now).made, 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).made.total(), 1);
     assert!(fixture.file().is_file());
 }
 
@@ -121,7 +121,7 @@ fn a_directory_that_was_moved_away_is_not_written_to() {
     let elsewhere = fixture.scratch.path().join("elsewhere");
     fs::rename(fixture.root().join("out/tcp"), &elsewhere).expect("moved");
     fs::remove_file(elsewhere.join(NAME)).expect("removed");
-    assert_eq!(show(&mut tree, LastSeen::Now).made, 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).made.total(), 1);
     assert!(fixture.file().is_file());
     assert!(!elsewhere.join(NAME).exists());
 }
@@ -136,24 +136,59 @@ fn links_are_refused_and_not_followed() {
     symlink(&target, fixture.file()).expect("linked");
 
     let shown = show(&mut tree, at(4_000_000_000));
-    assert_eq!((shown.made, shown.failed), (0, 1));
-    let error = shown.first_error.expect("an error").to_string();
+    assert_eq!((shown.made.total(), shown.not_shown()), (0, 1));
+    let error = shown.obstacle(Cause::Refused).first_error.as_ref();
+    let error = error.expect("an error").to_string();
     assert!(error.contains(NAME) && error.contains("symbolic link"), "{error}");
     assert_eq!(fs::read_to_string(&target).expect("read"), "precious");
     assert_eq!(fs::metadata(&target).expect("a file").modified().expect("a time"), before);
+}
+
+/// Changes a directory until that shows in its time, which on older kernels moves in steps of
+/// milliseconds.
+fn change(directory: &Path, mut change: impl FnMut()) {
+    let changed = || {
+        let metadata = fs::metadata(directory).expect("a directory");
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let before = changed();
+    while changed() == before {
+        change();
+    }
 }
 
 #[test]
 fn what_takes_a_file_s_place_later_is_refused_too() {
     let fixture = Fixture::new();
     let mut tree = fixture.tree();
-    assert_eq!(show(&mut tree, LastSeen::Now).made, 1);
-    fs::remove_file(fixture.file()).expect("removed");
-    symlink("/etc/passwd", fixture.file()).expect("linked");
-    assert_eq!(show(&mut tree, LastSeen::Now).failed, 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).made.total(), 1);
+    let directory = fixture.root().join("out/tcp");
+    change(&directory, || {
+        fs::remove_file(fixture.file()).expect("removed");
+        symlink("/etc/passwd", fixture.file()).expect("linked");
+    });
+    assert_eq!(show(&mut tree, LastSeen::Now).not_shown(), 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).not_shown(), 1, "and stays so");
     fs::remove_file(fixture.file()).expect("removed");
     fs::create_dir(fixture.file()).expect("made");
-    assert_eq!(show(&mut tree, LastSeen::Now).failed, 1);
+    assert_eq!(show(&mut tree, LastSeen::Now).not_shown(), 1);
+}
+
+#[test]
+fn a_link_in_a_known_file_s_place_is_not_followed_even_if_nobody_noticed() {
+    let fixture = Fixture::new();
+    let mut tree = fixture.tree();
+    show(&mut tree, LastSeen::Now);
+    let target = fixture.scratch.path().join("target");
+    fs::write(&target, "precious").expect("written");
+    let before = fs::metadata(&target).expect("a file").modified().expect("a time");
+    fs::remove_file(fixture.file()).expect("removed");
+    symlink(&target, fixture.file()).expect("linked");
+    // As if it had happened in the moment in which the directory was left.
+    let root = Directory::open_or_make_root(&fixture.root(), Owners::ours()).expect("the root");
+    let directory = root.below(Direction::Out, Protocol::Tcp).expect("a directory");
+    directory.show(NAME, true, None, LastSeen::Now).expect("taken for the file");
+    assert_eq!(fs::metadata(&target).expect("a file").modified().expect("a time"), before);
 }
 
 #[test]
@@ -205,4 +240,93 @@ fn connections_are_read_back() {
     let mut found = Vec::new();
     tree.for_each(Direction::Out, Protocol::Tcp, |it| found.push(it)).expect("read");
     assert_eq!(found, [connection()]);
+}
+
+/// The n-th conversation of others.
+fn others(n: u8) -> Connection {
+    let name = format!("10.0.0.{n}-5353-224.0.0.251-5353");
+    name::connection(Direction::Else, Protocol::Udp, &name).expect("a name of ours")
+}
+
+fn at_most(max_files: u64) -> Limits {
+    Limits { max_files: Some(max_files), ..Limits::default() }
+}
+
+fn made_and_held_back(shown: &Shown) -> (u64, u64) {
+    (shown.made.total(), shown.obstacle(Cause::MaxFiles).connections)
+}
+
+#[test]
+fn at_max_files_only_new_files_in_else_are_held_back() {
+    let fixture = Fixture::new();
+    let mut tree = fixture.tree().with_limits(at_most(2)).expect("counted");
+    let shown = tree.show(vec![others(1), others(2), others(3)], at(1_000));
+    assert_eq!(made_and_held_back(&shown), (2, 1));
+    let error = shown.obstacle(Cause::MaxFiles).first_error.as_ref().expect("an error").to_string();
+    assert!(error.contains("holds 2 files") && error.contains("--max-files"), "{error}");
+
+    let shown = tree.show(vec![connection(), others(1), others(3)], at(2_000));
+    assert_eq!(made_and_held_back(&shown), (1, 1), "out goes on");
+    let there = fixture.root().join("else/udp").join(file_name(&others(1)));
+    assert_eq!(fs::metadata(there).expect("a file").mtime(), 2_000, "what is there goes on");
+}
+
+#[test]
+fn a_known_file_that_was_removed_is_a_new_one_to_the_limits() {
+    let fixture = Fixture::new();
+    let mut tree = fixture.tree().with_limits(at_most(2)).expect("counted");
+    tree.show(vec![others(1), others(2)], LastSeen::Now);
+    fs::remove_file(fixture.root().join("else/udp").join(file_name(&others(1)))).expect("removed");
+    let shown = tree.show(vec![others(1), others(2)], LastSeen::Now);
+    assert_eq!((shown.touched.total(), made_and_held_back(&shown)), (1, (0, 1)));
+}
+
+#[test]
+fn files_of_an_earlier_run_count() {
+    let fixture = Fixture::new();
+    fixture.tree().show(vec![connection(), others(1), others(2)], LastSeen::Now);
+    let mut tree = fixture.tree().with_limits(at_most(3)).expect("counted");
+    let shown = tree.show(vec![others(1), others(3)], LastSeen::Now);
+    assert_eq!((shown.touched.total(), made_and_held_back(&shown)), (1, (0, 1)));
+}
+
+#[test]
+fn room_that_somebody_makes_is_found() {
+    let fixture = Fixture::new();
+    let mut tree = fixture.tree().with_limits(at_most(1)).expect("counted");
+    tree.show(vec![others(1)], LastSeen::Now);
+    fs::remove_file(fixture.root().join("else/udp").join(file_name(&others(1)))).expect("removed");
+    let batches = (1..1_000).find(|_| {
+        let shown = tree.show(vec![others(2)], LastSeen::Now);
+        let (made, held_back) = made_and_held_back(&shown);
+        assert_eq!(made + held_back, 1, "a file or counted");
+        made == 1
+    });
+    assert!(batches.is_some_and(|batches| batches < 100), "{batches:?}");
+}
+
+#[test]
+fn a_cause_is_over_when_something_went_its_way() {
+    let fixture = Fixture::new();
+    let mut tree = fixture.tree();
+    assert!(!tree.show(vec![], LastSeen::Now).obstacle(Cause::Full).is_over, "nothing was tried");
+    assert!(show(&mut tree, LastSeen::Now).obstacle(Cause::Full).is_over, "a file was made");
+    let touched = show(&mut tree, LastSeen::Now);
+    assert!(!touched.obstacle(Cause::Full).is_over, "a file that is there needs no room");
+    assert!(touched.obstacle(Cause::Refused).is_over);
+}
+
+#[test]
+fn no_room_is_a_cause_of_its_own() {
+    use rustix::io::Errno;
+    for (errno, cause, advice) in [
+        (Errno::NOSPC, Cause::Full, "make room"),
+        (Errno::DQUOT, Cause::Full, "raise the quota"),
+        (Errno::ROFS, Cause::Refused, "choose a directory that can be written"),
+        (Errno::IO, Cause::Refused, ""),
+    ] {
+        let error = TreeError::io("make", "/tree/out/tcp".into(), errno);
+        assert_eq!(error.cause(), cause, "{error}");
+        assert!(error.to_string().contains(advice), "{error}");
+    }
 }

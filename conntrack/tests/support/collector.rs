@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -24,7 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A running collector; killed when it goes out of scope.
 pub struct Collector {
     child: Child,
-    tree: TempDir,
+    tree: PathBuf,
+    /// Goes when this does.
+    _scratch: Option<TempDir>,
     lines: Receiver<String>,
     said: Vec<String>,
 }
@@ -45,27 +47,69 @@ impl Collector {
 
     /// Starts watching a device and waits until it does.
     pub fn start_on(namespace: &Namespace, device: &str, arguments: &[&str]) -> Self {
-        let tree = tempfile::tempdir().expect("a scratch directory");
+        Self::start_by(namespace, &[], device, Tree::Own(scratch()), arguments)
+    }
+
+    /// Starts watching [`DEVICE`], with its tree somewhere below `directory`, and waits until it does.
+    pub fn start_in(directory: &Path, namespace: &Namespace, arguments: &[&str]) -> Self {
+        let tree = tempfile::tempdir_in(directory).expect("a scratch directory");
+        Self::start_by(namespace, &[], DEVICE, Tree::Own(tree), arguments)
+    }
+
+    /// Has this command start watching [`DEVICE`], and waits until it does.
+    pub fn start_through(namespace: &Namespace, command: &[&str], arguments: &[&str]) -> Self {
+        Self::start_by(namespace, command, DEVICE, Tree::Own(scratch()), arguments)
+    }
+
+    /// Starts watching [`DEVICE`] into the tree of another, and waits until it does.
+    pub fn start_beside(&self, namespace: &Namespace, arguments: &[&str]) -> Self {
+        let tree = Tree::Others(self.tree.clone());
+        Self::start_by(namespace, &[], DEVICE, tree, arguments)
+    }
+
+    /// Starts watching a device with this tree and waits until it does.
+    pub fn start_with(
+        namespace: &Namespace,
+        device: &str,
+        tree: TempDir,
+        arguments: &[&str],
+    ) -> Self {
+        Self::start_by(namespace, &[], device, Tree::Own(tree), arguments)
+    }
+
+    fn start_by(
+        namespace: &Namespace,
+        command: &[&str],
+        device: &str,
+        tree: Tree,
+        arguments: &[&str],
+    ) -> Self {
+        let (tree, scratch) = match tree {
+            Tree::Own(scratch) => (scratch.path().to_owned(), Some(scratch)),
+            Tree::Others(path) => (path, None),
+        };
         let short: &[&str] = &["--interval", "100ms"];
         let interval = if arguments.contains(&"--interval") { &[] } else { short };
+        let program = [command, &[env!("CARGO_BIN_EXE_conntrack")]].concat();
         let mut child = namespace
-            .command(env!("CARGO_BIN_EXE_conntrack"))
+            .command(program[0])
+            .args(&program[1..])
             .args(["-d", device, "-p"])
-            .arg(tree.path())
+            .arg(&tree)
             .args(interval)
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
         let lines = lines(child.stderr.take().expect("piped"));
-        let mut collector = Self { child, tree, lines, said: Vec::new() };
+        let mut collector = Self { child, tree, _scratch: scratch, lines, said: Vec::new() };
         collector.wait_for_line("watching");
         collector
     }
 
     /// Its tree.
     pub fn path(&self) -> &Path {
-        self.tree.path()
+        &self.tree
     }
 
     /// Its process id.
@@ -119,8 +163,13 @@ impl Collector {
     }
 
     /// Sends a signal and waits for the end.
-    pub fn stop_by(mut self, signal: Signal) -> Ended {
+    pub fn stop_by(self, signal: Signal) -> Ended {
         self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(mut self) -> Ended {
         let mut status = None;
         let ended = wait_until(PATIENCE, || {
             status = self.child.try_wait().expect("a child of ours");
@@ -131,6 +180,16 @@ impl Collector {
         let (status, files) = (status.expect("ended"), self.files());
         Ended { status, said: self.said.join("\n"), files }
     }
+}
+
+/// Where a collector writes.
+enum Tree {
+    Own(TempDir),
+    Others(PathBuf),
+}
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a scratch directory")
 }
 
 impl Ended {

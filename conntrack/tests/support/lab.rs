@@ -26,17 +26,28 @@ pub struct Lab {
 impl Lab {
     /// A laboratory whose host has these addresses; its peer has none of its own.
     pub fn new(host_addresses: &[&str]) -> Self {
-        let (host, peer) = (Namespace::new("host"), Namespace::new("peer"));
+        let lab = Self { host: Namespace::new("host"), peer: Namespace::new("peer") };
+        lab.plug_in(host_addresses);
+        lab
+    }
+
+    /// Puts the wire between the two, again if it was taken away.
+    pub fn plug_in(&self, host_addresses: &[&str]) {
+        let Self { host, peer } = self;
         let ends = [DEVICE, "netns", &host.name, "type", "veth", "peer", "name", PEER_DEVICE];
         ip(&[&["link", "add"], &ends[..], &["netns", &peer.name]].concat());
         for address in host_addresses {
             host.add_address(DEVICE, address);
         }
-        for (end, device) in [(&host, DEVICE), (&peer, PEER_DEVICE)] {
+        for (end, device) in [(host, DEVICE), (peer, PEER_DEVICE)] {
             // The largest, so that every frame of a capture fits.
             ip(&["-n", &end.name, "link", "set", device, "mtu", "65535", "up"]);
         }
-        Self { host, peer }
+    }
+
+    /// Takes the wire away, and the watched device with it.
+    pub fn unplug(&self) {
+        ip(&["-n", &self.host.name, "link", "delete", DEVICE]);
     }
 
     /// The clsact qdisc and the filters on the watched device, as `tc` shows them.

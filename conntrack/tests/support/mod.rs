@@ -1,11 +1,19 @@
 //! What the tests share: the program, trees as sets of paths, cases from `testdata/`.
 #![allow(dead_code, unreachable_pub, reason = "each test target is a crate and uses its part")]
 
+pub mod coarsening;
 pub mod collector;
+pub mod exposition;
 pub mod frames;
 pub mod generator;
 pub mod lab;
+pub mod manager;
+pub mod mount;
+pub mod pipe;
+pub mod refusal;
+pub mod terminal;
 pub mod tun;
+pub mod usual;
 
 use std::{
     collections::BTreeSet,

@@ -15,7 +15,7 @@ pub(super) enum Package {
     Libpcap,
     /// LLVM of this major version to link against.
     Llvm(u32),
-    /// A program for the tests.
+    /// A program for the tests or the benchmarks.
     Program(&'static str),
 }
 
@@ -24,7 +24,12 @@ impl Package {
     pub(super) fn wanted(purpose: Purpose) -> Vec<Self> {
         let mut packages = vec![Self::Libpcap];
         if purpose.tests() {
-            packages.extend(["ip", "tc", "setpriv", "unshare", "tcpdump"].map(Self::Program));
+            let watching = ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze"];
+            let rules = ["nft", "iptables-restore", "ip6tables-restore"];
+            packages.extend(watching.into_iter().chain(rules).map(Self::Program));
+        }
+        if purpose.benches() {
+            packages.extend(["ip", "unshare", "tcpdump", "iperf3"].map(Self::Program));
         }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
@@ -55,6 +60,12 @@ impl Package {
             (Self::Program("tc"), Family::Fedora) => "iproute-tc".into(),
             (Self::Program("ip" | "tc"), _) => "iproute2".into(),
             (Self::Program("setpriv" | "unshare"), _) => "util-linux".into(),
+            (Self::Program("nft"), _) => "nftables".into(),
+            (Self::Program("iptables-restore" | "ip6tables-restore"), Family::Fedora) => {
+                "iptables-nft".into()
+            }
+            (Self::Program("iptables-restore" | "ip6tables-restore"), _) => "iptables".into(),
+            (Self::Program("systemd-analyze"), _) => "systemd".into(),
             (Self::Program("c++"), Family::Debian) => "g++".into(),
             (Self::Program("c++"), Family::Fedora | Family::Suse) => "gcc-c++".into(),
             (Self::Program("c++"), Family::Arch | Family::Other) => "gcc".into(),
@@ -268,11 +279,14 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        assert_eq!(names(Family::Debian), "g++ iproute2 libpcap-dev tcpdump util-linux");
-        let fedora = "gcc-c++ iproute iproute-tc libpcap-devel tcpdump util-linux";
+        let debian = "g++ iproute2 iptables libpcap-dev nftables systemd tcpdump util-linux";
+        assert_eq!(names(Family::Debian), debian);
+        let fedora = "gcc-c++ iproute iproute-tc iptables-nft libpcap-devel nftables systemd tcpdump util-linux";
         assert_eq!(names(Family::Fedora), fedora);
-        assert_eq!(names(Family::Arch), "gcc iproute2 libpcap tcpdump util-linux");
-        assert_eq!(names(Family::Suse), "gcc-c++ iproute2 libpcap-devel tcpdump util-linux");
+        let arch = "gcc iproute2 iptables libpcap nftables systemd tcpdump util-linux";
+        assert_eq!(names(Family::Arch), arch);
+        let suse = "gcc-c++ iproute2 iptables libpcap-devel nftables systemd tcpdump util-linux";
+        assert_eq!(names(Family::Suse), suse);
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
     }
 
@@ -280,6 +294,13 @@ mod tests {
     fn building_needs_no_test_programs() {
         assert_eq!(Package::wanted(Purpose::Build), [Package::Libpcap]);
         assert_eq!(Package::wanted(Purpose::Lint), [Package::Libpcap]);
+    }
+
+    #[test]
+    fn only_the_benchmarks_need_iperf3() {
+        let iperf3 = Package::Program("iperf3");
+        assert!(Package::wanted(Purpose::Bench).contains(&iperf3));
+        assert!(!Package::wanted(Purpose::All).contains(&iperf3));
     }
 
     #[test]

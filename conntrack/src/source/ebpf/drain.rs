@@ -1,82 +1,100 @@
 //! Draining: taking the flows out of the kernel's map, for [`HoldBack`] to put in order.
 
-use std::{fmt::Display, os::fd::AsFd as _};
+use std::{fmt::Display, os::fd::AsFd as _, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, IterableMap as _, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray},
 };
-use aya_log::EbpfLogger;
-use conntrack_common::{counters::Counters, counters::Outcome, flow::FlowKey};
+use conntrack_common::{counters::Counters, counters::Outcome, flow::FlowKey, policy::Policy};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     batch,
+    control::ControlMaps,
     hold_back::{HoldBack, Nanoseconds},
+    load::map,
 };
-use crate::source::{SourceCounters, SourceError};
+use crate::source::{Drained, SourceCounters, SourceError};
+
+type PacketCounters = [u64; Outcome::COUNT as usize];
 
 /// The maps of the loaded programs, and what was held back.
 pub(super) struct Drain {
     flows: HashMap<MapData, FlowKey, Nanoseconds>,
-    counters: PerCpuArray<MapData, u64>,
+    counters: PerCpuArray<MapData, PacketCounters>,
+    /// How many were put into the map since the last drain, and whether that woke us.
+    new_flows: Array<MapData, [u64; 2]>,
+    control: ControlMaps,
     held_back: HoldBack,
     /// Until the kernel says that it has none, or something between us and it.
     in_batches: bool,
-    /// Rare messages of the programs. What they say is counted too, so it may fail to start.
-    log: Option<EbpfLogger<&'static dyn log::Log>>,
+    drained: Drained,
 }
 
 impl Drain {
-    /// Takes the maps out of the loaded object.
-    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SourceError> {
+    /// Takes the maps out of the loaded object, whose flow map has room for `max_flows`.
+    pub(super) fn new(ebpf: &mut Ebpf, max_flows: u32) -> Result<Self, SourceError> {
         Ok(Self {
-            flows: map(ebpf, "FLOWS")?.try_into().map_err(|error: MapError| failed(&error))?,
-            counters: map(ebpf, "COUNTERS")?
-                .try_into()
-                .map_err(|error: MapError| failed(&error))?,
+            flows: map(ebpf, "FLOWS")?,
+            counters: map(ebpf, "COUNTERS")?,
+            new_flows: map(ebpf, "NEW_FLOWS")?,
+            control: ControlMaps::new(ebpf)?,
             held_back: HoldBack::default(),
             in_batches: true,
-            log: EbpfLogger::init(ebpf)
-                .inspect_err(|error| log::debug!("no messages from the programs: {error}"))
-                .ok(),
+            drained: Drained::of(max_flows.into()),
         })
     }
 
     /// The flows that are due, in the order of first sight.
     pub(super) fn next(&mut self) -> Result<Vec<FlowKey>, SourceError> {
-        self.flush_log();
         let start = now();
-        self.take_all()?;
+        // Before the walk: what comes in meanwhile may be taken or not, and counts as not.
+        self.new_flows.set(0, [0, 0], 0).map_err(|error| failed(&error))?;
+        let taken = self.take_all();
+        // After it: a flow that is in there while we walk is shown as seen just now.
+        self.control.forget_recent()?;
+        taken?;
         Ok(self.held_back.due(start))
+    }
+
+    /// Has the programs clear from flow keys what the tree can never show.
+    pub(super) fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
+        self.control.set_policy(policy)
     }
 
     /// All flows that are left, once the programs are detached.
     pub(super) fn last(&mut self) -> (Vec<FlowKey>, Result<(), SourceError>) {
-        self.flush_log();
         let taken = self.take_all();
         (self.held_back.all(), taken)
     }
 
     pub(super) fn counters(&self) -> SourceCounters {
         let mut packets = Counters::default();
-        for index in 0..Outcome::COUNT {
-            match self.counters.get(&index, 0) {
-                Ok(per_cpu) => packets.add(index, per_cpu.iter().sum()),
-                Err(error) => {
-                    log::warn!("cannot read the packet counters: {error}");
-                    break;
-                }
-            }
+        match self.counters.get(&0, 0) {
+            Ok(per_cpu) => per_cpu.iter().for_each(|counters| packets.add(counters)),
+            Err(error) => log::warn!("cannot read the packet counters: {error}"),
         }
-        SourceCounters { packets, dropped: 0 }
+        SourceCounters { packets, dropped: 0, drained: self.drained }
     }
 
-    /// Moves every entry out of the map: many at once, or one by one where the kernel has no batches.
+    /// Moves every entry out of the map.
     fn take_all(&mut self) -> Result<(), SourceError> {
+        let (start, mut found) = (now(), 0);
+        let taken = self.move_all(&mut found);
+        let took = Duration::from_nanos(now().saturating_sub(start));
+        self.drained.count(found, took);
+        taken
+    }
+
+    /// Many at once, or one by one where the kernel has no batches.
+    fn move_all(&mut self, found: &mut u64) -> Result<(), SourceError> {
         if self.in_batches {
             let map = self.flows.map().fd().as_fd();
-            let taken = batch::take_all(map, |flow, seen| self.held_back.add(flow, seen));
+            let taken = batch::take_all(map, |flow, seen| {
+                self.held_back.add(flow, seen);
+                *found += 1;
+            });
             match taken.map_err(|error| (error.raw_os_error(), error)) {
                 Ok(()) => return Ok(()),
                 Err((Some(libc::EINVAL), error)) => {
@@ -86,25 +104,20 @@ impl Drain {
                 Err((_, error)) => return Err(failed(&error)),
             }
         }
-        self.walk()
+        self.walk(found)
     }
 
     /// Keys first: deleting while walking would send the walk back to its start
     /// (`htab_map_get_next_key` in the kernel's `kernel/bpf/hashtab.c`).
-    fn walk(&mut self) -> Result<(), SourceError> {
+    fn walk(&mut self, found: &mut u64) -> Result<(), SourceError> {
         let keys = self.flows.keys().collect::<Result<Vec<_>, _>>();
         for key in keys.map_err(|error| failed(&error))? {
             let first_seen = self.flows.get(&key, 0).map_err(|error| failed(&error))?;
             self.flows.remove(&key).map_err(|error| failed(&error))?;
             self.held_back.add(key, first_seen);
+            *found += 1;
         }
         Ok(())
-    }
-
-    fn flush_log(&mut self) {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
     }
 }
 
@@ -114,10 +127,6 @@ fn now() -> Nanoseconds {
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or_default();
     seconds * 1_000_000_000 + nanoseconds
-}
-
-fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, SourceError> {
-    ebpf.take_map(name).ok_or_else(|| SourceError::failed(name, "is not in the object"))
 }
 
 fn failed(error: &impl Display) -> SourceError {

@@ -15,55 +15,59 @@ pub(super) type Nanoseconds = u64;
 /// Flows that were taken out of the map and not yet handed out.
 #[derive(Debug, Default)]
 pub(super) struct HoldBack {
-    /// Held back once.
+    /// Held back once. Few: what came while a walk was going on.
     waiting: HashMap<FlowKey, Nanoseconds>,
-    /// Added since.
-    found: HashMap<FlowKey, Nanoseconds>,
+    /// Added since. A walk meets each flow once.
+    found: Vec<(Nanoseconds, FlowKey)>,
 }
 
 impl HoldBack {
     /// Adds a flow that a walk has found.
     pub(super) fn add(&mut self, flow: FlowKey, first_seen: Nanoseconds) {
         // A flow that waits and is seen again keeps its first sight.
-        if !self.waiting.contains_key(&flow) {
-            self.found.insert(flow, first_seen);
+        if self.waiting.is_empty() || !self.waiting.contains_key(&flow) {
+            self.found.push((first_seen, flow));
         }
     }
 
     /// What may be handed out after a walk that began at `start`, oldest first. Nothing waits twice,
     /// whatever the clock says: in a time namespace ours may be behind the kernel's.
     pub(super) fn due(&mut self, start: Nanoseconds) -> Vec<FlowKey> {
-        let mut due = std::mem::take(&mut self.waiting);
-        for (flow, first_seen) in self.found.drain() {
-            let batch = if first_seen <= start { &mut due } else { &mut self.waiting };
-            batch.insert(flow, first_seen);
-        }
+        let (mut due, waited) = self.take();
+        let late = due.extract_if(waited.., |(first_seen, _)| *first_seen > start);
+        self.waiting.extend(late.map(|(first_seen, flow)| (flow, first_seen)));
         oldest_first(due)
     }
 
     /// Everything, oldest first.
     pub(super) fn all(&mut self) -> Vec<FlowKey> {
-        let mut all = std::mem::take(&mut self.waiting);
-        all.extend(self.found.drain());
-        oldest_first(all)
+        oldest_first(self.take().0)
+    }
+
+    /// What waited, then what was found; and how many waited.
+    fn take(&mut self) -> (Vec<(Nanoseconds, FlowKey)>, usize) {
+        let waited = self.waiting.drain().map(|(flow, first_seen)| (first_seen, flow));
+        let mut all: Vec<_> = waited.collect();
+        let waited = all.len();
+        all.append(&mut self.found);
+        (all, waited)
     }
 }
 
-fn oldest_first(flows: HashMap<FlowKey, Nanoseconds>) -> Vec<FlowKey> {
-    let mut flows: Vec<_> = flows.into_iter().map(|(flow, seen)| (seen, flow)).collect();
-    flows.sort_unstable();
+fn oldest_first(mut flows: Vec<(Nanoseconds, FlowKey)>) -> Vec<FlowKey> {
+    flows.sort_unstable_by_key(|(first_seen, _)| *first_seen);
     flows.into_iter().map(|(_, flow)| flow).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use conntrack_common::flow::{IpVersion, Protocol};
+    use conntrack_common::{address::Address, flow::Protocol};
 
     use super::*;
 
     fn flow(port: u16) -> FlowKey {
-        let end = ([0; 16], port);
-        FlowKey::new(IpVersion::V6, Protocol::Udp, end, end)
+        let end = (Address::default(), port);
+        FlowKey::new(Protocol::Udp, end, end)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{error::Error, io, iter};
 
 use aya::{
     Ebpf, EbpfLoader,
+    maps::{Map, MapError},
     programs::{Program, ProgramError, SchedClassifier, Xdp, tc::TcError},
     sys::NetlinkError,
 };
@@ -29,6 +30,7 @@ pub(super) fn maps(link: LinkLayer, is_tunnel: bool, max_flows: u32) -> Result<E
     EbpfLoader::new()
         .override_global("LINK_LAYER", &(link as u8), true)
         .override_global("IS_TUNNEL", &u8::from(is_tunnel), true)
+        .override_global("WAKE_AT", &max_flows.div_ceil(2), true)
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
         .map_err(|error| refusal("loading the maps", &error))
@@ -67,6 +69,16 @@ pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SourceError> {
     Ok(program)
 }
 
+/// Takes a map out of the loaded object.
+pub(super) fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, SourceError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name);
+    let map = map.ok_or_else(|| SourceError::failed(name, "is not in the object"))?;
+    map.try_into().map_err(|error| SourceError::failed(name, error))
+}
+
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<P, SourceError>
 where
     P: TryFrom<&'a mut Program, Error = ProgramError>,
@@ -93,7 +105,7 @@ pub(super) fn refusal(what: &'static str, error: &(dyn Error + 'static)) -> Sour
     match errno(error) {
         Some(Errno::PERM) => SourceError::Refused {
             what,
-            why: "CAP_BPF and CAP_NET_ADMIN must be held in the initial user \
+            why: "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON must be held in the initial user \
                   namespace, and no seccomp filter or lockdown forbid bpf(2); run it outside the \
                   container, or with --mode pcap",
         },

@@ -3,17 +3,22 @@
 mod attach;
 mod batch;
 mod clsact;
+mod control;
 mod drain;
 mod hold_back;
 mod load;
+pub(crate) mod probe;
+mod wake;
 
 use std::time::Duration;
 
 use attach::Attachment;
 pub use attach::{Chain, Ingress};
+use conntrack_common::policy::Policy;
 use drain::Drain;
 pub use load::{CLASSIFIER, XDP, programs};
 use tokio::time::Interval;
+use wake::Wake;
 
 use crate::{
     device::Device,
@@ -38,25 +43,29 @@ pub struct EbpfSource {
     device: Device,
     drain: Drain,
     ticks: Interval,
+    wake: Wake,
     /// Dropping it detaches the programs.
     attachment: Option<Attachment>,
 }
 
 impl EbpfSource {
-    /// Loads the programs and attaches them to `device`.
+    /// Loads the programs and attaches them to `device`, under this policy.
     ///
     /// # Errors
     /// [`SourceError::Unsupported`] where this kernel cannot; others where something else is wrong.
-    pub fn open(device: &Device, options: Options) -> Result<Self, SourceError> {
+    pub fn open(device: &Device, options: Options, policy: &Policy) -> Result<Self, SourceError> {
         let link = device.link_layer()?;
         if options.ingress == Ingress::Xdp && device.is_tunnel() {
             return Err(SourceError::failed("--hook xdp", "not on a tunnel; use --hook tc"));
         }
         let mut ebpf = load::maps(link, device.is_tunnel(), options.max_flows)?;
-        let drain = Drain::new(&mut ebpf)?;
+        let mut drain = Drain::new(&mut ebpf, options.max_flows)?;
+        let wake = Wake::new(&mut ebpf)?;
+        drain.set_policy(policy)?;
         let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
+        give_back_memory();
         let ticks = source::ticks(options.interval);
-        Ok(Self { device: device.clone(), drain, ticks, attachment: Some(attachment) })
+        Ok(Self { device: device.clone(), drain, ticks, wake, attachment: Some(attachment) })
     }
 
     /// How the programs are attached, in words.
@@ -65,9 +74,22 @@ impl EbpfSource {
     }
 }
 
+/// Loading takes megabytes for a moment, for the types of the kernel among others.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "a function of the C library")]
+    // SAFETY: it may be called at any time and touches only what is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 impl Source for EbpfSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
-        self.ticks.tick().await;
+        tokio::select! {
+            _ = self.ticks.tick() => {}
+            called = self.wake.called() => called?,
+        }
         // The kernel detaches silently when a device goes.
         if !self.device.is_there()? {
             return Err(SourceError::DeviceGone(self.device.name.clone()));
@@ -80,6 +102,10 @@ impl Source for EbpfSource {
         let detached = self.attachment.take().map_or(Ok(()), Attachment::detach);
         let (flows, drained) = self.drain.last();
         (FlowBatch { flows, captured_at: None }, drained.and(detached))
+    }
+
+    fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
+        self.drain.set_policy(policy)
     }
 
     fn counters(&self) -> SourceCounters {

@@ -1,13 +1,16 @@
 //! The flow cache: what the kernel's flow map is to eBPF, for frames that come to user space.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use conntrack_common::{
     counters::{Counters, Loss, Outcome},
     flow::FlowKey,
+    policy::Policy,
     rules,
     wire::{LinkLayer, PacketBytes},
 };
+
+use crate::source::{Drained, SourceCounters};
 
 /// Distinct flows since they were last taken, in the order of their first packets.
 #[derive(Debug)]
@@ -15,18 +18,29 @@ pub(super) struct FlowCache {
     known: HashSet<FlowKey>,
     flows: Vec<FlowKey>,
     max_flows: usize,
+    policy: Box<Policy>,
     counters: Counters,
+    drained: Drained,
 }
 
 impl FlowCache {
-    /// A cache that keeps at most `max_flows`.
-    pub(super) fn new(max_flows: usize) -> Self {
-        Self { known: HashSet::new(), flows: Vec::new(), max_flows, counters: Counters::default() }
+    /// A cache that keeps at most `max_flows`, coarse ones under this policy.
+    pub(super) fn new(max_flows: usize, policy: &Policy) -> Self {
+        let (known, flows) = (HashSet::new(), Vec::new());
+        let policy = Box::new(*policy);
+        let drained = Drained::of(max_flows as u64);
+        Self { known, flows, max_flows, policy, counters: Counters::default(), drained }
+    }
+
+    /// From now on, this policy is in force.
+    pub(super) fn set_policy(&mut self, policy: &Policy) {
+        *self.policy = *policy;
     }
 
     /// Looks at one frame.
     pub(super) fn observe(&mut self, frame: &(impl PacketBytes + ?Sized), link: LinkLayer) {
-        let outcome = match rules::flow_key(frame, link) {
+        let coarse = |mut key| rules::coarsen(&mut key, &self.policy).map(|()| key);
+        let outcome = match rules::flow_key(frame, link).and_then(coarse) {
             Ok(key) => self.keep(key),
             Err(skip) => Outcome::Skipped(skip),
         };
@@ -35,8 +49,11 @@ impl FlowCache {
 
     /// The flows, leaving none.
     pub(super) fn take(&mut self) -> Vec<FlowKey> {
+        let start = Instant::now();
         self.known.clear();
-        std::mem::take(&mut self.flows)
+        let flows = std::mem::take(&mut self.flows);
+        self.drained.count(flows.len() as u64, start.elapsed());
+        flows
     }
 
     /// Whether there is no room for another flow.
@@ -44,9 +61,14 @@ impl FlowCache {
         self.flows.len() >= self.max_flows
     }
 
-    /// Frames by outcome, since the beginning.
-    pub(super) const fn counters(&self) -> Counters {
-        self.counters
+    /// Whether it is time to take them.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.flows.len() >= self.max_flows.div_ceil(2)
+    }
+
+    /// What was counted since the beginning; what libpcap dropped, it does not know.
+    pub(super) const fn counters(&self) -> SourceCounters {
+        SourceCounters { packets: self.counters, dropped: 0, drained: self.drained }
     }
 
     fn keep(&mut self, key: FlowKey) -> Outcome {
@@ -83,12 +105,12 @@ mod tests {
 
     #[test]
     fn flows_are_distinct_and_in_the_order_of_their_first_packets() {
-        let mut cache = FlowCache::new(10);
+        let mut cache = FlowCache::new(10, &Policy::NONE);
         for port in [3, 1, 3, 2, 1] {
             cache.observe(&datagram(port)[..], LinkLayer::Ip);
         }
         assert_eq!(ports(&cache.take()), [3, 1, 2]);
-        assert_eq!(cache.counters().get(Outcome::Flow), 5);
+        assert_eq!(cache.counters().packets.get(Outcome::Flow), 5);
 
         cache.observe(&datagram(3)[..], LinkLayer::Ip);
         assert_eq!(ports(&cache.take()), [3]);
@@ -96,12 +118,27 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        let mut cache = FlowCache::new(2);
+        let mut cache = FlowCache::new(2, &Policy::NONE);
         for port in [1, 2, 3, 1] {
             cache.observe(&datagram(port)[..], LinkLayer::Ip);
         }
         assert_eq!(ports(&cache.take()), [1, 2]);
-        assert_eq!(cache.counters().get(Outcome::Lost(Loss::MapFull)), 1);
-        assert_eq!(cache.counters().packets(), 4);
+        assert_eq!(cache.counters().packets.get(Outcome::Lost(Loss::MapFull)), 1);
+        assert_eq!(cache.counters().packets.packets(), 4);
+    }
+
+    #[test]
+    fn drains_are_counted_with_what_they_found() {
+        let mut cache = FlowCache::new(10, &Policy::NONE);
+        for ports in [[3, 1, 2].as_slice(), &[7]] {
+            for port in ports {
+                cache.observe(&datagram(*port)[..], LinkLayer::Ip);
+            }
+            cache.take();
+            let drained = cache.counters().drained;
+            assert_eq!((drained.capacity, drained.found), (10, ports.len() as u64));
+            assert!(drained.last <= drained.total);
+        }
+        assert_eq!(cache.counters().drained.drains, 2);
     }
 }

@@ -1,5 +1,8 @@
 //! A capture file as a source: pcap and pcapng, read on a thread of its own, so that a pipe that
 //! says nothing keeps nobody waiting. A batch spans one interval of the capture's own time.
+//!
+//! The file is opened on one thread and read on another, which starts when the first batch is asked
+//! for: what whoever opened it gives up meanwhile, the reader never has.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +16,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use conntrack_common::wire::LinkLayer;
+use conntrack_common::{policy::Policy, wire::LinkLayer};
 use indicatif::{ProgressBar, ProgressStyle};
 use pcap::{Capture, Offline, Packet};
 use tokio::{
@@ -29,12 +32,14 @@ const AHEAD: usize = 2;
 
 /// A capture file that is being read.
 pub struct FileSource {
+    /// Until it is read.
+    opened: Option<CaptureFile>,
     shared: Arc<Shared>,
     interval: Duration,
 }
 
 impl FileSource {
-    /// Starts reading the file at `path`; `-` is standard input.
+    /// Opens the file at `path`; `-` is standard input.
     ///
     /// # Errors
     /// A file that cannot be opened or is no capture, or one of a link type that is unknown.
@@ -43,34 +48,38 @@ impl FileSource {
         interval: Duration,
         max_flows: u32,
         progress: bool,
+        policy: &Policy,
     ) -> Result<Self, SourceError> {
         let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
-        let shared = Arc::new(Shared::new(FlowCache::new(max_flows), interval));
-        let (opened, is_open) = oneshot::channel();
-        let (path, reader) = (path.to_owned(), Arc::clone(&shared));
-        let read = move || match CaptureFile::open(path, progress) {
-            Ok(file) => {
-                // Nobody listens for it if we were told to stop meanwhile.
-                let _unheard = opened.send(Ok(()));
-                file.read(&reader);
-            }
-            Err(error) => {
-                let _unheard = opened.send(Err(error));
-            }
-        };
-        thread::Builder::new()
-            .name("capture file".to_owned())
-            .spawn(read)
-            .map_err(|error| SourceError::failed("cannot start the reading thread", error))?;
-        let opened = is_open.await;
-        opened
-            .map_err(|_| SourceError::failed("capture file", "the reading thread panicked"))??;
-        Ok(Self { shared, interval })
+        let shared = Arc::new(Shared::new(FlowCache::new(max_flows, policy), interval));
+        let (sender, opened) = oneshot::channel();
+        let path = path.to_owned();
+        start(move || {
+            // Nobody listens for it if we were told to stop meanwhile.
+            let _unheard = sender.send(CaptureFile::open(path, progress));
+        })?;
+        let panicked = |_| SourceError::failed("capture file", "the opening thread panicked");
+        let opened = Some(opened.await.map_err(panicked)??);
+        Ok(Self { opened, shared, interval })
     }
+
+    /// Once.
+    fn start_reading(&mut self) -> Result<(), SourceError> {
+        let Some(file) = self.opened.take() else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        start(move || file.read(&shared))
+    }
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> Result<(), SourceError> {
+    let started = thread::Builder::new().name("capture file".to_owned()).spawn(work);
+    let failed = |error| SourceError::failed("cannot start a thread for the file", error);
+    started.map(|_detached| ()).map_err(failed)
 }
 
 impl Source for FileSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+        self.start_reading()?;
         loop {
             if let Some(step) = self.shared.next() {
                 return step;
@@ -87,8 +96,13 @@ impl Source for FileSource {
         (self.shared.stop(), Ok(()))
     }
 
+    fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
+        self.shared.state().batches.cache.set_policy(policy);
+        Ok(())
+    }
+
     fn counters(&self) -> SourceCounters {
-        SourceCounters { packets: self.shared.state().batches.cache.counters(), dropped: 0 }
+        self.shared.state().batches.cache.counters()
     }
 }
 

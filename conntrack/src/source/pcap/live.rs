@@ -1,5 +1,8 @@
 //! Watching a device with libpcap, on a thread of its own: it waits in libpcap and puts flows into
 //! a cache that the agent empties once an interval.
+//!
+//! The thread starts when the first batch is asked for. Up to then the kernel keeps the packets, and
+//! whoever opened the device gives up what opening took; what is given up, the thread never has.
 
 use std::{
     ops::RangeInclusive,
@@ -8,15 +11,24 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use conntrack_common::wire::{LinkLayer, PacketBytes, vlan};
+use conntrack_common::{
+    policy::Policy,
+    wire::{LinkLayer, PacketBytes, vlan},
+};
 use pcap::{Active, BreakLoop, Capture, Packet};
-use tokio::time::{Instant, Interval, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Interval, sleep},
+};
 
 use super::{cache::FlowCache, filter, link, words};
-use crate::source::{self, FlowBatch, Source, SourceCounters, SourceError};
+use crate::{
+    privilege,
+    source::{self, FlowBatch, Source, SourceCounters, SourceError},
+};
 
 /// Bytes kept of a packet. Headers can be far inside: eight extension headers of 2 KiB each.
 const SNAPLEN: i32 = 65_535;
@@ -29,12 +41,16 @@ const BUFFERED: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration:
 /// not get to run for 640 ms loses nothing to their number.
 const BUFFER: i32 = 16 << 20;
 
+/// How long what is in the buffer is read at the end.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// A device that is being watched with libpcap.
 pub struct LiveSource {
     device: String,
     shared: Arc<Shared>,
     ticks: Interval,
-    buffered: Duration,
+    /// Until it is read.
+    opened: Option<(Capture<Active>, LinkLayer)>,
     reader: Option<Reader>,
 }
 
@@ -45,17 +61,24 @@ struct Reader {
 
 struct Shared {
     cache: Mutex<FlowCache>,
+    /// For the agent: the cache gets full.
+    wake: Notify,
     dropped: AtomicU64,
     stopping: AtomicBool,
 }
 
 impl LiveSource {
-    /// Starts watching the device of this name; `any` is all devices. Without promiscuous mode,
+    /// Opens the device of this name; `any` is all devices. Without promiscuous mode,
     /// which would show other hosts' traffic and change the device.
     ///
     /// # Errors
     /// What libpcap says.
-    pub fn open(device: &str, interval: Duration, max_flows: u32) -> Result<Self, SourceError> {
+    pub fn open(
+        device: &str,
+        interval: Duration,
+        max_flows: u32,
+        policy: &Policy,
+    ) -> Result<Self, SourceError> {
         let buffered = (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end());
         let mut capture = capture(device, buffered).map_err(|error| failed(&error))?;
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
@@ -65,13 +88,21 @@ impl LiveSource {
 
         let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
-            cache: Mutex::new(FlowCache::new(max_flows)),
+            cache: Mutex::new(FlowCache::new(max_flows, policy)),
+            wake: Notify::new(),
             dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
-        let reader = Reader::start(capture, link, Arc::clone(&shared))?;
-        let ticks = source::ticks(interval);
-        Ok(Self { device: device.to_owned(), shared, ticks, buffered, reader: Some(reader) })
+        let (device, ticks) = (device.to_owned(), source::ticks(interval));
+        Ok(Self { device, shared, ticks, opened: Some((capture, link)), reader: None })
+    }
+
+    /// Once; after that it is being read, or no longer.
+    fn start_reading(&mut self) -> Result<(), SourceError> {
+        if let Some((capture, link)) = self.opened.take() {
+            self.reader = Some(Reader::start(capture, link, Arc::clone(&self.shared))?);
+        }
+        Ok(())
     }
 
     fn batch(&self) -> FlowBatch {
@@ -81,7 +112,11 @@ impl LiveSource {
 
 impl Source for LiveSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
-        self.ticks.tick().await;
+        self.start_reading()?;
+        tokio::select! {
+            _ = self.ticks.tick() => {}
+            () = self.shared.wake.notified() => {}
+        }
         if let Some(reader) = self.reader.take_if(|reader| reader.thread.is_finished()) {
             return Err(reader.failure(&self.device));
         }
@@ -89,24 +124,42 @@ impl Source for LiveSource {
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+        let started = self.start_reading();
         if let Some(reader) = self.reader.take() {
-            // What the kernel still keeps back comes within that time.
-            sleep(self.buffered * 2).await;
             self.shared.stopping.store(true, Ordering::Relaxed);
             reader.stop().await;
         }
-        (self.batch(), Ok(()))
+        (self.batch(), started)
+    }
+
+    fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
+        self.shared.cache().set_policy(policy);
+        Ok(())
     }
 
     fn counters(&self) -> SourceCounters {
-        SourceCounters {
-            packets: self.shared.cache().counters(),
-            dropped: self.shared.dropped.load(Ordering::Relaxed),
-        }
+        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        SourceCounters { dropped, ..self.shared.cache().counters() }
     }
 }
 
 impl Shared {
+    fn count_drops(&self, capture: &mut Capture<Active>) {
+        if let Ok(stat) = capture.stats() {
+            let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
+            self.dropped.store(dropped, Ordering::Relaxed);
+        }
+    }
+
+    fn observe(&self, packet: &Packet<'_>, link: LinkLayer) {
+        let mut cache = self.cache();
+        let was_half_full = cache.is_half_full();
+        cache.observe(&Restored(packet.data), link);
+        if cache.is_half_full() && !was_half_full {
+            self.wake.notify_one();
+        }
+    }
+
     fn cache(&self) -> MutexGuard<'_, FlowCache> {
         // A panic of the other side does not make what is in the cache any worse.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,7 +175,13 @@ impl Reader {
         let stop = capture.breakloop_handle();
         let thread = thread::Builder::new()
             .name("libpcap".to_owned())
-            .spawn(move || read(capture, link, &shared))
+            .spawn(move || {
+                // Reading takes none, whatever its parent keeps for opening the device again.
+                if let Err(error) = privilege::give_up_all() {
+                    log::warn!("the libpcap thread keeps its capabilities: {error}");
+                }
+                read(capture, link, &shared)
+            })
             .map_err(|error| SourceError::failed("cannot start the libpcap thread", error))?;
         Ok(Self { stop, thread })
     }
@@ -130,10 +189,9 @@ impl Reader {
     /// Before libpcap 1.10 a reader that waits for a packet does not hear that it should stop, so
     /// it is not waited for longer than it takes one that does.
     async fn stop(self) {
-        const PATIENCE: Duration = Duration::from_millis(500);
         const STEP: Duration = Duration::from_millis(2);
         self.stop.breakloop();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE * 5 / 4;
         while !self.thread.is_finished() && Instant::now() < deadline {
             sleep(STEP).await;
         }
@@ -174,25 +232,51 @@ fn capture(device: &str, buffered: Duration) -> Result<Capture<Active>, pcap::Er
         .open()
 }
 
+/// Packets that are read at once at most: under a flood libpcap always has more.
+const AT_ONCE: usize = 1024;
+
 /// Reads until it is told to stop or the device goes away.
 fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Result<(), pcap::Error> {
-    let observe = |packet: Packet<'_>| shared.cache().observe(&Restored(packet.data), link);
     loop {
-        let read = capture.dispatch(None, observe);
-        if let Ok(stat) = capture.stats() {
-            let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
-            shared.dropped.store(dropped, Ordering::Relaxed);
-        }
-        if shared.stopping.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        if let Err(error) = read {
+        let read = capture.dispatch(Some(AT_ONCE), |packet| shared.observe(&packet, link));
+        shared.count_drops(&mut capture);
+        if read.is_err() || shared.stopping.load(Ordering::Relaxed) {
             // A device that goes is said before the packets that were kept back.
-            thread::sleep(*BUFFERED.end() * 2);
-            capture.setnonblock()?.dispatch(None, observe)?;
-            return Err(error);
+            read_rest(capture, link, shared)?;
+            return read.map(drop);
         }
     }
+}
+
+/// Reads what is still in the kernel's buffer, for as long as we are waited for.
+fn read_rest(
+    capture: Capture<Active>,
+    link: LinkLayer,
+    shared: &Shared,
+) -> Result<(), pcap::Error> {
+    const STEP: Duration = Duration::from_millis(5);
+    let mut capture = capture.setnonblock()?;
+    let start = Instant::now();
+    let (mut latest, mut is_behind) = (start, false);
+    // Packets that are kept back come within that time.
+    while latest.elapsed() < *BUFFERED.end() * 2 && start.elapsed() < PATIENCE {
+        let read = capture.dispatch(Some(AT_ONCE), |packet| shared.observe(&packet, link));
+        // Without its device libpcap complains each time, and hands over what is there all the same.
+        let number = read.unwrap_or(0);
+        is_behind = number >= AT_ONCE;
+        if number == 0 {
+            thread::sleep(STEP);
+        } else {
+            latest = Instant::now();
+        }
+    }
+    shared.count_drops(&mut capture);
+    if is_behind {
+        log::warn!(
+            "ended while libpcap's buffer still had packets; what they show is not in the tree"
+        );
+    }
+    Ok(())
 }
 
 fn failed(error: &pcap::Error) -> SourceError {

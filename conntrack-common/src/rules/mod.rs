@@ -1,10 +1,16 @@
-//! The rules that need nothing but the packet: which packets open a conversation.
+//! The rules that kernel and user space share: which packets open a conversation, whose it is, and
+//! what of it the tree can never show.
 //!
-//! Rules that need to know the machine (its addresses, the settings) are the tracker's.
+//! The tracker has the rules that need to remember, and applies all others to what it is given.
+
+mod coarsening;
+
+pub use coarsening::{FIRST_USER_PORT, coarsen};
 
 use crate::{
-    flow::{FlowKey, Protocol},
-    wire::{self, LinkLayer, PacketBytes, Segment, Skip, tcp},
+    address::Address,
+    flow::{Direction, FlowKey, Protocol},
+    wire::{self, LinkLayer, PacketBytes, Skip, tcp},
 };
 
 /// The flow that a packet counts for: what the kernel and user space both do with each packet.
@@ -13,9 +19,9 @@ use crate::{
 /// Why it counts for none.
 #[inline(always)]
 pub fn flow_key<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<FlowKey, Skip> {
-    let segment = wire::parse(packet, link)?;
-    opens_conversation(&segment)?;
-    Ok(segment.flow_key())
+    let headers = wire::walk(packet, link)?;
+    opens_conversation(headers.protocol(), headers.tcp_flags())?;
+    Ok(headers.segment(packet)?.flow_key())
 }
 
 /// Whether this packet counts as a flow.
@@ -26,11 +32,23 @@ pub fn flow_key<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<
 /// # Errors
 /// [`Skip::NotOpening`] for any other TCP packet.
 #[inline(always)]
-pub const fn opens_conversation(segment: &Segment) -> Result<(), Skip> {
-    match segment.protocol {
+pub const fn opens_conversation(protocol: Protocol, tcp_flags: u8) -> Result<(), Skip> {
+    match protocol {
         Protocol::Udp => Ok(()),
-        Protocol::Tcp if segment.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN => Ok(()),
+        Protocol::Tcp if tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN => Ok(()),
         Protocol::Tcp => Err(Skip::NotOpening),
+    }
+}
+
+/// Whose conversation a flow is. The source decides first: what the device sends to itself is `Out`.
+#[inline(always)]
+pub fn direction(flow: &FlowKey, is_local: impl Fn(&Address) -> bool) -> Direction {
+    if is_local(&flow.src()) {
+        Direction::Out
+    } else if is_local(&flow.dst()) {
+        Direction::In
+    } else {
+        Direction::Else
     }
 }
 
@@ -43,7 +61,7 @@ mod tests {
     const ECE_CWR: u8 = 0xc0;
 
     fn tcp(flags: u8) -> Result<(), Skip> {
-        opens_conversation(&Segment { protocol: Protocol::Tcp, tcp_flags: flags, ..Segment::ZERO })
+        opens_conversation(Protocol::Tcp, flags)
     }
 
     #[test]
@@ -62,7 +80,6 @@ mod tests {
 
     #[test]
     fn every_datagram_counts() {
-        let segment = Segment { protocol: Protocol::Udp, ..Segment::ZERO };
-        assert_eq!(opens_conversation(&segment), Ok(()));
+        assert_eq!(opens_conversation(Protocol::Udp, 0), Ok(()));
     }
 }

@@ -1,0 +1,91 @@
+//! The device that is to be watched.
+
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached},
+};
+
+use super::{Check, Keeps};
+use crate::{
+    config::ANY,
+    device::{Device, DeviceError},
+    netlink,
+};
+
+const SUBJECT: &str = "device";
+
+pub(super) fn checks(name: &str) -> Vec<Check> {
+    if name == ANY {
+        let fix = "name a device, or use --mode pcap";
+        return vec![Check::no(SUBJECT, Keeps::EBPF, "eBPF watches one device, not any", fix)];
+    }
+    let device = match Device::find(name) {
+        Ok(device) => device,
+        Err(error) => return vec![missing(&error)],
+    };
+    if let Err(error) = device.link_layer() {
+        let fix = "watch the device that carries what you want to see";
+        return vec![Check::no(SUBJECT, Keeps::BOTH, error.to_string(), fix)];
+    }
+    let link = link(device.index);
+    let mut checks = vec![state(name, link.as_ref())];
+    checks.extend(xdp(&device, link.as_ref()));
+    checks.extend(tcx(name));
+    checks
+}
+
+fn missing(error: &DeviceError) -> Check {
+    Check::no(SUBJECT, Keeps::BOTH, error.to_string(), "name one of these with -d")
+}
+
+fn state(name: &str, link: Option<&LinkMessage>) -> Check {
+    if link.is_some_and(|link| !link.header.flags.contains(LinkFlags::Up)) {
+        let found = format!("{name} is down, so there is nothing to see");
+        return Check::warn(SUBJECT, found, format!("ip link set dev {name} up"));
+    }
+    Check::ok(SUBJECT, format!("{name} can be watched"))
+}
+
+/// Only one program can be there.
+fn xdp(device: &Device, link: Option<&LinkMessage>) -> Option<Check> {
+    const SUBJECT: &str = "XDP on the device";
+    let name = &device.name;
+    if device.is_tunnel() {
+        return Some(Check::warn(SUBJECT, format!("{name} is a tunnel"), "use --hook tc"));
+    }
+    let attached = link?.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::Xdp(xdp) => xdp.iter().any(|it| match it {
+            LinkXdp::Attached(attached) => *attached != XdpAttached::None,
+            _ => false,
+        }),
+        _ => false,
+    });
+    attached.then(|| {
+        let found = format!("{name} has an XDP program already, so --hook xdp would be refused");
+        Check::warn(SUBJECT, found, "use --hook tc")
+    })
+}
+
+/// Asking takes privilege, which has a line of its own where it is missing.
+#[cfg(feature = "ebpf")]
+fn tcx(name: &str) -> Option<Check> {
+    use aya::programs::{SchedClassifier, TcAttachType};
+    let both = [TcAttachType::Ingress, TcAttachType::Egress];
+    let [arriving, leaving] =
+        both.map(|side| Some(SchedClassifier::query_tcx(name, side).ok()?.1.len()));
+    let found = format!("{} programs on arriving packets, {} on leaving ones", arriving?, leaving?);
+    Some(Check::ok("TCX on the device", format!("{found}; ours go first and let them run")))
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn tcx(_: &str) -> Option<Check> {
+    None
+}
+
+fn link(index: u32) -> Option<LinkMessage> {
+    let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    netlink::dump(question).ok()?.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) if link.header.index == index => Some(link),
+        _ => None,
+    })
+}

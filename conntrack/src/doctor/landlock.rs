@@ -1,0 +1,33 @@
+//! Whether the kernel limits where the agent can write.
+
+use std::{fs::File, io, thread};
+
+use super::Check;
+use crate::privilege::{LandlockStatus, limit_writing};
+
+pub(super) fn check() -> Check {
+    const SUBJECT: &str = "Landlock";
+    let without = "without, the agent's writing is not limited to the tree";
+    match status() {
+        Ok(LandlockStatus::Available { effective_abi, kernel_abi }) => {
+            let version = kernel_abi.unwrap_or(effective_abi as i32);
+            Check::ok(SUBJECT, format!("ABI {version}"))
+        }
+        Ok(LandlockStatus::NotEnabled) => {
+            let fix = "add `landlock` to the kernel's lsm= parameter";
+            Check::warn(SUBJECT, format!("not enabled; {without}"), fix)
+        }
+        Ok(LandlockStatus::NotImplemented) => {
+            let fix = "Linux 5.13 or later, with CONFIG_SECURITY_LANDLOCK";
+            Check::warn(SUBJECT, format!("not in this kernel; {without}"), fix)
+        }
+        Err(error) => Check::warn(SUBJECT, format!("{error}; {without}"), "lift what forbids it"),
+    }
+}
+
+/// Found out by a thread that is limited, and ends.
+fn status() -> io::Result<LandlockStatus> {
+    let limited = || limit_writing(File::open("/")?, &[]).map_err(io::Error::other);
+    let status = thread::scope(|scope| scope.spawn(limited).join());
+    status.unwrap_or_else(|_panic| Err(io::Error::other("cannot be tried")))
+}

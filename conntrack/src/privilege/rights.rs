@@ -1,0 +1,117 @@
+//! Giving up privileges, for good. The kernel keeps them for each thread: what is given up here, the
+//! calling thread no longer has, nor those that it starts from then on; its elder siblings still do.
+
+use std::{io, panic::resume_unwind, thread};
+
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+
+use super::{User, Watching};
+
+/// Whose files it takes no owner to write to.
+const ALL_FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
+
+/// The rights that the tree is written with.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    user: Option<User>,
+    /// For a tree that is not ours.
+    files: CapabilitySet,
+}
+
+/// The kernel did not let privileges be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum RightsError {
+    /// To another user's.
+    #[error("cannot become {name}: {why}; --user takes root, or CAP_SETUID and CAP_SETGID")]
+    User {
+        /// Who.
+        name: String,
+        /// What was said.
+        why: io::Error,
+    },
+    /// For any other reason.
+    #[error("cannot give up privileges: {0}")]
+    Kept(io::Error),
+}
+
+impl Rights {
+    /// Those of this user, or else of whoever runs the program; either way without capabilities.
+    pub const fn new(user: Option<User>) -> Self {
+        Self { user, files: CapabilitySet::empty() }
+    }
+
+    /// Adds the right to write to all files, where nobody asked for another user's: to root, a tree
+    /// was always open, also one that is another's. Whether there is more to it now.
+    pub fn widen(&mut self) -> bool {
+        let before = self.files;
+        if self.user.is_none() {
+            self.files = held() & ALL_FILES;
+        }
+        self.files != before
+    }
+
+    /// Runs `work` on a thread that has these rights and no others.
+    ///
+    /// # Errors
+    /// What cannot be given up.
+    pub fn alone<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
+        let worked = thread::scope(|scope| {
+            let worker = scope.spawn(|| self.keep_only(CapabilitySet::empty()).map(|()| work()));
+            worker.join()
+        });
+        worked.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Gives up everything but these rights and what `watching` goes on needing. Threads that are
+    /// running already keep theirs.
+    ///
+    /// # Errors
+    /// What cannot be given up.
+    pub fn keep(&self, watching: Watching) -> Result<(), RightsError> {
+        self.keep_only(watching.keeps(held()))
+    }
+
+    fn keep_only(&self, kept: CapabilitySet) -> Result<(), RightsError> {
+        clear_bounding_set();
+        if let Some(user) = &self.user {
+            user.take_over_thread().map_err(|errno| RightsError::User {
+                name: user.name().to_owned(),
+                why: errno.into(),
+            })?;
+        }
+        keep_capabilities(kept | self.files).map_err(|errno| RightsError::Kept(errno.into()))
+    }
+}
+
+/// Gives up every capability of the calling thread.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn give_up_all() -> io::Result<()> {
+    Ok(keep_capabilities(CapabilitySet::empty())?)
+}
+
+fn keep_capabilities(kept: CapabilitySet) -> rustix::io::Result<()> {
+    // What is ambient has to be inheritable, so this clears that set too; here it is said.
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets)?;
+    let _before_4_3 = clear_ambient_capability_set();
+    set_no_new_privs(true)
+}
+
+/// What a program could be given that we start; we start none. It takes `CAP_SETPCAP`, and without
+/// that, no-new-privs bars the same way.
+fn clear_bounding_set() {
+    for capability in CapabilitySet::all().iter() {
+        let _unknown_or_not_permitted = remove_capability_from_bounding_set(capability);
+    }
+}
+
+/// Of this thread.
+fn held() -> CapabilitySet {
+    capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted)
+}

@@ -1,0 +1,160 @@
+//! A file that is replaced as a whole: whoever reads it finds the old text or the new one. The new
+//! one is written beside it under a name of our own, and then given its name. No symbolic link is
+//! followed on the way; one that has the name is replaced.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, renameat, statat, unlinkat},
+    io::Errno,
+};
+
+/// Before the umask. Whoever reads it is somebody else.
+const MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// A path that cannot take metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// A directory, or a path that ends in none.
+    #[error("cannot write metrics to {}: it is a directory; name a file in it", .0.display())]
+    Directory(PathBuf),
+    /// The directory that it should be in does not exist.
+    #[error("cannot write metrics to {}: {} does not exist; make it first", .path.display(), .directory.display())]
+    NoDirectory {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        directory: PathBuf,
+    },
+    /// The file system said no.
+    #[error("cannot write metrics to {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+/// Where metrics are written.
+#[derive(Debug)]
+pub struct MetricsFile {
+    path: PathBuf,
+    directory: PathBuf,
+    name: OsString,
+    /// Not what a collector that looks for `*.prom` takes for metrics.
+    temporary: OsString,
+    /// Said, and not over yet.
+    is_failing: bool,
+    errors: u64,
+}
+
+impl MetricsFile {
+    /// Metrics will be written to `path`, whose directory must be there and take files.
+    ///
+    /// # Errors
+    /// Why they cannot be.
+    pub fn new(path: &Path) -> Result<Self, MetricsError> {
+        let is_directory = || MetricsError::Directory(path.to_owned());
+        let name = path.file_name().ok_or_else(is_directory)?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new(".")).to_owned();
+        let mut temporary = OsString::from(".");
+        temporary.push(&name);
+        temporary.push(format!(".{}.tmp", process::id()));
+        let path = path.to_owned();
+        let file = Self { path, directory, name, temporary, is_failing: false, errors: 0 };
+        file.check()?;
+        Ok(file)
+    }
+
+    /// Times that it could not be written.
+    pub(super) const fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Replaces the file. That it cannot be is counted, and said until it is over once.
+    pub(super) fn write(&mut self, text: &str) {
+        match self.replace(text) {
+            Ok(()) if self.is_failing => {
+                self.is_failing = false;
+                log::info!("metrics are written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.errors += 1;
+                if !self.is_failing {
+                    self.is_failing = true;
+                    log::warn!("{}; going on without", self.error(error));
+                }
+            }
+        }
+    }
+
+    /// Finds out before anything else is done whether it can be written.
+    fn check(&self) -> Result<(), MetricsError> {
+        let in_there = self.open_directory().and_then(|directory| {
+            drop(self.make_temporary(&directory)?);
+            unlinkat(&directory, &self.temporary, AtFlags::empty())?;
+            Ok(statat(&directory, &self.name, AtFlags::SYMLINK_NOFOLLOW))
+        });
+        let found = in_there.map_err(|error| self.error(error.into()))?;
+        match found.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Ok(FileType::Directory) => Err(MetricsError::Directory(self.path.clone())),
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.error(error.into())),
+        }
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let directory = self.open_directory()?;
+        let mut file = File::from(self.make_temporary(&directory)?);
+        let replaced = file.write_all(text.as_bytes()).and_then(|()| {
+            renameat(&directory, &self.temporary, &directory, &self.name)?;
+            Ok(())
+        });
+        if replaced.is_err() {
+            // It may take up the room that is missing; the error is the one to tell.
+            let _left_behind = unlinkat(&directory, &self.temporary, AtFlags::empty());
+        }
+        replaced
+    }
+
+    /// The directory that the file is replaced in. Opened anew each time: it may have been moved away.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn open_directory(&self) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, &self.directory, flags, Mode::empty())
+    }
+
+    /// A new file, whatever is there. One that a killed run with our process id left is removed.
+    fn make_temporary(&self, directory: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let make = || openat(directory, &self.temporary, flags, MODE);
+        match make() {
+            Err(Errno::EXIST) => {
+                unlinkat(directory, &self.temporary, AtFlags::empty())?;
+                make()
+            }
+            other => other,
+        }
+    }
+
+    fn error(&self, source: io::Error) -> MetricsError {
+        let (path, directory) = (self.path.clone(), self.directory.clone());
+        match source.kind() {
+            io::ErrorKind::NotFound => MetricsError::NoDirectory { path, directory },
+            _ => MetricsError::Io { path, source },
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Reports: how it goes, told while it goes on: to the service manager, to whoever looks at the
+//! terminal, to whatever reads a file of metrics. They read the counters and decide nothing. What
+//! is said at the end and on SIGUSR1 is the counters' own text, see [`crate::stats`].
+
+mod metrics;
+mod metrics_file;
+mod notify;
+mod screen;
+
+use std::{
+    fmt::{self, Display},
+    time::{Duration, Instant, SystemTime},
+};
+
+use metrics::About;
+pub use metrics_file::{MetricsError, MetricsFile};
+pub use notify::Notifier;
+pub use screen::Screen;
+
+use crate::{connection::Direction, stats::Stats};
+
+/// Whom the agent tells.
+pub trait Report {
+    /// The source is open, or a batch was worked off.
+    fn progress(&mut self, stats: &Stats);
+
+    /// Somebody asks.
+    fn asked(&mut self, stats: &Stats);
+
+    /// It comes to its end; what was seen last is still to be written.
+    fn stopping(&mut self);
+}
+
+/// Tells nobody.
+impl Report for () {
+    fn progress(&mut self, _: &Stats) {}
+    fn asked(&mut self, _: &Stats) {}
+    fn stopping(&mut self) {}
+}
+
+/// What the counters are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What it is: `device` or `file`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// How it is watched: `ebpf`, `pcap` or `file`.
+    pub mode: &'static str,
+    /// Where programs are attached, in words; empty where there are none.
+    pub hook: String,
+}
+
+/// The ways to tell. Each may lead nowhere.
+pub struct Outlets {
+    /// To the service manager.
+    pub notifier: Notifier,
+    /// To a monitoring system.
+    pub metrics: Option<MetricsFile>,
+    /// To people.
+    pub screen: Screen,
+}
+
+/// Tells everybody, once an interval.
+pub struct Reports {
+    subject: Subject,
+    outlets: Outlets,
+    started: SystemTime,
+    interval: Duration,
+    due: Instant,
+}
+
+impl Reports {
+    /// Reports of a run that begins now.
+    pub fn new(subject: Subject, interval: Duration, outlets: Outlets) -> Self {
+        let (started, due) = (SystemTime::now(), Instant::now());
+        Self { subject, outlets, started, interval, due }
+    }
+
+    /// Tells how it ended, and leaves the screen as it was.
+    pub fn end(mut self, stats: &Stats) {
+        self.outlets.screen.clear();
+        self.write_metrics(stats);
+    }
+
+    fn tell(&mut self, stats: &Stats) {
+        let summary = Summary(stats).to_string();
+        self.outlets.notifier.ready(&format!("{}; {summary}", self.subject));
+        self.write_metrics(stats);
+        self.outlets.screen.show(summary);
+    }
+
+    fn write_metrics(&mut self, stats: &Stats) {
+        let Some(file) = &mut self.outlets.metrics else { return };
+        let (subject, started) = (&self.subject, self.started);
+        let about = About { subject, started, write_errors: file.errors() };
+        file.write(&metrics::page(stats, &about));
+    }
+}
+
+impl Report for Reports {
+    /// A source that is in a hurry, or a file, has more batches than there is time to tell. Half an
+    /// interval, because the next tick may come a little early.
+    fn progress(&mut self, stats: &Stats) {
+        let now = Instant::now();
+        if now >= self.due {
+            self.due = now + self.interval / 2;
+            self.tell(stats);
+        }
+    }
+
+    fn asked(&mut self, stats: &Stats) {
+        self.outlets.screen.say(stats);
+    }
+
+    fn stopping(&mut self) {
+        self.outlets.notifier.stopping();
+    }
+}
+
+impl Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.mode, self.hook.as_str()) {
+            ("ebpf", hook) => write!(f, "eBPF, {hook}"),
+            ("pcap", _) => write!(f, "libpcap"),
+            _ => write!(f, "reading a file"),
+        }
+    }
+}
+
+/// The counters in one line.
+struct Summary<'a>(&'a Stats);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(stats) = self;
+        let [inward, outward, others] = Direction::ALL.map(|it| stats.files.get(it));
+        let packets = stats.source.packets.packets();
+        write!(
+            f,
+            "new connections: {inward} in, {outward} out, {others} else; packets seen: {packets}; \
+             lost: {}",
+            stats.lost().total()
+        )
+    }
+}

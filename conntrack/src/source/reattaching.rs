@@ -1,0 +1,206 @@
+//! A source that outlives its device: when the device goes it is waited for, and watched again when it
+//! is back, whatever its index is then.
+//!
+//! It knows nothing of how a device is watched; that is the source's that it opens anew.
+
+use std::time::Duration;
+
+use conntrack_common::policy::Policy;
+use tokio::time::Interval;
+
+use super::{FlowBatch, Source, SourceCounters, SourceError, ticks};
+use crate::device::DeviceError;
+
+/// How often a device that is away is looked for, at least.
+const LOOK_FOR_IT: Duration = Duration::from_secs(1);
+
+/// Opens a source on the device, under this policy.
+type Open<S> = Box<dyn FnMut(&Policy) -> Result<S, SourceError>>;
+
+/// A device that is watched whenever it is there.
+pub struct Reattaching<S> {
+    device: String,
+    open: Open<S>,
+    /// None while the device is away.
+    source: Option<S>,
+    /// Whether the device going is the end.
+    is_exiting: bool,
+    policy: Box<Policy>,
+    /// What was counted up to the last time that the device went.
+    before: SourceCounters,
+    ticks: Interval,
+    /// Why it could not be watched when it was tried last. Said once.
+    refused: String,
+}
+
+impl<S: Source> Reattaching<S> {
+    /// Watches `device` with what `open` opens; while it is away, it is looked for once an interval,
+    /// and at least once a second.
+    ///
+    /// # Errors
+    /// Those of `open`, if the device cannot be watched to begin with.
+    pub fn new(
+        device: &str,
+        interval: Duration,
+        policy: &Policy,
+        mut open: Open<S>,
+    ) -> Result<Self, SourceError> {
+        let source = Some(open(policy)?);
+        Ok(Self {
+            device: device.to_owned(),
+            open,
+            source,
+            is_exiting: false,
+            policy: Box::new(*policy),
+            before: SourceCounters::default(),
+            ticks: ticks(interval.min(LOOK_FOR_IT)),
+            refused: String::new(),
+        })
+    }
+
+    /// The same, but for the device going, which is an error then.
+    #[must_use]
+    pub fn exiting(self) -> Self {
+        Self { is_exiting: true, ..self }
+    }
+
+    /// The source, while the device is there.
+    pub const fn source(&self) -> Option<&S> {
+        self.source.as_ref()
+    }
+
+    /// Lets go of a device that is gone; what was seen of it last.
+    async fn let_go(&mut self) -> FlowBatch {
+        let Some(source) = &mut self.source else { return FlowBatch::default() };
+        log::warn!("{} is gone; waiting for it", self.device);
+        // That it could not be detached from what is gone is nothing to speak of.
+        let (last, _detached) = source.finish().await;
+        self.before += source.counters();
+        self.source = None;
+        self.ticks.reset();
+        last
+    }
+
+    fn look_for_it(&mut self) {
+        match (self.open)(&self.policy) {
+            Ok(source) => {
+                log::info!("{} is back and watched again", self.device);
+                self.source = Some(source);
+                self.refused.clear();
+            }
+            Err(SourceError::Device(DeviceError::NotFound { .. })) => self.refused.clear(),
+            Err(error) => {
+                let why = error.to_string();
+                if why != self.refused {
+                    log::warn!("{} is back and cannot be watched yet: {why}", self.device);
+                    self.refused = why;
+                }
+            }
+        }
+    }
+}
+
+impl<S: Source> Source for Reattaching<S> {
+    async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+        let Some(source) = &mut self.source else {
+            self.ticks.tick().await;
+            self.look_for_it();
+            return Ok(Some(FlowBatch::default()));
+        };
+        match source.next_batch().await {
+            Err(SourceError::DeviceGone(_)) if !self.is_exiting => Ok(Some(self.let_go().await)),
+            batch => batch,
+        }
+    }
+
+    async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+        match &mut self.source {
+            Some(source) => source.finish().await,
+            None => (FlowBatch::default(), Ok(())),
+        }
+    }
+
+    fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
+        *self.policy = *policy;
+        self.source.as_mut().map_or(Ok(()), |source| source.set_policy(policy))
+    }
+
+    fn counters(&self) -> SourceCounters {
+        let mut counters = self.before;
+        if let Some(source) = &self.source {
+            counters += source.counters();
+        }
+        counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use conntrack_common::{address::Address, counters::Outcome, flow::FlowKey, flow::Protocol};
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    fn flow(port: u16) -> FlowKey {
+        let end = (Address::default(), port);
+        FlowKey::new(Protocol::Tcp, end, end)
+    }
+
+    /// Hands out one flow, then its device is gone; one more was seen meanwhile.
+    struct Short {
+        port: u16,
+        handed_out: bool,
+    }
+
+    impl Source for Short {
+        async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+            if std::mem::replace(&mut self.handed_out, true) {
+                return Err(SourceError::DeviceGone("dev".to_owned()));
+            }
+            Ok(Some(FlowBatch { flows: vec![flow(self.port)], captured_at: None }))
+        }
+
+        async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+            (FlowBatch { flows: vec![flow(self.port + 1)], captured_at: None }, Ok(()))
+        }
+
+        fn set_policy(&mut self, _: &Policy) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        fn counters(&self) -> SourceCounters {
+            let mut counters = SourceCounters { dropped: 1, ..SourceCounters::default() };
+            counters.packets.count(Outcome::Flow);
+            counters
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_goes_is_waited_for_and_nothing_is_lost_or_counted_twice() {
+        let times = Rc::new(RefCell::new(0));
+        let opened = Rc::clone(&times);
+        let open = move |_: &Policy| {
+            *opened.borrow_mut() += 1;
+            match *opened.borrow() {
+                2 => Err(DeviceError::NotFound { name: "dev".into(), there_are: vec![] }.into()),
+                3 => Err(SourceError::failed("attaching", "not yet")),
+                time => Ok(Short { port: time * 10, handed_out: false }),
+            }
+        };
+        let open = Box::new(open);
+        let mut source = Reattaching::new("dev", INTERVAL, &Policy::NONE, open).expect("a source");
+        let mut seen = Vec::new();
+        for _ in 0..7 {
+            let batch = source.next_batch().await.expect("no error").expect("no end");
+            seen.extend(batch.flows);
+        }
+        assert_eq!(seen, [flow(10), flow(11), flow(40), flow(41)]);
+        assert_eq!(*times.borrow(), 4);
+        assert_eq!(source.counters().dropped, 2);
+        assert_eq!(source.counters().packets.get(Outcome::Flow), 2);
+        assert!(source.finish().await.0.flows.is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! Whose directories the tree may be in. Where anybody can make directories, as in `/tmp`, somebody
+//! may have made ours before us, and would see and change what is in there; so there it has to be
+//! root's or our own. Elsewhere its owner was given that place by whoever owns the one above.
+
+use std::{
+    fmt,
+    os::fd::AsFd,
+    path::{Path, PathBuf, absolute},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, Stat, fstat, statat},
+    process::geteuid,
+};
+
+use super::TreeError;
+use crate::privilege;
+
+/// Whose directories the tree may be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// Anybody's, wherever they stand.
+    Anybody,
+    /// Where anybody can make directories, only those of root and of this user.
+    RootAnd(u32),
+}
+
+impl Owners {
+    /// Root and whoever asks.
+    pub fn ours() -> Self {
+        Self::RootAnd(geteuid().as_raw())
+    }
+
+    fn include(self, owner: u32) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::RootAnd(user) => owner == 0 || owner == user,
+        }
+    }
+
+    /// Whether the tree can be in this open directory. `place` is where it stands, and what that is;
+    /// it is asked for only if the directory is somebody else's.
+    pub(super) fn check(
+        self,
+        path: &Path,
+        directory: impl AsFd,
+        place: impl FnOnce() -> (PathBuf, rustix::io::Result<Stat>),
+    ) -> Result<(), TreeError> {
+        let failed = |errno| TreeError::io("open", path.to_owned(), errno);
+        let owner = fstat(directory).map_err(failed)?.st_uid;
+        if self.include(owner) {
+            return Ok(());
+        }
+        let (place, stat) = place();
+        if is_anybody_s(&stat.map_err(failed)?) {
+            return Err(TreeError::NotOurs { path: path.to_owned(), owner: Owner(owner), place });
+        }
+        Ok(())
+    }
+
+    /// Whether nobody else can lead us elsewhere on the way to `root`: by a directory or a link of
+    /// theirs, or by putting one there later. As the path is written and where its links lead.
+    pub(super) fn check_way(self, root: &Path) -> Result<(), TreeError> {
+        if self == Self::Anybody {
+            return Ok(());
+        }
+        // What cannot be resolved cannot be opened either, which says why.
+        let Ok(written) = absolute(root) else { return Ok(()) };
+        self.check_steps(&written)?;
+        match (place_of(&written).canonicalize(), written.file_name()) {
+            (Ok(place), Some(name)) => self.check_steps(&place.join(name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_steps(self, way: &Path) -> Result<(), TreeError> {
+        for step in way.ancestors() {
+            let Some(place) = step.parent() else { continue };
+            match statat(CWD, place, AtFlags::empty()) {
+                Ok(stat) if is_anybody_s(&stat) => self.check_step(step, place, &stat)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_step(self, step: &Path, place: &Path, stat: &Stat) -> Result<(), TreeError> {
+        let place = place.to_owned();
+        if !Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX) {
+            return Err(TreeError::Replaceable { place });
+        }
+        match statat(CWD, step, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) if !self.include(there.st_uid) => {
+                Err(TreeError::NotOurs { path: step.to_owned(), owner: Owner(there.st_uid), place })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a directory of this name stands.
+pub(super) fn place_of(directory: &Path) -> PathBuf {
+    match (directory.file_name(), directory.parent()) {
+        (Some(_), Some(parent)) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        (Some(_), _) => PathBuf::from("."),
+        (None, _) => directory.join(".."),
+    }
+}
+
+/// Whether anybody can make something in there.
+fn is_anybody_s(directory: &Stat) -> bool {
+    Mode::from_raw_mode(directory.st_mode).contains(Mode::WOTH)
+}
+
+/// A user by id. The name is looked up when it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(pub u32);
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&privilege::name_of(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_directory_stands() {
+        for (directory, place) in
+            [("/tmp/x", "/tmp"), ("/x", "/"), ("x", "."), ("a/x", "a"), (".", "./.."), ("/", "/..")]
+        {
+            assert_eq!(place_of(Path::new(directory)), Path::new(place), "{directory}");
+        }
+    }
+
+    #[test]
+    fn root_s_and_ours_are_fine() {
+        let ours = Owners::RootAnd(1000);
+        assert!(ours.include(0) && ours.include(1000) && !ours.include(1001));
+        assert!(Owners::Anybody.include(1001));
+    }
+}

@@ -1,0 +1,105 @@
+//! What came of showing connections: what was made, and what was not, by cause.
+
+use super::TreeError;
+use crate::connection::ByDirection;
+
+/// Why a connection is not shown. Each is counted apart and said once, until it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The file system said no, or something else has the name.
+    Refused,
+    /// The file system has no room, or the quota is used up.
+    Full,
+    /// The tree holds as many files as it may.
+    MaxFiles,
+    /// Too few of the file system's inodes are free.
+    FewInodes,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Full, Self::MaxFiles, Self::FewInodes];
+
+    /// In the words of the report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "file could not be made",
+            Self::Full => "no room for the file",
+            Self::MaxFiles => "else file held back by --max-files",
+            Self::FewInodes => "else file held back by --min-free-inodes",
+        }
+    }
+
+    /// What becomes of the rest while it is in the way.
+    pub const fn meanwhile(self) -> &'static str {
+        match self {
+            Self::Refused | Self::Full => "going on without",
+            Self::MaxFiles | Self::FewInodes => "in and out go on",
+        }
+    }
+
+    /// What there is to say when it is over.
+    pub const fn farewell(self) -> Option<&'static str> {
+        match self {
+            Self::Refused => None,
+            Self::Full => Some("there is room again, files are made again"),
+            Self::MaxFiles | Self::FewInodes => {
+                Some("there is room again, new files are made in else again")
+            }
+        }
+    }
+}
+
+/// What one cause kept from being shown.
+#[derive(Debug, Default)]
+pub struct Obstacle {
+    /// Connections that could not be shown.
+    pub connections: u64,
+    /// Why the first of them could not.
+    pub first_error: Option<TreeError>,
+    /// Whether it is known not to be in the way now. Not so if nothing came its way.
+    pub is_over: bool,
+}
+
+/// What came of showing connections.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Files that were not there before.
+    pub made: ByDirection,
+    /// Files that were there, and whose times were set.
+    pub touched: ByDirection,
+    obstacles: [Obstacle; Cause::ALL.len()],
+}
+
+impl Shown {
+    /// What was in the way, or was not.
+    pub const fn obstacle(&self, cause: Cause) -> &Obstacle {
+        &self.obstacles[cause as usize]
+    }
+
+    /// Connections that could not be shown, whatever the cause.
+    pub fn not_shown(&self) -> u64 {
+        self.obstacles.iter().map(|obstacle| obstacle.connections).sum()
+    }
+
+    pub(super) fn fail(&mut self, connections: usize, error: TreeError) {
+        let obstacle = &mut self.obstacles[error.cause() as usize];
+        obstacle.connections += connections as u64;
+        obstacle.first_error.get_or_insert(error);
+    }
+
+    /// At the end of a batch: which causes are over, as far as the batch can tell.
+    /// `has_room` knows about the limits.
+    pub(super) fn conclude(&mut self, has_room: impl Fn(Cause) -> bool) {
+        let (made, touched) = (self.made.total(), self.touched.total());
+        for cause in Cause::ALL {
+            let obstacle = &mut self.obstacles[cause as usize];
+            obstacle.is_over = obstacle.connections == 0
+                && match cause {
+                    Cause::Refused => made + touched > 0,
+                    Cause::Full => made > 0,
+                    Cause::MaxFiles | Cause::FewInodes => has_room(cause),
+                };
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What happens when files run out: `else` stops at the limits while `in` and `out` go on, a full
+//! file system is survived, and every connection is either a file or counted. Needs root.
+
+mod support;
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use support::{
+    Files,
+    collector::{Collector, Ended},
+    frames::{Tcp, Wire, tcp, udp},
+    lab::Lab,
+    mount::Mount,
+    usual::HOST,
+    wait_until,
+};
+
+const FEW: &str = "inodes are free, so new files are not made in else";
+const ROOM_IN_ELSE: &str = "there is room again, new files are made in else again";
+const FULL: &str = "No space left on device";
+const ROOM: &str = "there is room again, files are made again";
+
+fn server() -> SocketAddr {
+    "10.0.0.1:443".parse().expect("an address with a port")
+}
+
+/// The n-th request to the host.
+fn arriving(n: u16) -> Vec<u8> {
+    let host = format!("{HOST}:{n}").parse().expect("an address with a port");
+    tcp("10.0.0.1:40000".parse().expect("an address with a port"), host, Tcp::Syn)
+}
+
+/// The n-th request of the host.
+fn leaving(n: u16) -> Vec<u8> {
+    let host = format!("{HOST}:40000").parse().expect("an address with a port");
+    tcp(host, SocketAddr::new(server().ip(), n), Tcp::Syn)
+}
+
+/// The n-th conversation of others.
+fn passing(n: u16) -> Vec<u8> {
+    let [high, low] = n.to_be_bytes();
+    udp(SocketAddr::from((Ipv4Addr::new(10, 1, high, low), 5353)), server())
+}
+
+/// Waits until this many flows are recorded, all told; what is lost then.
+fn lost_of(collector: &mut Collector, flows: u64) -> String {
+    let wanted = format!("flows recorded: {flows}");
+    let deadline = Duration::from_secs(30);
+    assert!(wait_until(deadline, || {
+        collector.signal(Signal::USR1);
+        collector.wait_for_line("flows recorded: ") == wanted
+    }));
+    collector.wait_for_line("lost: ")
+}
+
+/// Files below the tree's `directory`.
+fn in_directory(files: &Files, directory: &str) -> usize {
+    files.iter().filter(|path| path.starts_with(directory)).count()
+}
+
+/// Removes some of the files in `else/udp`.
+fn remove_else(tree: &Path, number: usize) {
+    let entries = fs::read_dir(tree.join("else/udp")).expect("a directory");
+    for entry in entries.take(number) {
+        fs::remove_file(entry.expect("an entry").path()).expect("removed");
+    }
+}
+
+fn times_said(ended: &Ended, text: &str) -> usize {
+    ended.said.lines().filter(|line| line.contains(text)).count()
+}
+
+/// Every connection was sent once, so each is a file or counted.
+#[track_caller]
+fn assert_nothing_unaccounted(ended: &Ended) {
+    let made_and_lost = ended.reported("files made") + ended.reported("lost");
+    assert_eq!(made_and_lost, ended.reported("flows recorded"), "{}", ended.said);
+}
+
+#[test]
+fn else_leaves_inodes_to_in_and_out() {
+    const INODES: u64 = 400;
+    const FLOOR: u64 = 20;
+    let (mount, lab) = (Mount::with_inodes(INODES), Lab::new(&[HOST]));
+    let mut wire = Wire::of(&lab);
+    let mut collector = Collector::start_in(mount.path(), &lab.host, &[]);
+    let fit = mount.free_inodes() - FLOOR;
+    (0..500).for_each(|n| wire.arrive(&passing(n)));
+    collector.wait_for_line(FEW);
+    let lost = lost_of(&mut collector, 500);
+    let held_back = 500 - fit;
+    let counted = format!("(else file held back by --min-free-inodes: {held_back})");
+    assert!(lost.contains(&counted), "{counted} expected: {lost}");
+    assert_eq!(mount.free_inodes(), FLOOR, "not one less, not one more");
+
+    // What is left is for these.
+    for n in 1..=8 {
+        wire.arrive(&arriving(n));
+        wire.leave(&leaving(n));
+    }
+    wire.arrive(&passing(501));
+    lost_of(&mut collector, 517);
+    assert_eq!(mount.free_inodes(), FLOOR - 16);
+
+    remove_else(collector.path(), 100);
+    (600..650).for_each(|n| wire.arrive(&passing(n)));
+    collector.wait_for_line(ROOM_IN_ELSE);
+    let ended = collector.stop();
+    assert_eq!(in_directory(&ended.files, "in/tcp/"), 8);
+    assert_eq!(in_directory(&ended.files, "out/tcp/"), 8);
+    assert_eq!(in_directory(&ended.files, "else/udp/") as u64, fit - 100 + 50);
+    assert_eq!(times_said(&ended, FEW), 1, "{}", ended.said);
+    assert_nothing_unaccounted(&ended);
+}
+
+#[test]
+fn a_full_file_system_is_said_once_counted_and_survived() {
+    let (mount, lab) = (Mount::with_inodes(100), Lab::new(&[HOST]));
+    let mut wire = Wire::of(&lab);
+    let without_floor = ["--min-free-inodes", "0"];
+    let mut collector = Collector::start_in(mount.path(), &lab.host, &without_floor);
+    let of_others = (0..mount.free_inodes()).map(|n| mount.path().join(n.to_string()));
+    let of_others: Vec<_> = of_others.collect();
+    for path in &of_others {
+        fs::write(path, "").expect("there is room");
+    }
+    for n in 1..=5 {
+        wire.arrive(&arriving(n));
+        wire.leave(&leaving(n));
+        wire.arrive(&passing(n));
+        // One batch after another: it is not said for each.
+        let all = u64::from(n) * 3;
+        let counted = format!("lost: {all} (no room for the file: {all})");
+        assert_eq!(lost_of(&mut collector, all), counted);
+    }
+    assert!(collector.said_before(FULL) && collector.said_before("make room"));
+
+    for path in &of_others {
+        fs::remove_file(path).expect("removed");
+    }
+    wire.arrive(&arriving(6));
+    collector.wait_for_line(ROOM);
+    let ended = collector.stop();
+    assert_eq!(ended.files, [format!("in/tcp/10.0.0.1-PORT-{HOST}-6")].into());
+    assert_eq!(times_said(&ended, FULL), 1, "{}", ended.said);
+    assert_nothing_unaccounted(&ended);
+    assert!(ended.status.success());
+}
+
+#[test]
+fn else_stops_at_max_files() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let arguments = ["--max-files", "10", "--interval", "10ms"];
+    let mut collector = Collector::start(&lab.host, &arguments);
+    (1..=4).for_each(|n| wire.leave(&leaving(n)));
+    lost_of(&mut collector, 4);
+    (0..20).for_each(|n| wire.arrive(&passing(n)));
+    let line = collector.wait_for_line("the tree holds 10 files");
+    assert!(line.contains("raise --max-files") && line.contains("in and out go on"), "{line}");
+    let lost = lost_of(&mut collector, 24);
+    assert_eq!(lost, "lost: 14 (else file held back by --max-files: 14)");
+    (1..=4).for_each(|n| wire.arrive(&arriving(n)));
+    lost_of(&mut collector, 28);
+    assert_eq!(collector.files().len(), 14, "in goes on");
+
+    // The tree is counted anew only from time to time.
+    remove_else(collector.path(), 6);
+    let comes_back = collector.path().join("else/udp/10.1.0.100-5353-10.0.0.1-443");
+    assert!(wait_until(Duration::from_secs(30), || {
+        wire.arrive(&passing(100));
+        comes_back.exists()
+    }));
+    let ended = collector.stop();
+    assert_eq!(times_said(&ended, "the tree holds 10 files"), 1, "{}", ended.said);
+}

@@ -1,0 +1,317 @@
+//! What a running agent may still do: every thread's capabilities, its user, where it can write; and
+//! that it goes on working with that. Needs root, to have something to give up.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use conntrack::privilege::{LandlockStatus, limit_writing};
+use rustix::process::Signal;
+use support::{
+    Case,
+    collector::Collector,
+    conntrack,
+    frames::Wire,
+    lab::{DEVICE, Lab},
+    usual::{CLSACT, HOST, PCAP, TCX, XDP, request},
+    wait_until,
+};
+use tempfile::TempDir;
+
+const NET_ADMIN: u64 = 1 << 12;
+const NET_RAW: u64 = 1 << 13;
+const PERFMON: u64 = 1 << 38;
+const BPF: u64 = 1 << 39;
+/// What eBPF takes.
+const EBPF: u64 = BPF | NET_ADMIN | PERFMON;
+const DAC_OVERRIDE_AND_FOWNER: u64 = 1 << 1 | 1 << 3;
+
+/// A user that every machine has and that owns nothing.
+const NOBODY: &str = "nobody";
+const NOBODY_S_ID: u32 = 65534;
+
+/// A thread of a process, as `/proc/PID/task/TID/status` describes it.
+struct Thread(String);
+
+impl Thread {
+    fn all_of(process: u32) -> Vec<Self> {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("a process");
+        let status = |task: fs::DirEntry| fs::read_to_string(task.path().join("status"));
+        tasks.map(|task| Self(status(task.expect("a task")).expect("a status"))).collect()
+    }
+
+    fn field(&self, name: &str) -> &str {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {name} in {}", self.0)).trim()
+    }
+
+    fn capabilities(&self, set: &str) -> u64 {
+        u64::from_str_radix(self.field(set), 16).expect("a set of capabilities")
+    }
+
+    #[track_caller]
+    fn assert_has_only(&self, capabilities: u64) {
+        let name = self.field("Name");
+        for set in ["CapPrm", "CapEff"] {
+            assert_eq!(self.capabilities(set), capabilities, "{set} of {name}");
+        }
+        for set in ["CapInh", "CapBnd", "CapAmb"] {
+            assert_eq!(self.capabilities(set), 0, "{set} of {name}");
+        }
+        assert_eq!(self.field("NoNewPrivs"), "1", "{name}");
+    }
+}
+
+/// Waits until the process has this many threads.
+fn threads(process: u32, number: usize) -> Vec<Thread> {
+    let mut threads = Vec::new();
+    let are_there = wait_until(Duration::from_secs(10), || {
+        threads = Thread::all_of(process);
+        threads.len() == number
+    });
+    assert!(are_there, "{number} threads expected, not {}", threads.len());
+    threads
+}
+
+#[test]
+fn watching_keeps_what_attaching_takes_and_no_more() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    for (arguments, kept) in [(TCX, EBPF), (CLSACT, EBPF), (XDP, EBPF), (PCAP, NET_RAW)] {
+        let collector = Collector::start(&lab.host, arguments);
+        let is_pcap = arguments == PCAP;
+        for thread in threads(collector.id(), if is_pcap { 2 } else { 1 }) {
+            let is_reader = thread.field("Name") == "libpcap";
+            thread.assert_has_only(if is_reader { 0 } else { kept });
+        }
+        let (frame, expected) = request(443);
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        assert_eq!(lab.hooks(), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn reading_a_file_keeps_nothing() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let mut child = conntrack()
+        .args(["-r", "-", "--local", HOST, "-q", "-p"])
+        .arg(scratch.path().join("tree"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut pipe = child.stdin.take().expect("piped");
+    // A header is enough to begin with; the pipe stays open.
+    let capture = fs::read(Case::named("seed").capture).expect("a capture");
+    std::io::Write::write_all(&mut pipe, &capture).expect("written");
+    let tree = scratch.path().join("tree/out/tcp");
+    let shown = wait_until(Duration::from_secs(10), || {
+        fs::read_dir(&tree).is_ok_and(|mut entries| entries.next().is_some())
+    });
+    assert!(shown, "what was read is shown while the pipe is open");
+    for thread in threads(child.id(), 2) {
+        thread.assert_has_only(0);
+    }
+    drop(pipe);
+    assert!(child.wait().expect("it ends").success());
+}
+
+/// A directory that belongs to this user.
+fn tree_of(user: u32) -> TempDir {
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    chown(tree.path(), Some(user), Some(user)).expect("given away");
+    tree
+}
+
+#[test]
+fn user_is_who_goes_on_and_whose_the_files_are() {
+    for arguments in [TCX, CLSACT, XDP, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let arguments = [arguments, &["--user", NOBODY]].concat();
+        let tree = tree_of(NOBODY_S_ID);
+        let collector = Collector::start_with(&lab.host, DEVICE, tree, &arguments);
+        let is_pcap = arguments.contains(&"pcap");
+        let id = NOBODY_S_ID.to_string();
+        for thread in threads(collector.id(), if is_pcap { 2 } else { 1 }) {
+            for ids in ["Uid", "Gid"] {
+                let all_four = thread.field(ids).split_whitespace().all(|it| it == id);
+                assert!(all_four, "{ids}: {}", thread.field(ids));
+            }
+            assert_eq!(thread.field("Groups"), id, "none of root's");
+            assert_eq!(thread.capabilities("CapEff") & !(EBPF | NET_RAW), 0);
+        }
+        let (frame, expected) = request(443);
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        let file = collector.path().join(expected.first().expect("one"));
+        assert_eq!(fs::metadata(file).expect("a file").uid(), NOBODY_S_ID);
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        assert_eq!(lab.hooks(), "", "{arguments:?}");
+    }
+}
+
+/// Runs the program to its end; its error.
+fn refusal(lab: &Lab, tree: &Path, arguments: &[&str]) -> String {
+    let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+    let output = command.args(["-d", DEVICE, "-p"]).arg(tree).args(arguments).output();
+    let output = output.expect("it runs");
+    let error = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error
+}
+
+#[test]
+fn a_tree_that_the_user_cannot_write_is_an_error_before_it_begins() {
+    let lab = Lab::new(&[HOST]);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("opened up");
+    let there = scratch.path().join("there");
+    fs::create_dir(&there).expect("made");
+    for path in [&there, &scratch.path().join("missing")] {
+        let error = refusal(&lab, path, &["--user", NOBODY]);
+        let advice = format!("chown -R nobody {}", path.display());
+        assert!(error.contains("as nobody: cannot") && error.contains(&advice), "{error}");
+        assert_eq!(lab.hooks(), "");
+    }
+    assert_eq!(fs::read_dir(&there).expect("read").count(), 0);
+    let error = refusal(&lab, &there, &["--user", "no-such-user"]);
+    assert!(error.contains("no such user: no-such-user"), "{error}");
+}
+
+#[test]
+fn who_may_not_become_another_is_told() {
+    let lab = Lab::new(&[HOST]);
+    let tree = tree_of(NOBODY_S_ID);
+    let output = lab
+        .host
+        .command("setpriv")
+        .args(["--bounding-set=-setuid,-setgid", env!("CARGO_BIN_EXE_conntrack"), "-d", DEVICE])
+        .args(["--user", NOBODY, "-p"])
+        .arg(tree.path())
+        .output()
+        .expect("setpriv runs");
+    let error = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(error.contains("--user takes root, or CAP_SETUID and CAP_SETGID"), "{error}");
+    assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+}
+
+#[test]
+fn root_still_writes_to_a_tree_that_is_another_s() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let forced = [TCX, &["--force-path"]].concat();
+    let collector = Collector::start_with(&lab.host, DEVICE, tree_of(NOBODY_S_ID), &forced);
+    let [thread] = &threads(collector.id(), 1)[..] else { panic!("one thread") };
+    thread.assert_has_only(EBPF | DAC_OVERRIDE_AND_FOWNER);
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    collector.stop();
+}
+
+#[test]
+fn a_tree_that_is_removed_comes_back() {
+    for arguments in [TCX, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let collector = Collector::start(&lab.host, arguments);
+        let (frame, expected) = request(443);
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        fs::remove_dir_all(collector.path()).expect("removed");
+        wire.leave(&frame);
+        collector.wait_for_files(&expected);
+        collector.stop();
+    }
+}
+
+/// Whether the kernel limits what a process does to files.
+fn has_landlock() -> bool {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let directory = fs::File::open(scratch.path()).expect("open");
+    let limited = || limit_writing(directory, &[]).expect("no refusal");
+    let status = std::thread::spawn(limited).join().expect("no panic");
+    matches!(status, LandlockStatus::Available { .. })
+}
+
+#[test]
+fn a_parent_that_becomes_a_link_leads_nowhere() {
+    if !has_landlock() {
+        eprintln!("this kernel has no Landlock");
+        return;
+    }
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let [parent, moved, elsewhere] =
+        ["parent", "moved", "elsewhere"].map(|name| scratch.path().join(name));
+    fs::create_dir(&parent).expect("made");
+    fs::create_dir(&elsewhere).expect("made");
+    let mut collector = Collector::start_in(&parent, &lab.host, TCX);
+    fs::rename(&parent, &moved).expect("moved");
+    symlink(&elsewhere, &parent).expect("linked");
+    wire.leave(&request(443).0);
+    collector.wait_for_line("warning: cannot make");
+    assert_eq!(fs::read_dir(&elsewhere).expect("read").count(), 0, "nothing is made there");
+    // What is out of its reach is counted, and within it goes on.
+    fs::remove_file(&parent).expect("removed");
+    fs::rename(&moved, &parent).expect("moved back");
+    let (frame, expected) = request(444);
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    let ended = collector.stop_by(Signal::TERM);
+    assert!(ended.reported("lost") >= 1, "{}", ended.said);
+}
+
+#[test]
+fn a_program_with_file_capabilities_needs_no_root() {
+    let lab = Lab::new(&[HOST]);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("opened up");
+    let program = scratch.path().join("conntrack");
+    fs::copy(env!("CARGO_BIN_EXE_conntrack"), &program).expect("copied");
+    for (capabilities, arguments, kept) in [
+        ("cap_bpf,cap_net_admin,cap_perfmon=ep", TCX, EBPF),
+        ("cap_bpf,cap_net_admin,cap_perfmon=ep", CLSACT, EBPF),
+        ("cap_net_raw=ep", PCAP, NET_RAW),
+    ] {
+        let set = Command::new("setcap").arg(capabilities).arg(&program).status();
+        assert!(set.expect("setcap runs").success());
+        let tree = tree_of(NOBODY_S_ID);
+        let mut child = lab
+            .host
+            .command("setpriv")
+            .args(["--reuid", NOBODY, "--regid", "65534", "--clear-groups"])
+            .arg(&program)
+            .args(["-q", "-d", DEVICE, "--interval", "100ms", "-p"])
+            .arg(tree.path())
+            .args(arguments)
+            .spawn()
+            .expect("it runs");
+        let mut wire = Wire::of(&lab);
+        let (frame, expected) = request(443);
+        let file = tree.path().join(expected.first().expect("one"));
+        let shown = wait_until(Duration::from_secs(10), || {
+            wire.leave(&frame);
+            file.exists()
+        });
+        let threads = Thread::all_of(child.id());
+        let agent = threads.iter().find(|thread| thread.field("Name") == "conntrack");
+        let left = agent.map(|agent| (agent.capabilities("CapEff"), agent.capabilities("CapPrm")));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert!(shown, "{arguments:?} as {NOBODY}");
+        assert_eq!(left, Some((kept, kept)), "{arguments:?}");
+    }
+}

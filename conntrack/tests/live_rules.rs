@@ -1,0 +1,526 @@
+//! The closed loop: what a tree recorded of real traffic becomes rules, and these let exactly that
+//! traffic through. In namespaces, over IPv4 and IPv6, TCP and UDP, in and out.
+
+mod support;
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use conntrack::{
+    connection::{Connection, Direction, Host, Protocol, SourcePort},
+    tree,
+};
+use rustix::net::{
+    AddressFamily, SocketType, bind, connect, socket,
+    sockopt::{Timeout, set_socket_timeout},
+};
+use support::{
+    Files,
+    collector::Collector,
+    conntrack,
+    lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
+};
+
+const HOST_V4: &str = "192.168.200.230";
+const HOST_V6: &str = "fd00:200::230";
+const INTERNAL: [&str; 2] = ["192.168.200.1", "fd00:200::1"];
+/// Internal too, but nothing of them is recorded.
+const STRANGERS: [&str; 2] = ["192.168.200.2", "fd00:200::2"];
+const INTERNET: [&str; 2] = ["203.0.113.9", "2001:db8:9::9"];
+
+/// Long enough for whatever works.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough to know that it does not; that it was refused is told by the counters.
+const REFUSED_AFTER: Duration = Duration::from_millis(200);
+
+/// A conversation between the host and one of the peer's addresses.
+#[derive(Clone, Copy, Debug)]
+struct Conversation {
+    direction: Direction,
+    protocol: Protocol,
+    remote: IpAddr,
+    port: u16,
+}
+
+impl Conversation {
+    /// What is recorded: with an internal and an internet address of each family.
+    fn recorded() -> Vec<Self> {
+        let mut all = Vec::new();
+        for direction in [Direction::In, Direction::Out] {
+            for (protocol, ports) in [(Protocol::Tcp, [22, 443]), (Protocol::Udp, [53, 123])] {
+                for (remotes, port) in [INTERNAL, INTERNET].into_iter().zip(ports) {
+                    let remotes = remotes.map(address).into_iter();
+                    all.extend(remotes.map(|remote| Self { direction, protocol, remote, port }));
+                }
+            }
+        }
+        all
+    }
+
+    /// The same with somebody else, over another protocol, and to another port.
+    fn others(self) -> [Self; 3] {
+        let family = usize::from(self.remote.is_ipv6());
+        let is_internal = self.remote == address(INTERNAL[family]);
+        let somebody = if is_internal { STRANGERS } else { INTERNAL }[family];
+        let protocol = match self.protocol {
+            Protocol::Tcp => Protocol::Udp,
+            Protocol::Udp => Protocol::Tcp,
+        };
+        [
+            Self { remote: address(somebody), ..self },
+            Self { protocol, ..self },
+            Self { port: self.port + 1, ..self },
+        ]
+    }
+
+    /// The host's address of the same family.
+    fn host(self) -> IpAddr {
+        address(if self.remote.is_ipv4() { HOST_V4 } else { HOST_V6 })
+    }
+
+    /// The file that it should leave.
+    fn path(self) -> String {
+        let is_internet = INTERNET.map(address).contains(&self.remote);
+        let remote = if is_internet { Host::Internet } else { Host::Address(self.remote) };
+        let host = Host::Address(self.host());
+        let (source, destination) = match self.direction {
+            Direction::Out => (host, remote),
+            _ => (remote, host),
+        };
+        tree::path(&Connection {
+            direction: self.direction,
+            protocol: self.protocol,
+            source,
+            source_port: SourcePort::Any,
+            destination,
+            destination_port: self.port,
+        })
+    }
+
+    /// Whether a question gets its answer.
+    fn works(self, lab: &Lab, patience: Duration) -> bool {
+        let (client, from, server, to) = match self.direction {
+            Direction::Out => (&lab.host, self.host(), &lab.peer, self.remote),
+            _ => (&lab.peer, self.remote, &lab.host, self.host()),
+        };
+        let to = SocketAddr::new(to, self.port);
+        let talk: Talk = match self.protocol {
+            Protocol::Tcp => over_tcp,
+            Protocol::Udp => over_udp,
+        };
+        talk(client, from, server, to, patience).is_ok()
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// A question and its answer, if both get through.
+type Talk = fn(&Namespace, IpAddr, &Namespace, SocketAddr, Duration) -> io::Result<()>;
+
+fn over_tcp(
+    client: &Namespace,
+    from: IpAddr,
+    server: &Namespace,
+    to: SocketAddr,
+    patience: Duration,
+) -> io::Result<()> {
+    let listener = server.enter(|| TcpListener::bind(to)).expect("bound");
+    let mut stream = client.enter(|| -> io::Result<TcpStream> {
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket(family, SocketType::STREAM, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+        bind(&socket, &SocketAddr::new(from, 0))?;
+        connect(&socket, &to)?;
+        Ok(socket.into())
+    })?;
+    stream.set_read_timeout(Some(patience))?;
+    let (mut accepted, _) = listener.accept()?;
+    accepted.set_read_timeout(Some(patience))?;
+    stream.write_all(b"?")?;
+    accepted.read_exact(&mut [0])?;
+    accepted.write_all(b"!")?;
+    stream.read_exact(&mut [0])
+}
+
+fn over_udp(
+    client: &Namespace,
+    from: IpAddr,
+    server: &Namespace,
+    to: SocketAddr,
+    patience: Duration,
+) -> io::Result<()> {
+    let server = server.enter(|| UdpSocket::bind(to)).expect("bound");
+    let client = client.enter(|| UdpSocket::bind((from, 0))).expect("bound");
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(patience))?;
+    }
+    client.connect(to)?;
+    client.send(b"?")?;
+    let (_, asker) = server.recv_from(&mut [0])?;
+    server.send_to(b"!", asker)?;
+    client.recv(&mut [0]).map(|_| ())
+}
+
+/// A host and a peer that has addresses of its own in the host's networks and in the internet.
+fn lab() -> Lab {
+    let lab = Lab::new(&[HOST_V4, HOST_V6]);
+    for remote in [INTERNAL, STRANGERS, INTERNET].as_flattened() {
+        lab.peer.add_address(PEER_DEVICE, remote);
+    }
+    for internet in ["203.0.113.0/24", "2001:db8:9::/64"] {
+        lab.host.run("ip", &["route", "add", internet, "dev", DEVICE]);
+    }
+    lab
+}
+
+/// A tree of the recorded conversations; the collector keeps it.
+fn record(lab: &Lab) -> Collector {
+    // The host answers UDP on these ports.
+    let collector = Collector::start(&lab.host, &["-m", "pcap", "-u", "53", "-u", "123"]);
+    let mut expected = Files::new();
+    for conversation in Conversation::recorded() {
+        assert!(conversation.works(lab, PATIENCE), "without rules: {conversation:?}");
+        expected.insert(conversation.path());
+    }
+    collector.wait_for_files(&expected);
+    support::assert_same_tree("recorded", &expected, &collector.files());
+    collector
+}
+
+/// The rules that a tree gives, in a file.
+fn rules(tree: &Path, arguments: &[&str]) -> (tempfile::TempDir, PathBuf) {
+    let output = conntrack().args(["rules", "-p"]).arg(tree).args(arguments).output();
+    let output = output.expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("rules");
+    fs::write(&file, output.stdout).expect("written");
+    (scratch, file)
+}
+
+/// A firewall that can load a file of rules and tell how much it did not accept.
+trait Firewall {
+    const FORMAT: &'static str;
+    /// Twice, because rules are loaded anew whenever somebody learned more.
+    fn load(host: &Namespace, file: &str);
+    /// Packets that came to the end of the chain of this direction.
+    fn not_accepted(host: &Namespace, direction: Direction) -> u64;
+}
+
+struct Nftables;
+
+impl Firewall for Nftables {
+    const FORMAT: &'static str = "nftables";
+
+    fn load(host: &Namespace, file: &str) {
+        host.run("nft", &["-c", "-f", file]);
+        host.run("nft", &["-f", file]);
+        host.run("nft", &["-f", file]);
+    }
+
+    fn not_accepted(host: &Namespace, direction: Direction) -> u64 {
+        let chain = match direction {
+            Direction::In => "input",
+            Direction::Out => "output",
+            Direction::Else => "forward",
+        };
+        let rules = host.run("nft", &["list", "chain", "inet", "conntrack_learned", chain]);
+        let count = rules.lines().find(|line| line.contains("dropped\"")).expect("a last rule");
+        let packets = count.split_whitespace().skip_while(|word| *word != "packets").nth(1);
+        packets.and_then(|number| number.parse().ok()).expect("a number")
+    }
+}
+
+struct Iptables;
+
+impl Firewall for Iptables {
+    const FORMAT: &'static str = "iptables";
+
+    fn load(host: &Namespace, file: &str) {
+        for restore in ["iptables-restore", "ip6tables-restore"] {
+            host.run(restore, &["--test", file]);
+            host.run(restore, &[file]);
+            host.run(restore, &[file]);
+        }
+    }
+
+    fn not_accepted(host: &Namespace, direction: Direction) -> u64 {
+        let chain = if direction == Direction::In { "INPUT" } else { "OUTPUT" };
+        let packets = |iptables| {
+            let rules = host.run(iptables, &["-L", chain, "-v", "-n", "-x"]);
+            let count = rules.lines().find(|line| line.contains("dropped */")).expect("a rule");
+            let packets = count.split_whitespace().next().map(str::parse::<u64>);
+            packets.expect("a number").expect("a number")
+        };
+        packets("iptables") + packets("ip6tables")
+    }
+}
+
+/// Every odd thing that a tree may hold and that ends up in a rule.
+fn odd_tree() -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a scratch directory");
+    let add = |path: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+        fs::write(path, "").expect("written");
+    };
+    // More ports than one rule holds, in ranges and alone; the lowest and the highest.
+    for port in (0..200).filter(|port| port % 7 != 3).chain([65_534, 65_535]) {
+        add(&format!("in/tcp/10.0.0.1-PORT-10.0.0.2-{port}"));
+        add(&format!("in/udp/INTERNET-PORT-fd00::2-{port}"));
+    }
+    // More peers and more local addresses than one rule holds, next to each other and not.
+    for number in 0..40 {
+        add(&format!("out/tcp/10.0.0.{number}-PORT-10.1.{}.{}-25", number * 3, number / 2));
+        add(&format!("in/tcp/fd00::{number:x}-PORT-fd00:1::{}-25", number % 5 + 1));
+    }
+    for odd in ["::", "::1", "::ffff:192.0.2.1", "ff02::1:2", "fe80::1", "2001:db8::"] {
+        add(&format!("out/udp/fe80::2-PORT-{odd}-546"));
+        add(&format!("else/udp/{odd}-1-fe80::2-1"));
+    }
+    for odd in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "240.0.0.1"] {
+        add(&format!("out/udp/10.0.0.2-PORT-{odd}-67"));
+        add(&format!("in/udp/{odd}-PORT-10.0.0.2-68"));
+        add(&format!("else/udp/10.0.0.9-68-{odd}-67"));
+    }
+    add("out/udp/10.0.0.2-PORT-INTERNET-443");
+    root
+}
+
+/// The firewall takes every form of rules, also where nothing is left of a set.
+fn takes_all_forms<F: Firewall>() {
+    let lab = Lab::new(&[]);
+    let root = odd_tree();
+    for arguments in [
+        &[][..],
+        &["--forward", "--enforce", "--device", "eth0.7"],
+        &["--forward", "--aggregate", "0,0"],
+        &["--forward", "--aggregate", "24,64"],
+        &["--internal", "203.0.113.0/24", "--internal", "2001:db8::/32"],
+        &["--internal", "0.0.0.0/0", "--internal", "::/0"],
+    ] {
+        let (_scratch, file) = rules(root.path(), &[&["--format", F::FORMAT], arguments].concat());
+        F::load(&lab.host, file.to_str().expect("UTF-8"));
+    }
+}
+
+/// Other tables are left alone, whatever is in them.
+#[test]
+fn nftables_touches_its_own_table_only() {
+    let lab = Lab::new(&[]);
+    lab.host.run("nft", &["add table inet theirs; add chain inet theirs c"]);
+    let (_scratch, file) = rules(odd_tree().path(), &["--enforce"]);
+    Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
+    let tables = lab.host.run("nft", &["list", "tables"]);
+    assert_eq!(tables, "table inet theirs\ntable inet conntrack_learned\n");
+    assert!(lab.host.run("nft", &["list", "table", "inet", "theirs"]).contains("chain c"));
+}
+
+/// What the kernel says that it was given is what the audit understands.
+#[test]
+fn the_audit_reads_what_nft_lists() {
+    let lab = Lab::new(&[]);
+    let root = odd_tree();
+    let (scratch, file) = rules(root.path(), &["--enforce", "--forward", "--device", "eth0"]);
+    Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
+    let listed = lab.host.run("nft", &["list", "table", "inet", "conntrack_learned"]);
+    let file = scratch.path().join("listed");
+    fs::write(&file, listed).expect("written");
+    let mut audit = conntrack();
+    let output = audit.args(["audit", "-p"]).arg(root.path()).arg("-r").arg(&file).output();
+    let output = output.expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(!said.contains("not understood"), "{said}");
+}
+
+#[test]
+fn nftables_takes_all_forms() {
+    takes_all_forms::<Nftables>();
+}
+
+#[test]
+fn iptables_takes_all_forms() {
+    takes_all_forms::<Iptables>();
+}
+
+/// Refuses what was not recorded, and only that.
+fn enforces<F: Firewall>() {
+    let lab = lab();
+    let recorder = record(&lab);
+    let (_scratch, file) = rules(recorder.path(), &["--format", F::FORMAT, "--enforce"]);
+    F::load(&lab.host, file.to_str().expect("UTF-8"));
+    // Neighbours have to be found through the rules.
+    for namespace in [&lab.host, &lab.peer] {
+        namespace.run("ip", &["neighbour", "flush", "all"]);
+        namespace.run("ip", &["-6", "neighbour", "flush", "all"]);
+    }
+    for conversation in Conversation::recorded() {
+        assert!(conversation.works(&lab, PATIENCE), "recorded, but refused: {conversation:?}");
+    }
+    assert_eq!([Direction::In, Direction::Out].map(|it| F::not_accepted(&lab.host, it)), [0, 0]);
+    for other in Conversation::recorded().into_iter().flat_map(Conversation::others) {
+        let before = F::not_accepted(&lab.host, other.direction);
+        assert!(!other.works(&lab, REFUSED_AFTER), "never recorded, but accepted: {other:?}");
+        let after = F::not_accepted(&lab.host, other.direction);
+        assert!(after > before, "refused, but not counted: {other:?}");
+    }
+}
+
+/// Without `--enforce` nothing is refused and the counters tell.
+fn learns<F: Firewall>() {
+    let lab = lab();
+    let recorder = record(&lab);
+    let (_scratch, file) = rules(recorder.path(), &["--format", F::FORMAT]);
+    F::load(&lab.host, file.to_str().expect("UTF-8"));
+    for conversation in Conversation::recorded() {
+        assert!(conversation.works(&lab, PATIENCE), "{conversation:?}");
+    }
+    assert_eq!([Direction::In, Direction::Out].map(|it| F::not_accepted(&lab.host, it)), [0, 0]);
+    for other in Conversation::recorded().into_iter().flat_map(Conversation::others) {
+        let before = F::not_accepted(&lab.host, other.direction);
+        assert!(other.works(&lab, PATIENCE), "learning refuses nothing: {other:?}");
+        let after = F::not_accepted(&lab.host, other.direction);
+        assert!(after > before, "not counted: {other:?}");
+    }
+}
+
+#[test]
+fn nftables_refuses_what_was_not_recorded_and_only_that() {
+    enforces::<Nftables>();
+}
+
+#[test]
+fn nftables_refuses_nothing_while_learning() {
+    learns::<Nftables>();
+}
+
+#[test]
+fn iptables_refuses_what_was_not_recorded_and_only_that() {
+    enforces::<Iptables>();
+}
+
+#[test]
+fn iptables_refuses_nothing_while_learning() {
+    learns::<Iptables>();
+}
+
+/// Sends a datagram to each multicast and broadcast address that a host may use.
+fn call_everybody(lab: &Lab) {
+    lab.host.enter(|| {
+        let v4 = UdpSocket::bind((HOST_V4, 0)).expect("bound");
+        v4.set_broadcast(true).expect("set");
+        for (group, port) in [("224.0.0.251", 5353), ("255.255.255.255", 17_500)] {
+            v4.send_to(b"?", (group, port)).expect("sent");
+        }
+        v4.send_to(b"?", ("192.168.200.255", 137)).expect("sent");
+        let v6 = UdpSocket::bind((HOST_V6, 0)).expect("bound");
+        v6.send_to(b"?", ("ff05::fb", 5353)).expect("sent");
+    });
+}
+
+/// The tree folds some of them into `INTERNET`, where the rules do not have them.
+#[test]
+fn multicast_and_broadcast_are_sent_as_before() {
+    let lab = lab();
+    for (family, route) in [("-4", "224.0.0.0/4"), ("-4", "255.255.255.255"), ("-6", "ff05::/16")] {
+        lab.host.run("ip", &[family, "route", "add", route, "dev", DEVICE, "table", "local"]);
+    }
+    let recorder = Collector::start(&lab.host, &["-m", "pcap"]);
+    call_everybody(&lab);
+    let sent = [
+        format!("out/udp/{HOST_V4}-PORT-INTERNET-5353"),
+        format!("out/udp/{HOST_V4}-PORT-INTERNET-17500"),
+        format!("out/udp/{HOST_V4}-PORT-192.168.200.255-137"),
+        format!("out/udp/{HOST_V6}-PORT-ff05::fb-5353"),
+    ];
+    recorder.wait_for_files(&sent.into());
+    let (_scratch, file) = rules(recorder.path(), &["--enforce"]);
+    Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
+    call_everybody(&lab);
+    assert_eq!(Nftables::not_accepted(&lab.host, Direction::Out), 0);
+}
+
+/// Rules that were learned on one device must not cut off the others.
+#[test]
+fn rules_for_a_device_leave_others_alone() {
+    let lab = lab();
+    let recorder = record(&lab);
+    // Both before there is other traffic: the recorder goes on.
+    let [(_kept, elsewhere), (_kept_too, here)] = ["elsewhere", DEVICE]
+        .map(|device| rules(recorder.path(), &["--enforce", "--device", device]));
+    Nftables::load(&lab.host, elsewhere.to_str().expect("UTF-8"));
+    for other in Conversation::recorded().into_iter().flat_map(Conversation::others) {
+        assert!(other.works(&lab, PATIENCE), "over another device: {other:?}");
+    }
+    Nftables::load(&lab.host, here.to_str().expect("UTF-8"));
+    for conversation in Conversation::recorded() {
+        assert!(conversation.works(&lab, PATIENCE), "recorded, but refused: {conversation:?}");
+        let [_, _, other] = conversation.others();
+        assert!(!other.works(&lab, REFUSED_AFTER), "over this device: {other:?}");
+    }
+}
+
+/// A network behind the host, which routes between it and its peer.
+fn network_behind(lab: &Lab) -> Lab {
+    let behind = Lab::new(&[]);
+    let far = behind.peer.name.as_str();
+    let ends = ["link", "add", "ct-behind", "type", "veth", "peer", "name", "ct-far", "netns", far];
+    lab.host.run("ip", &ends);
+    lab.host.up("ct-behind");
+    behind.peer.up("ct-far");
+    for (routers, fars, hosts) in
+        [("10.8.0.1", "10.8.0.2", HOST_V4), ("fd00:8::1", "fd00:8::2", HOST_V6)]
+    {
+        lab.host.add_address("ct-behind", routers);
+        behind.peer.add_address("ct-far", fars);
+        let network = if routers.contains(':') { "fd00:8::/64" } else { "10.8.0.0/24" };
+        lab.peer.run("ip", &["route", "add", network, "via", hosts]);
+        let network = if routers.contains(':') { "fd00:200::/64" } else { "192.168.200.0/24" };
+        behind.peer.run("ip", &["route", "add", network, "via", routers]);
+    }
+    for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        lab.host.run("sh", &["-c", &format!("echo 1 > /proc/sys/net/{switch}")]);
+    }
+    behind
+}
+
+/// What others say to each other through the host.
+#[test]
+fn forwarded_traffic_goes_on_and_no_other() {
+    let lab = lab();
+    let behind = network_behind(&lab);
+    let recorder = Collector::start(&lab.host, &["-m", "pcap"]);
+    let ends = [("10.8.0.2", INTERNAL[0]), ("fd00:8::2", INTERNAL[1])];
+    let ends = ends.map(|(far, near)| (address(far), address(near)));
+    let talks = [over_tcp as Talk, over_udp];
+    let asks = |talk: Talk, (far, near), port, patience| {
+        talk(&behind.peer, far, &lab.peer, SocketAddr::new(near, port), patience).is_ok()
+    };
+    let answers = |talk: Talk, (far, near), patience| {
+        talk(&lab.peer, near, &behind.peer, SocketAddr::new(far, 53), patience).is_ok()
+    };
+    for (talk, ends) in talks.iter().flat_map(|talk| ends.map(|ends| (*talk, ends))) {
+        assert!(asks(talk, ends, 53, PATIENCE), "without rules: {ends:?}");
+    }
+    // Of UDP there is the answer, too.
+    let all_there = || recorder.files().len() == 6;
+    assert!(support::wait_until(PATIENCE, all_there), "{:#?}", recorder.files());
+    let (_scratch, file) = rules(recorder.path(), &["--enforce", "--forward"]);
+    Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
+    for (talk, ends) in talks.iter().flat_map(|talk| ends.map(|ends| (*talk, ends))) {
+        let before = Nftables::not_accepted(&lab.host, Direction::Else);
+        assert!(asks(talk, ends, 53, PATIENCE), "recorded, but refused: {ends:?}");
+        assert_eq!(Nftables::not_accepted(&lab.host, Direction::Else), before);
+        assert!(!asks(talk, ends, 54, REFUSED_AFTER), "another port: {ends:?}");
+        assert!(!answers(talk, ends, REFUSED_AFTER), "the other way: {ends:?}");
+        assert!(Nftables::not_accepted(&lab.host, Direction::Else) >= before + 2, "{ends:?}");
+    }
+}

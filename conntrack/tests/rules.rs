@@ -1,0 +1,299 @@
+//! `conntrack rules`, `diff` and `audit` on trees that were made by hand. No root, no device.
+
+mod support;
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use support::conntrack;
+use tempfile::TempDir;
+
+const SEED: &str = "out/tcp/192.168.200.230-PORT-INTERNET-443";
+
+/// Makes empty files below a directory of their own, each with its time.
+fn tree<'a>(files: impl IntoIterator<Item = (&'a str, SystemTime)>) -> TempDir {
+    let root = tempfile::tempdir().expect("a scratch directory");
+    for (path, time) in files {
+        add(root.path(), path, time);
+    }
+    root
+}
+
+fn add(root: &Path, path: &str, time: SystemTime) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+    File::create(path).and_then(|file| file.set_modified(time)).expect("made");
+}
+
+fn snapshots() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots")
+}
+
+/// The tree that the snapshots are of: a time and a path on each line.
+fn snapshot_tree() -> TempDir {
+    let list = fs::read_to_string(snapshots().join("tree")).expect("the list");
+    tree(list.lines().map(|line| {
+        let (time, path) = line.split_once(' ').expect("a time and a path");
+        (path, humantime::parse_rfc3339(time).expect("a time"))
+    }))
+}
+
+fn run(arguments: &[&str]) -> Output {
+    conntrack().args(arguments).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn path(root: &TempDir) -> &str {
+    root.path().to_str().expect("UTF-8")
+}
+
+/// What is printed on standard output.
+#[track_caller]
+fn rules(root: &TempDir, arguments: &[&str]) -> String {
+    let output = run(&[&["rules", "-p", path(root)], arguments].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Compares with a file byte by byte, but for the version of the program.
+#[track_caller]
+fn assert_snapshot(name: &str, found: &str) {
+    let found =
+        found.replace(concat!("conntrack ", env!("CARGO_PKG_VERSION")), "conntrack VERSION");
+    let path = snapshots().join(name);
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    if found != expected {
+        let new = std::env::temp_dir().join(format!("conntrack-{name}"));
+        fs::write(&new, found).expect("written");
+        panic!("not as in {}; what was printed is in {}", path.display(), new.display());
+    }
+}
+
+#[test]
+fn every_format_prints_what_its_snapshot_says() {
+    let root = snapshot_tree();
+    for (name, arguments) in [
+        ("learning.nft", &[][..]),
+        ("enforcing.nft", &["--enforce", "--forward", "-d", "eth0"]),
+        ("aggregated.nft", &["--aggregate", "24,64", "--internal", "203.0.113.0/24"]),
+        ("learning.iptables", &["--format", "iptables"]),
+        ("enforcing.iptables", &["--format", "iptables", "--enforce", "--forward", "-d", "eth0"]),
+        ("records.json", &["--format", "json"]),
+        ("records.csv", &["--format", "csv"]),
+        ("records.table", &["--format", "table"]),
+    ] {
+        assert_snapshot(name, &rules(&root, arguments));
+    }
+}
+
+#[test]
+fn the_messages_are_as_in_their_snapshot() {
+    let root = snapshot_tree();
+    let output = run(&["rules", "-p", path(&root), "--enforce"]);
+    assert_snapshot("enforcing.messages", &text(&output.stderr));
+}
+
+#[test]
+fn json_is_json() {
+    let root = snapshot_tree();
+    let records: serde_json::Value =
+        serde_json::from_str(&rules(&root, &["--format", "json"])).expect("JSON");
+    let records = records.as_array().expect("an array");
+    assert_eq!(records.len(), 26);
+    assert_eq!(records[0]["source_port"], serde_json::Value::Null);
+    let none = tree([("out/tcp/x", UNIX_EPOCH)]);
+    let records: serde_json::Value =
+        serde_json::from_str(&rules(&none, &["--format", "json"])).expect("JSON");
+    assert_eq!(records, serde_json::json!([]));
+}
+
+/// The order in which a file system lists its files is that of their making, or any.
+#[test]
+fn the_same_tree_gives_the_same_bytes() {
+    let names: Vec<_> =
+        (0..500).map(|port| format!("in/tcp/10.0.0.{}-PORT-10.1.0.1-{port}", port % 7)).collect();
+    let forwards = tree(names.iter().map(|name| (name.as_str(), UNIX_EPOCH)));
+    let backwards = tree(names.iter().rev().map(|name| (name.as_str(), UNIX_EPOCH)));
+    for format in ["nftables", "iptables", "json", "csv", "table"] {
+        let arguments = ["--format", format];
+        assert!(rules(&forwards, &arguments) == rules(&backwards, &arguments), "{format}");
+    }
+}
+
+#[test]
+fn no_name_gets_into_the_output() {
+    let hostile = [
+        "out/tcp/x; flush ruleset",
+        "out/tcp/\n-A INPUT -j ACCEPT",
+        "in/udp/10.0.0.1-PORT-10.0.0.2-53\"; drop",
+        "out/tcp/\u{1b}[2J",
+    ];
+    let root = tree(hostile.iter().chain(&[SEED]).map(|path| (*path, UNIX_EPOCH)));
+    let clean = tree([(SEED, UNIX_EPOCH)]);
+    for format in ["nftables", "iptables", "json", "csv", "table"] {
+        let arguments = ["rules", "-p", path(&root), "--format", format];
+        let output = run(&arguments);
+        assert_eq!(text(&output.stdout), rules(&clean, &["--format", format]), "{format}");
+        let said = text(&output.stderr);
+        assert_eq!(said.matches("left out: no name of a connection\n").count(), 4, "{said}");
+        assert!(said.lines().all(|line| line.starts_with("conntrack: ")), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+    }
+}
+
+#[test]
+fn many_strangers_are_counted() {
+    let names: Vec<_> = (0..50).map(|number| format!("out/tcp/note-{number:02}")).collect();
+    let root = tree(names.iter().map(|name| (name.as_str(), UNIX_EPOCH)));
+    let said = text(&run(&["rules", "-p", path(&root)]).stderr);
+    assert!(said.contains("40 more left out"), "{said}");
+    assert!(said.contains("no connection to make a rule of"), "{said}");
+}
+
+#[test]
+fn what_was_not_seen_lately_is_left_out() {
+    let now = SystemTime::now();
+    let old = "out/tcp/192.168.200.230-PORT-INTERNET-80";
+    let root = tree([(SEED, now), (old, now - Duration::from_hours(48))]);
+    let printed = rules(&root, &["--since", "1d", "--format", "csv"]);
+    assert!(printed.contains(",443,") && !printed.contains(",80,"), "{printed}");
+    let printed = rules(&root, &["--since", "1d"]);
+    assert!(printed.contains("What had not been seen for 1day was left out."), "{printed}");
+}
+
+#[test]
+fn what_nobody_reads_is_no_error() {
+    let names: Vec<_> =
+        (0..5_000).map(|port| format!("in/tcp/10.0.0.1-PORT-10.1.0.1-{port}")).collect();
+    let root = tree(names.iter().map(|name| (name.as_str(), UNIX_EPOCH)));
+    let mut child = conntrack()
+        .args(["rules", "-p", path(&root), "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ended");
+    assert!(output.status.success());
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn differences_are_listed_and_told_by_the_status() {
+    let later = UNIX_EPOCH + Duration::from_secs(1);
+    let one = tree([(SEED, UNIX_EPOCH), ("in/tcp/10.0.0.1-PORT-10.0.0.2-22", UNIX_EPOCH)]);
+    let other = tree([(SEED, later), ("out/udp/10.0.0.2-PORT-10.0.0.1-53", later)]);
+    let output = run(&["diff", path(&one), path(&other)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stdout),
+        "- in/tcp/10.0.0.1-PORT-10.0.0.2-22  1970-01-01T00:00:00Z\n\
+         + out/udp/10.0.0.2-PORT-10.0.0.1-53  1970-01-01T00:00:01Z\n\
+         3 connections: 1 new, 1 gone, 1 unchanged\n"
+    );
+    let output = run(&["diff", "--all", path(&one), path(&one)]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains(&format!("  {SEED}  1970")), "{output:?}");
+}
+
+#[test]
+fn an_audit_tells_what_edited_rules_would_refuse() {
+    let root = snapshot_tree();
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("rules.nft");
+    let file = file.to_str().expect("UTF-8");
+    for arguments in [&[][..], &["--enforce", "--forward"], &["--aggregate", "8,16"]] {
+        fs::write(file, rules(&root, arguments)).expect("written");
+        let output = run(&["audit", "-p", path(&root), "--rules", file]);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stdout));
+        assert!(text(&output.stdout).ends_with("accepted (100.0 %)\n"), "{output:?}");
+    }
+    let edited = rules(&root, &["--enforce"]).replace("tcp dport { 80, 443 }", "tcp dport 443");
+    fs::write(file, edited.replace("udp dport 17500", "meta mark 1 udp dport 17500"))
+        .expect("written");
+    let output = run(&["audit", "-p", path(&root), "--rules", file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_snapshot("audit", &text(&output.stdout));
+    let said = text(&output.stderr);
+    assert_eq!(said.matches("not understood and left out: ip saddr").count(), 1, "{said}");
+}
+
+#[test]
+fn trees_and_files_that_cannot_be_read_are_one_line() {
+    let empty = tempfile::tempdir().expect("a scratch directory");
+    let root = tree([(SEED, UNIX_EPOCH)]);
+    let no_chain = empty.path().join("no-chain");
+    fs::write(&no_chain, "*filter\n").expect("written");
+    let no_chain = no_chain.to_str().expect("UTF-8");
+    for (arguments, says) in [
+        (&["rules", "-p", "/nosuch"][..], "cannot read /nosuch"),
+        (&["rules", "-p", path(&empty)], "holds no tree"),
+        (&["diff", path(&root), "/nosuch"], "cannot read /nosuch"),
+        (&["audit", "-p", path(&root), "-r", "/nosuch"], "cannot read /nosuch"),
+        (&["audit", "-p", path(&root), "-r", no_chain], "no chain of the table"),
+    ] {
+        let output = run(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(output.stdout.is_empty());
+        let lines: Vec<_> = said.lines().filter(|line| !line.contains("warning")).collect();
+        assert!(lines.len() == 1 && lines[0].contains(says), "{says}: {said}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line_and_status_2() {
+    for (arguments, says) in [
+        (&["rules"][..], "--path"),
+        (&["rules", "-p", "x", "--format", "ipfw"], "--format"),
+        (&["rules", "-p", "x", "--aggregate", "24"], "--aggregate"),
+        (&["rules", "-p", "x", "--since", "soon"], "--since"),
+        (&["rules", "-p", "x", "--device", "a\"b"], "--device"),
+        (&["rules", "-p", "x", "--internal", "10.0.0.0/33"], "--internal"),
+        (&["-p", "x", "rules", "-p", "x"], "rules"),
+        (&["diff", "x"], "OTHER"),
+        (&["audit", "-p", "x"], "--rules"),
+        (&["flush"], "flush"),
+    ] {
+        let output = run(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.lines().count() == 1 && said.contains(says), "{arguments:?}: {said}");
+    }
+}
+
+/// Mixed as on a busy host: clients on the internet fold, hosts of the network do not.
+#[test]
+fn a_hundred_thousand_files_take_seconds() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    // In memory: making the files is not what is measured.
+    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let root = root.expect("a scratch directory");
+    let directory = root.path().join("in/tcp");
+    fs::create_dir_all(&directory).expect("made");
+    for number in 0..100_000_u32 {
+        let (a, b) = (number / 250 % 250, number % 250);
+        let name = format!("10.7.{a}.{b}-PORT-10.1.0.1-{}", 1_000 + number % 977);
+        File::create(directory.join(name)).expect("made");
+    }
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("rules.nft");
+    let start = Instant::now();
+    let printed = rules(&root, &[]);
+    File::create(&file).and_then(|mut file| file.write_all(printed.as_bytes())).expect("written");
+    let took = start.elapsed();
+    assert!(took < PATIENCE, "{took:?}");
+    let start = Instant::now();
+    let output = run(&["audit", "-p", path(&root), "-r", file.to_str().expect("UTF-8")]);
+    let took = start.elapsed();
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    assert!(took < PATIENCE, "{took:?}");
+}

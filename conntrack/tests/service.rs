@@ -1,0 +1,175 @@
+//! As a service: what the service manager and the journal are told. None of it needs privileges;
+//! what does is in `live_service`.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::MetadataExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    path::PathBuf,
+    process::{self, Command, Stdio},
+};
+
+use rustix::process::Signal;
+use support::{Case, conntrack, manager::Manager, pipe::PipeReader};
+use tempfile::TempDir;
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a scratch directory")
+}
+
+/// A service manager, and its socket's path in a scratch directory.
+fn manager() -> (TempDir, PathBuf, Manager) {
+    let scratch = scratch();
+    let path = scratch.path().join("notify");
+    let manager = Manager::on(UnixDatagram::bind(&path).expect("a socket"));
+    (scratch, path, manager)
+}
+
+/// conntrack, started by a shell that sets variables in which `$$` is its process id.
+fn with(variables: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("export {variables}; exec \"$@\"");
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_conntrack")]);
+    shell
+}
+
+#[track_caller]
+fn assert_tells(manager: &mut Manager, reader: &mut PipeReader) {
+    let first = manager.wait_for("READY=1");
+    assert!(
+        first.contains("\nSTATUS=reading a file; new connections: 0 in, 0 out, 0 else"),
+        "{first}"
+    );
+    manager.wait_for("new connections: 0 in, 5 out, 4 else; packets seen: 26; lost: 0");
+    reader.stop();
+    manager.wait_for("STOPPING=1");
+    let messages = manager.rest();
+    assert!(messages.windows(2).all(|pair| pair[0] != pair[1]), "news only: {messages:?}");
+    assert!(messages.iter().all(|it| !it.contains("WATCHDOG")), "{messages:?}");
+}
+
+#[test]
+fn the_service_manager_hears_of_readiness_progress_and_the_end() {
+    let (scratch, path, mut manager) = manager();
+    let mut program = conntrack();
+    program.env("NOTIFY_SOCKET", &path).args(["--interval", "50ms"]);
+    let mut reader = PipeReader::start(scratch, &mut program);
+    assert_tells(&mut manager, &mut reader);
+}
+
+#[test]
+fn a_socket_may_have_an_abstract_name() {
+    let name = format!("conntrack-test-{}", process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let mut manager = Manager::on(UnixDatagram::bind_addr(&address).expect("a socket"));
+    let mut program = conntrack();
+    program.env("NOTIFY_SOCKET", format!("@{name}")).args(["--interval", "50ms"]);
+    let mut reader = PipeReader::start(scratch(), &mut program);
+    assert_tells(&mut manager, &mut reader);
+}
+
+#[test]
+fn the_watchdog_is_fed_however_long_the_interval_is() {
+    let (scratch, path, mut manager) = manager();
+    let mut program = with("WATCHDOG_USEC=100000 WATCHDOG_PID=$$");
+    program.env("NOTIFY_SOCKET", &path).args(["--interval", "1s"]);
+    let mut reader = PipeReader::start(scratch, &mut program);
+    for _ in 0..5 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    reader.stop();
+}
+
+#[test]
+fn what_is_no_news_is_not_told() {
+    let (scratch, path, mut manager) = manager();
+    let mut program = with("WATCHDOG_USEC=100000");
+    program.env("NOTIFY_SOCKET", &path).args(["--interval", "10ms"]);
+    let mut reader = PipeReader::start(scratch, &mut program);
+    for _ in 0..5 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    reader.stop();
+    let statuses: Vec<_> = manager.rest().iter().filter(|it| it.contains("STATUS")).collect();
+    let distinct: BTreeSet<_> = statuses.iter().collect();
+    assert_eq!(distinct.len(), statuses.len(), "{statuses:?}");
+}
+
+#[test]
+fn another_process_s_watchdog_is_left_alone() {
+    let (scratch, path, mut manager) = manager();
+    let mut program = with("WATCHDOG_USEC=1000 WATCHDOG_PID=$PPID");
+    program.env("NOTIFY_SOCKET", &path).args(["--interval", "50ms"]);
+    let mut reader = PipeReader::start(scratch, &mut program);
+    assert_tells(&mut manager, &mut reader);
+}
+
+#[test]
+fn a_service_manager_that_is_started_again_is_told_again() {
+    let (scratch, path, mut manager) = manager();
+    let mut program = conntrack();
+    program.env("NOTIFY_SOCKET", &path).args(["--interval", "50ms"]);
+    let mut reader = PipeReader::start(scratch, &mut program);
+    manager.wait_for("5 out");
+    drop(manager);
+    fs::remove_file(&path).expect("removed");
+    let mut manager = Manager::on(UnixDatagram::bind(&path).expect("a socket"));
+    reader.stop();
+    manager.wait_for("STOPPING=1");
+}
+
+#[test]
+fn a_service_manager_that_cannot_be_told_is_said_and_no_reason_to_stop() {
+    for nowhere in ["/nonexistent/notify", "vsock:2:1234", "relative", ""] {
+        let mut program = conntrack();
+        program.env("NOTIFY_SOCKET", nowhere).args(["--interval", "50ms"]);
+        let mut reader = PipeReader::start(scratch(), &mut program);
+        reader.stop();
+        let warning = format!("conntrack: warning: cannot tell the service manager at {nowhere}: ");
+        assert_eq!(reader.said().matches(&warning).count(), 1, "{}", reader.said());
+    }
+}
+
+/// Runs it with `said` as its standard error, where something is wrong enough for a warning.
+fn with_a_warning(said: File, journal: &str) {
+    let case = Case::named("seed");
+    let tree = scratch();
+    let mut command = conntrack();
+    command.arg("-r").arg(&case.capture).args(&case.arguments).arg("-p").arg(tree.path());
+    command.env("NOTIFY_SOCKET", "nowhere").env("JOURNAL_STREAM", journal);
+    assert!(command.stderr(Stdio::from(said)).status().expect("the program runs").success());
+}
+
+#[test]
+fn the_journal_gets_priorities_and_nobody_else_does() {
+    let scratch = scratch();
+    let path = scratch.path().join("said");
+    let file = || File::create(&path).expect("a file");
+    let metadata = file().metadata().expect("of a file");
+    with_a_warning(file(), &format!("{}:{}", metadata.dev(), metadata.ino()));
+    let said = fs::read_to_string(&path).expect("UTF-8");
+    assert!(said.starts_with("<4>cannot tell the service manager at nowhere: "), "{said}");
+
+    with_a_warning(file(), &format!("{}:{}", metadata.dev(), metadata.ino() + 1));
+    let said = fs::read_to_string(&path).expect("UTF-8");
+    assert!(said.starts_with("conntrack: warning: cannot tell the service manager"), "{said}");
+    assert!(!said.contains('\u{1b}'), "no colour, no cursor: {said}");
+}
+
+#[test]
+fn sigusr1_prints_the_counters() {
+    let mut program = conntrack();
+    let mut reader = PipeReader::start(scratch(), program.args(["--interval", "50ms", "-q"]));
+    reader.signal(Signal::USR1);
+    reader.wait_for("packets seen: 26\nflows recorded: ");
+    reader.wait_for("lost: 0\n");
+    reader.stop();
+}

@@ -1,0 +1,141 @@
+//! Prometheus' text format, read more strictly than Prometheus does: each family whole and in one
+//! place, with its help and its type, named as its conventions ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub type Labels = BTreeMap<String, String>;
+
+/// What a file of metrics says.
+#[derive(Debug)]
+pub struct Exposition {
+    samples: Vec<Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    name: String,
+    labels: Labels,
+    value: f64,
+}
+
+impl Exposition {
+    /// Reads a file's text, and fails with the line that is not as it should be.
+    #[track_caller]
+    pub fn parse(text: &str) -> Self {
+        assert!(text.ends_with('\n'), "the last line has an end too");
+        let (mut lines, mut samples) = (text.lines().peekable(), Vec::new());
+        let mut families = BTreeSet::new();
+        while let Some(line) = lines.next() {
+            let (name, help) = after(line, "# HELP ");
+            assert!(is_name(name) && help.ends_with('.'), "{line}");
+            assert!(families.insert(name), "twice: {line}");
+            let line = lines.next().expect("a type follows the help");
+            let (of, kind) = after(line, "# TYPE ");
+            assert_eq!(of, name, "{line}");
+            let first = samples.len();
+            while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
+                samples.push(sample(line));
+            }
+            check_family(name, kind, &samples[first..]);
+        }
+        let series: BTreeSet<_> = samples.iter().map(|it| (&it.name, &it.labels)).collect();
+        assert_eq!(series.len(), samples.len(), "each series once");
+        Self { samples }
+    }
+
+    /// Names of all metrics.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.samples.iter().map(|it| it.name.as_str()).collect()
+    }
+
+    /// The labels of each sample of a metric.
+    pub fn labels(&self, name: &str) -> Vec<&Labels> {
+        self.family(name).map(|it| &it.labels).collect()
+    }
+
+    /// The one number of this metric that has this label, or the only one.
+    #[track_caller]
+    pub fn value(&self, name: &str, label: Option<(&str, &str)>) -> f64 {
+        let has = |it: &&Sample| {
+            label.is_none_or(|(label, value)| it.labels.get(label).is_some_and(|it| it == value))
+        };
+        let values: Vec<_> = self.family(name).filter(has).map(|it| it.value).collect();
+        assert_eq!(values.len(), 1, "{name} {label:?}: {:?}", self.labels(name));
+        values[0]
+    }
+
+    /// Over all labels of a metric.
+    pub fn sum(&self, name: &str) -> f64 {
+        assert!(self.names().contains(name), "no {name}");
+        self.family(name).map(|it| it.value).sum()
+    }
+
+    fn family(&self, name: &str) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |it| it.name == name)
+    }
+}
+
+/// What the conventions ask of a metric's name and numbers.
+fn check_family(name: &str, kind: &str, samples: &[Sample]) {
+    assert!(!samples.is_empty(), "{name} has no samples");
+    assert!(samples.iter().all(|it| it.name == name), "{name} has samples of another name");
+    let keys = |it: &Sample| it.labels.keys().cloned().collect::<Vec<_>>();
+    assert!(samples.iter().all(|it| keys(it) == keys(&samples[0])), "{name}: labels differ");
+    assert!(samples.iter().all(|it| it.value.is_finite() && it.value >= 0.0), "{name}");
+    match kind {
+        "counter" => assert!(name.ends_with("_total"), "{name} is a counter"),
+        "gauge" => assert!(!name.ends_with("_total"), "{name} is a gauge"),
+        _ => panic!("{name} is a {kind}"),
+    }
+    if name.ends_with("_info") {
+        assert!(samples.iter().all(|it| it.value.to_bits() == 1_f64.to_bits()), "{name}");
+    }
+}
+
+/// The first word behind a beginning, and what comes after it.
+#[track_caller]
+fn after<'a>(line: &'a str, beginning: &str) -> (&'a str, &'a str) {
+    let rest = line.strip_prefix(beginning).unwrap_or_else(|| panic!("no {beginning}in {line}"));
+    rest.split_once(' ').unwrap_or_else(|| panic!("one word only: {line}"))
+}
+
+/// `name{label="value",…} number`.
+fn sample(line: &str) -> Sample {
+    let (name, rest) = line.split_once('{').unwrap_or_else(|| panic!("no labels: {line}"));
+    assert!(is_name(name), "{line}");
+    let (mut labels, mut rest) = (Labels::new(), rest);
+    loop {
+        let (label, behind) = rest.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
+        assert!(is_name(label) && !label.contains(':') && !label.starts_with("__"), "{line}");
+        let (value, behind) = quoted(behind).unwrap_or_else(|| panic!("{line}"));
+        assert!(labels.insert(label.to_owned(), value).is_none(), "twice {label}: {line}");
+        match behind.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => break rest = behind,
+        }
+    }
+    let number = rest.strip_prefix("} ").unwrap_or_else(|| panic!("{line}"));
+    let value = number.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+    Sample { name: name.to_owned(), labels, value }
+}
+
+/// The text up to the closing quote, and what comes after it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let (mut value, mut characters) = (String::new(), text.chars());
+    loop {
+        match characters.next()? {
+            '"' => return Some((value, characters.as_str())),
+            '\\' => value.push(match characters.next()? {
+                'n' => '\n',
+                escaped @ ('\\' | '"') => escaped,
+                _ => return None,
+            }),
+            plain => value.push(plain),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_first = |it: char| it.is_ascii_alphabetic() || "_:".contains(it);
+    name.starts_with(is_first) && name.chars().all(|it| is_first(it) || it.is_ascii_digit())
+}

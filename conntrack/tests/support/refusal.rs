@@ -1,0 +1,29 @@
+//! A kernel that refuses system calls, by seccomp: for the calling thread and what it starts.
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+
+/// Has a system call answer this error: always, or where one of the rules fits.
+pub fn refuse(system_call: i64, errno: u32, rules: Vec<SeccompRule>) {
+    let filter = SeccompFilter::new(
+        [(system_call, rules)].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno),
+        TargetArch::x86_64,
+    );
+    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+    apply_filter(&program).expect("applied");
+}
+
+/// Has bpf(2) answer this error: always, or when it is called with one command.
+pub fn refuse_bpf(errno: u32, command: Option<u64>) {
+    const BPF: i64 = 321;
+    let rules = command.map(|command| {
+        let is_command =
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command);
+        SeccompRule::new(vec![is_command.expect("a condition")]).expect("a rule")
+    });
+    refuse(BPF, errno, rules.into_iter().collect());
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask soak`: a collector in each mode under traffic while its device flaps and its addresses
+//! change, for minutes; `--save` puts what came of it into `docs/reliability.md`. What happens and
+//! what must hold is in `conntrack/benches/soak.rs`.
+
+use anyhow::Result;
+
+use crate::bench::Measurement;
+
+/// What `soak` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How long, for each mode
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    minutes: u32,
+    /// Write the table into docs/reliability.md
+    #[arg(long)]
+    save: bool,
+}
+
+/// Fails if memory or descriptors grow, or anything is lost.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    SOAK.take(&[args.minutes.to_string()], args.save)
+}
+
+pub(crate) const SOAK: Measurement =
+    Measurement { verb: "soak", target: "soak", document: "docs/reliability.md" };
