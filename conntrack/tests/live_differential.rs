@@ -10,10 +10,10 @@ use support::{
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
     lab::{Lab, PEER_DEVICE},
+    usual::{EBPF, PCAP, XDP},
 };
 
-const MODES: [&[&str]; 3] =
-    [&["--mode", "ebpf"], &["--mode", "ebpf", "--hook", "xdp"], &["--mode", "pcap"]];
+const MODES: [&[&str]; 3] = [EBPF, XDP, PCAP];
 
 const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
 const PEER: [&str; 2] = ["192.168.200.1", "2001:db8:200::1"];

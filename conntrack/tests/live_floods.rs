@@ -27,10 +27,8 @@ use support::{
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
     lab::{DEVICE, Lab},
-    usual::{HOST, PCAP, XDP, end},
+    usual::{EBPF, HOST, PCAP, XDP, end},
 };
-
-const EBPF: &[&str] = &["--mode", "ebpf"];
 
 /// Where addresses and ports are in an Ethernet frame with an IPv4 header without options.
 const SRC: usize = 26;

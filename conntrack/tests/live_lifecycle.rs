@@ -5,13 +5,14 @@ mod support;
 
 use std::{fs, net::SocketAddr, time::Duration};
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use rustix::process::Signal;
 use support::{
     Files, assert_same_tree,
     collector::Collector,
     frames::{Wire, udp},
     lab::{DEVICE, Lab},
-    usual::{CLSACT, HOST, PCAP, TCX, XDP, end, request},
+    usual::{CLSACT, EBPF, HOST, PCAP, XDP, each_way, end, has_tcx, request},
     wait_until,
 };
 
@@ -23,9 +24,11 @@ fn loaded_programs() -> Vec<u32> {
     ours.map(|program| program.id()).collect()
 }
 
-/// The programs on the device's TCX hooks.
+/// The programs on the device's TCX hooks; none where the kernel has no such hooks.
 fn on_tcx(lab: &Lab) -> usize {
-    use aya::programs::{SchedClassifier, TcAttachType};
+    if !has_tcx() {
+        return 0;
+    }
     lab.host.enter(|| {
         let both = [TcAttachType::Ingress, TcAttachType::Egress];
         let count = |side| SchedClassifier::query_tcx(DEVICE, side).expect("TCX").1.len();
@@ -33,33 +36,37 @@ fn on_tcx(lab: &Lab) -> usize {
     })
 }
 
-#[test]
-fn ctrl_c_and_sigterm_leave_nothing_on_the_device() {
+each_way!(
+    ctrl_c_and_sigterm_leave_nothing_on_the_device,
+    what_was_seen_last_is_written,
+    a_device_that_goes_away_is_waited_for_and_watched_again,
+);
+
+fn ctrl_c_and_sigterm_leave_nothing_on_the_device(way: &[&str]) {
     let lab = Lab::new(&[HOST]);
-    for arguments in [TCX, CLSACT, XDP, PCAP] {
-        for signal in [Signal::INT, Signal::TERM] {
-            let collector = Collector::start(&lab.host, arguments);
-            let is_there = match arguments {
-                TCX => on_tcx(&lab) == 2,
-                CLSACT => lab.hooks().matches("conntrack").count() >= 2,
-                XDP => lab.xdp() && on_tcx(&lab) == 1,
-                _ => true,
-            };
-            assert!(is_there, "{arguments:?} is not on the device: {}", lab.hooks());
-            let ended = collector.stop_by(signal);
-            assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
-            assert_eq!(lab.hooks(), "", "{arguments:?}");
-            assert_eq!(on_tcx(&lab), 0, "{arguments:?}");
-            assert!(!lab.xdp(), "{arguments:?}");
-        }
+    let programs = if way == PCAP { 0 } else { 2 };
+    for signal in [Signal::INT, Signal::TERM] {
+        let collector = Collector::start(&lab.host, way);
+        assert_eq!(on_tc(&lab) + usize::from(lab.xdp()), programs, "{}", lab.hooks());
+        assert_eq!(lab.xdp(), way == XDP);
+        let ended = collector.stop_by(signal);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+        assert_eq!(lab.hooks(), "");
+        assert_eq!(on_tcx(&lab), 0);
+        assert!(!lab.xdp());
     }
+}
+
+/// The programs on the device's TC path, whichever hook they hang on.
+fn on_tc(lab: &Lab) -> usize {
+    on_tcx(lab) + lab.hooks().matches("direct-action").count()
 }
 
 #[test]
 fn xdp_says_how_it_runs_and_shares_with_nobody() {
     let lab = Lab::new(&[HOST]);
     let mut first = Collector::start(&lab.host, XDP);
-    assert!(first.said_before("native XDP and TC (TCX)"), "veth has native XDP");
+    assert!(first.said_before("native XDP and TC"), "veth has native XDP");
     let tree = tempfile::tempdir().expect("a scratch directory");
     let mut second = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
     second.args(["-d", DEVICE, "-p"]).arg(tree.path()).args(XDP);
@@ -67,7 +74,7 @@ fn xdp_says_how_it_runs_and_shares_with_nobody() {
     let error = String::from_utf8(second.stderr).expect("UTF-8");
     assert_eq!(second.status.code(), Some(1), "{error}");
     assert!(error.contains("already has an XDP program; use --hook tc"), "{error}");
-    assert_eq!(on_tcx(&lab), 1, "of the second, nothing is left; of the first, all");
+    assert_eq!(on_tc(&lab), 1, "of the second, nothing is left; of the first, all");
     first.signal(Signal::USR1);
     first.wait_for_line("lost: 0");
     first.stop();
@@ -77,25 +84,21 @@ fn xdp_says_how_it_runs_and_shares_with_nobody() {
     on_loopback.stop();
 }
 
-#[test]
-fn what_was_seen_last_is_written() {
-    for arguments in [TCX, CLSACT, XDP, PCAP] {
-        let lab = Lab::new(&[HOST]);
-        let mut wire = Wire::of(&lab);
-        let hour = [arguments, &["--interval", "1h"]].concat();
-        let collector = Collector::start(&lab.host, &hour);
-        let (frame, expected) = request(443);
-        wire.leave(&frame);
-        let ended = collector.stop_by(Signal::TERM);
-        assert_same_tree(&format!("{arguments:?}"), &expected, &ended.files);
-        assert!(ended.said.contains("flows recorded: 1"), "{}", ended.said);
-    }
+fn what_was_seen_last_is_written(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let collector = Collector::start(&lab.host, &[way, &["--interval", "1h"]].concat());
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    let ended = collector.stop_by(Signal::TERM);
+    assert_same_tree("at the end", &expected, &ended.files);
+    assert!(ended.said.contains("flows recorded: 1"), "{}", ended.said);
 }
 
 #[test]
 fn the_next_start_cleans_up_after_a_kill() {
     let lab = Lab::new(&[HOST]);
-    for arguments in [CLSACT, TCX, XDP] {
+    for arguments in [CLSACT, EBPF, XDP] {
         drop(Collector::start(&lab.host, arguments)); // by SIGKILL
     }
     let left_behind = lab.hooks();
@@ -192,7 +195,7 @@ fn a_qdisc_that_others_use_stays() {
 #[test]
 fn no_program_stays_in_the_kernel() {
     let lab = Lab::new(&[HOST]);
-    let collector = Collector::start(&lab.host, TCX);
+    let collector = Collector::start(&lab.host, EBPF);
     let while_running = loaded_programs();
     assert!(!while_running.is_empty());
     collector.stop();
@@ -204,7 +207,7 @@ fn no_program_stays_in_the_kernel() {
 
 #[test]
 fn what_is_removed_comes_back_with_its_connection() {
-    for arguments in [TCX, PCAP] {
+    for arguments in [EBPF, PCAP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let collector = Collector::start(&lab.host, arguments);
@@ -222,7 +225,7 @@ fn what_is_removed_comes_back_with_its_connection() {
 fn a_file_s_time_moves_with_its_connection() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
-    let collector = Collector::start(&lab.host, TCX);
+    let collector = Collector::start(&lab.host, EBPF);
     let (frame, expected) = request(443);
     let path = collector.path().join(expected.first().expect("one"));
     wire.leave(&frame);
@@ -239,7 +242,7 @@ fn a_file_s_time_moves_with_its_connection() {
 #[test]
 fn what_does_not_fit_into_the_flow_map_is_counted() {
     const SENT: u16 = 100;
-    for arguments in [TCX, PCAP] {
+    for arguments in [EBPF, PCAP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let small = [arguments, &["--max-flows", "16"]].concat();
@@ -250,7 +253,7 @@ fn what_does_not_fit_into_the_flow_map_is_counted() {
             wire.leave(&request(port).0);
         }
         collector.signal(Signal::CONT);
-        if arguments == TCX {
+        if arguments == EBPF {
             collector.wait_for_line("warning: the flow map was full: 84 packets");
         }
         let ended = collector.stop();
@@ -266,7 +269,7 @@ fn what_does_not_fit_into_the_flow_map_is_counted() {
 #[test]
 fn a_flow_map_that_gets_full_does_not_wait_for_its_interval() {
     const SENT: u16 = 2000;
-    for arguments in [TCX, PCAP] {
+    for arguments in [EBPF, PCAP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let hourly = [arguments, &["--max-flows", "400", "--interval", "1h"]].concat();
@@ -296,7 +299,7 @@ fn an_address_with_a_label_is_the_device_s_too() {
     let mut wire = Wire::of(&lab);
     let labelled = ["address", "add", "192.168.200.230/24", "dev", DEVICE, "label", "service"];
     lab.host.run("ip", &labelled);
-    let collector = Collector::start(&lab.host, TCX);
+    let collector = Collector::start(&lab.host, EBPF);
     let (frame, expected) = request(443);
     wire.leave(&frame);
     collector.wait_for_files(&expected);
@@ -307,7 +310,7 @@ fn an_address_with_a_label_is_the_device_s_too() {
 fn addresses_are_kept_current() {
     let lab = Lab::new(&[]);
     let mut wire = Wire::of(&lab);
-    let collector = Collector::start(&lab.host, TCX);
+    let collector = Collector::start(&lab.host, EBPF);
     wire.arrive(&udp(end("10.0.0.1:1000"), end("192.168.200.230:2000")));
     collector.wait_for_files(&["else/udp/10.0.0.1-1000-192.168.200.230-2000".to_owned()].into());
     lab.host.add_address(DEVICE, HOST);
@@ -316,39 +319,35 @@ fn addresses_are_kept_current() {
     collector.stop();
 }
 
-#[test]
-fn a_device_that_goes_away_is_waited_for_and_watched_again() {
-    for arguments in [TCX, CLSACT, XDP, PCAP] {
-        let lab = Lab::new(&[HOST]);
-        let slow = [arguments, &["--interval", "1s", "-e"]].concat();
-        let mut collector = Collector::start(&lab.host, &slow);
-        let (frame, mut expected) = request(443);
-        Wire::of(&lab).leave(&frame);
-        lab.unplug();
-        collector.wait_for_line("ct-host is gone; waiting for it");
-        // The device took its address along, and what it sent before was still its own.
-        collector.wait_for_files(&expected);
+fn a_device_that_goes_away_is_waited_for_and_watched_again(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let slow = [way, &["--interval", "1s", "-e"]].concat();
+    let mut collector = Collector::start(&lab.host, &slow);
+    let (frame, mut expected) = request(443);
+    Wire::of(&lab).leave(&frame);
+    lab.unplug();
+    collector.wait_for_line("ct-host is gone; waiting for it");
+    // The device took its address along, and what it sent before was still its own.
+    collector.wait_for_files(&expected);
 
-        // Something else takes the index that it had.
-        lab.host
-            .run("ip", &["link", "add", "ct-other", "type", "veth", "peer", "name", "ct-rehto"]);
-        lab.plug_in(&[HOST]);
-        collector.wait_for_line("ct-host is back");
-        let (frame, again) = request(8443);
-        Wire::of(&lab).leave(&frame);
-        expected.extend(again);
-        collector.wait_for_files(&expected);
-        let ended = collector.stop();
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
-        assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
-        assert_same_tree("gone and back", &expected, &ended.files);
-        assert!(ended.reported("packets seen") >= 2, "{}", ended.said);
-    }
+    // Something else takes the index that it had.
+    lab.host.run("ip", &["link", "add", "ct-other", "type", "veth", "peer", "name", "ct-rehto"]);
+    lab.plug_in(&[HOST]);
+    collector.wait_for_line("ct-host is back");
+    let (frame, again) = request(8443);
+    Wire::of(&lab).leave(&frame);
+    expected.extend(again);
+    collector.wait_for_files(&expected);
+    let ended = collector.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+    assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
+    assert_same_tree("gone and back", &expected, &ended.files);
+    assert!(ended.reported("packets seen") >= 2, "{}", ended.said);
 }
 
 #[test]
 fn a_device_that_goes_away_is_the_end_if_asked() {
-    for arguments in [TCX, PCAP] {
+    for arguments in [EBPF, PCAP] {
         let lab = Lab::new(&[HOST]);
         let exiting = [arguments, &["--exit-on-device-loss", "-e"]].concat();
         let mut collector = Collector::start(&lab.host, &exiting);
@@ -365,7 +364,7 @@ fn a_device_that_goes_away_is_the_end_if_asked() {
 #[test]
 fn two_collectors_on_one_tree_do_no_harm() {
     let lab = Lab::new(&[HOST]);
-    let first = Collector::start(&lab.host, TCX);
+    let first = Collector::start(&lab.host, EBPF);
     let second = first.start_beside(&lab.host, PCAP);
     let mut wire = Wire::of(&lab);
     let mut expected = Files::new();
@@ -385,7 +384,7 @@ fn two_collectors_on_one_tree_do_no_harm() {
 #[test]
 fn what_others_attached_sees_every_packet_before_while_and_after() {
     const EACH: u16 = 20;
-    for others in [TCX, CLSACT, XDP] {
+    for others in [EBPF, CLSACT, XDP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         // Programs as any others: they were there first, and each packet shows in their tree.
@@ -409,7 +408,7 @@ fn what_others_attached_sees_every_packet_before_while_and_after() {
             expected.extend(sent);
         };
         send(&[&other]);
-        for ours in [TCX, CLSACT, XDP] {
+        for ours in [EBPF, CLSACT, XDP] {
             // XDP has room for one program.
             if (ours, others) != (XDP, XDP) {
                 let collector = Collector::start(&lab.host, ours);
@@ -431,7 +430,7 @@ fn a_clock_that_is_not_the_kernel_s_does_no_harm() {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let shifted = ["unshare", "--time", offset];
-        let collector = Collector::start_through(&lab.host, &shifted, TCX);
+        let collector = Collector::start_through(&lab.host, &shifted, EBPF);
         let (frame, expected) = request(443);
         wire.leave(&frame);
         collector.wait_for_files(&expected);

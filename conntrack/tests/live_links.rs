@@ -11,11 +11,10 @@ use support::{
     frames::{Tcp, Wire, tcp, udp},
     lab::{DEVICE, Lab, Namespace},
     tun::{Kind, TUN, Tun},
-    usual::{HOST, PCAP, XDP, end},
+    usual::{EBPF, HOST, PCAP, XDP, end},
 };
 
-const TC: &[&str] = &["--mode", "ebpf"];
-const ALL: [&[&str]; 3] = [TC, XDP, PCAP];
+const ALL: [&[&str]; 3] = [EBPF, XDP, PCAP];
 
 const HOST6: &str = "2001:db8:200::230";
 

@@ -19,7 +19,7 @@ use support::{
     conntrack,
     frames::Wire,
     lab::{DEVICE, Lab},
-    usual::{CLSACT, HOST, PCAP, TCX, XDP, request},
+    usual::{CLSACT, EBPF, HOST, PCAP, each_way, request},
     wait_until,
 };
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ const NET_RAW: u64 = 1 << 13;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 /// What eBPF takes.
-const EBPF: u64 = BPF | NET_ADMIN | PERFMON;
+const FOR_EBPF: u64 = BPF | NET_ADMIN | PERFMON;
 const DAC_OVERRIDE_AND_FOWNER: u64 = 1 << 1 | 1 << 3;
 
 /// A user that every machine has and that owns nothing.
@@ -79,24 +79,26 @@ fn threads(process: u32, number: usize) -> Vec<Thread> {
     threads
 }
 
-#[test]
-fn watching_keeps_what_attaching_takes_and_no_more() {
+each_way!(
+    watching_keeps_what_attaching_takes_and_no_more,
+    user_is_who_goes_on_and_whose_the_files_are,
+);
+
+fn watching_keeps_what_attaching_takes_and_no_more(way: &[&str]) {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
-    for (arguments, kept) in [(TCX, EBPF), (CLSACT, EBPF), (XDP, EBPF), (PCAP, NET_RAW)] {
-        let collector = Collector::start(&lab.host, arguments);
-        let is_pcap = arguments == PCAP;
-        for thread in threads(collector.id(), if is_pcap { 2 } else { 1 }) {
-            let is_reader = thread.field("Name") == "libpcap";
-            thread.assert_has_only(if is_reader { 0 } else { kept });
-        }
-        let (frame, expected) = request(443);
-        wire.leave(&frame);
-        collector.wait_for_files(&expected);
-        let ended = collector.stop();
-        assert!(ended.status.success(), "{}", ended.said);
-        assert_eq!(lab.hooks(), "", "{arguments:?}");
+    let (number, kept) = if way == PCAP { (2, NET_RAW) } else { (1, FOR_EBPF) };
+    let collector = Collector::start(&lab.host, way);
+    for thread in threads(collector.id(), number) {
+        let is_reader = thread.field("Name") == "libpcap";
+        thread.assert_has_only(if is_reader { 0 } else { kept });
     }
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    let ended = collector.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(lab.hooks(), "");
 }
 
 #[test]
@@ -131,33 +133,29 @@ fn tree_of(user: u32) -> TempDir {
     tree
 }
 
-#[test]
-fn user_is_who_goes_on_and_whose_the_files_are() {
-    for arguments in [TCX, CLSACT, XDP, PCAP] {
-        let lab = Lab::new(&[HOST]);
-        let mut wire = Wire::of(&lab);
-        let arguments = [arguments, &["--user", NOBODY]].concat();
-        let tree = tree_of(NOBODY_S_ID);
-        let collector = Collector::start_with(&lab.host, DEVICE, tree, &arguments);
-        let is_pcap = arguments.contains(&"pcap");
-        let id = NOBODY_S_ID.to_string();
-        for thread in threads(collector.id(), if is_pcap { 2 } else { 1 }) {
-            for ids in ["Uid", "Gid"] {
-                let all_four = thread.field(ids).split_whitespace().all(|it| it == id);
-                assert!(all_four, "{ids}: {}", thread.field(ids));
-            }
-            assert_eq!(thread.field("Groups"), id, "none of root's");
-            assert_eq!(thread.capabilities("CapEff") & !(EBPF | NET_RAW), 0);
+fn user_is_who_goes_on_and_whose_the_files_are(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let arguments = [way, &["--user", NOBODY]].concat();
+    let tree = tree_of(NOBODY_S_ID);
+    let collector = Collector::start_with(&lab.host, DEVICE, tree, &arguments);
+    let id = NOBODY_S_ID.to_string();
+    for thread in threads(collector.id(), if way == PCAP { 2 } else { 1 }) {
+        for ids in ["Uid", "Gid"] {
+            let all_four = thread.field(ids).split_whitespace().all(|it| it == id);
+            assert!(all_four, "{ids}: {}", thread.field(ids));
         }
-        let (frame, expected) = request(443);
-        wire.leave(&frame);
-        collector.wait_for_files(&expected);
-        let file = collector.path().join(expected.first().expect("one"));
-        assert_eq!(fs::metadata(file).expect("a file").uid(), NOBODY_S_ID);
-        let ended = collector.stop();
-        assert!(ended.status.success(), "{}", ended.said);
-        assert_eq!(lab.hooks(), "", "{arguments:?}");
+        assert_eq!(thread.field("Groups"), id, "none of root's");
+        assert_eq!(thread.capabilities("CapEff") & !(FOR_EBPF | NET_RAW), 0);
     }
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
+    collector.wait_for_files(&expected);
+    let file = collector.path().join(expected.first().expect("one"));
+    assert_eq!(fs::metadata(file).expect("a file").uid(), NOBODY_S_ID);
+    let ended = collector.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert_eq!(lab.hooks(), "");
 }
 
 /// Runs the program to its end; its error.
@@ -210,10 +208,10 @@ fn who_may_not_become_another_is_told() {
 fn root_still_writes_to_a_tree_that_is_another_s() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
-    let forced = [TCX, &["--force-path"]].concat();
+    let forced = [EBPF, &["--force-path"]].concat();
     let collector = Collector::start_with(&lab.host, DEVICE, tree_of(NOBODY_S_ID), &forced);
     let [thread] = &threads(collector.id(), 1)[..] else { panic!("one thread") };
-    thread.assert_has_only(EBPF | DAC_OVERRIDE_AND_FOWNER);
+    thread.assert_has_only(FOR_EBPF | DAC_OVERRIDE_AND_FOWNER);
     let (frame, expected) = request(443);
     wire.leave(&frame);
     collector.wait_for_files(&expected);
@@ -222,7 +220,7 @@ fn root_still_writes_to_a_tree_that_is_another_s() {
 
 #[test]
 fn a_tree_that_is_removed_comes_back() {
-    for arguments in [TCX, PCAP] {
+    for arguments in [EBPF, PCAP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let collector = Collector::start(&lab.host, arguments);
@@ -258,7 +256,7 @@ fn a_parent_that_becomes_a_link_leads_nowhere() {
         ["parent", "moved", "elsewhere"].map(|name| scratch.path().join(name));
     fs::create_dir(&parent).expect("made");
     fs::create_dir(&elsewhere).expect("made");
-    let mut collector = Collector::start_in(&parent, &lab.host, TCX);
+    let mut collector = Collector::start_in(&parent, &lab.host, EBPF);
     fs::rename(&parent, &moved).expect("moved");
     symlink(&elsewhere, &parent).expect("linked");
     wire.leave(&request(443).0);
@@ -282,8 +280,8 @@ fn a_program_with_file_capabilities_needs_no_root() {
     let program = scratch.path().join("conntrack");
     fs::copy(env!("CARGO_BIN_EXE_conntrack"), &program).expect("copied");
     for (capabilities, arguments, kept) in [
-        ("cap_bpf,cap_net_admin,cap_perfmon=ep", TCX, EBPF),
-        ("cap_bpf,cap_net_admin,cap_perfmon=ep", CLSACT, EBPF),
+        ("cap_bpf,cap_net_admin,cap_perfmon=ep", EBPF, FOR_EBPF),
+        ("cap_bpf,cap_net_admin,cap_perfmon=ep", CLSACT, FOR_EBPF),
         ("cap_net_raw=ep", PCAP, NET_RAW),
     ] {
         let set = Command::new("setcap").arg(capabilities).arg(&program).status();

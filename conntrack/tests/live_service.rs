@@ -22,38 +22,36 @@ use support::{
     manager::Manager,
     refusal::refuse,
     terminal::Terminal,
-    usual::{CLSACT, HOST, PCAP, TCX, XDP, request},
+    usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, request},
     wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[test]
-fn sigterm_ends_it_within_a_second_with_what_was_seen_last() {
-    for arguments in [TCX, CLSACT, XDP, PCAP] {
-        let lab = Lab::new(&[HOST]);
-        let mut wire = Wire::of(&lab);
-        // Others use the machine too: the best of three.
-        let took = (1..=3).map(|port| {
-            let collector =
-                Collector::start(&lab.host, &[arguments, &["--interval", "1h"]].concat());
-            let (frame, expected) = request(port);
-            wire.leave(&frame);
-            let start = Instant::now();
-            let ended = collector.stop_by(Signal::TERM);
-            let took = start.elapsed();
-            assert!(ended.status.success(), "{}", ended.said);
-            assert_same_tree("the last batch", &expected, &ended.files);
-            took
-        });
-        let took = took.min().expect("three");
-        assert!(took < Duration::from_secs(1), "{arguments:?}: {took:?}");
-    }
+each_way!(sigterm_ends_it_within_a_second_with_what_was_seen_last);
+
+fn sigterm_ends_it_within_a_second_with_what_was_seen_last(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    // Others use the machine too: the best of three.
+    let took = (1..=3).map(|port| {
+        let collector = Collector::start(&lab.host, &[way, &["--interval", "1h"]].concat());
+        let (frame, expected) = request(port);
+        wire.leave(&frame);
+        let start = Instant::now();
+        let ended = collector.stop_by(Signal::TERM);
+        let took = start.elapsed();
+        assert!(ended.status.success(), "{}", ended.said);
+        assert_same_tree("the last batch", &expected, &ended.files);
+        took
+    });
+    let took = took.min().expect("three");
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[test]
 fn it_is_ready_once_it_watches() {
-    for (arguments, says) in [(TCX, "eBPF, TC (TCX); new"), (PCAP, "libpcap; new")] {
+    for (arguments, says) in [(EBPF, "eBPF, TC (TCX); new"), (PCAP, "libpcap; new")] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let scratch = tempfile::tempdir().expect("a scratch directory");
@@ -77,7 +75,7 @@ fn it_is_ready_once_it_watches() {
 #[test]
 fn metrics_show_what_was_seen_and_how_full_the_flow_map_was() {
     const SENT: u16 = 10;
-    for (arguments, mode, hook) in [(TCX, "ebpf", "tc_tcx"), (PCAP, "pcap", "")] {
+    for (arguments, mode, hook) in [(EBPF, "ebpf", "tc_tcx"), (PCAP, "pcap", "")] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let scratch = tempfile::tempdir().expect("a scratch directory");
@@ -153,7 +151,7 @@ fn a_live_line_stands_below_the_messages_and_is_gone_at_the_end() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let tree = tempfile::tempdir().expect("a scratch directory");
-    let arguments = [TCX, &["--interval", "50ms"]].concat();
+    let arguments = [EBPF, &["--interval", "50ms"]].concat();
     let (terminal, mut child) = on_terminal(&lab, tree.path(), FOREGROUND, &arguments);
     terminal.wait_for("a line of nothing", |rows| has_line(rows, 0, 0));
     wire.leave(&request(443).0);
@@ -184,7 +182,7 @@ fn a_warning_and_the_live_line_leave_each_other_whole() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let tree = tempfile::tempdir().expect("a scratch directory");
-    let arguments = [TCX, &["--interval", "50ms", "--max-flows", "16"]].concat();
+    let arguments = [EBPF, &["--interval", "50ms", "--max-flows", "16"]].concat();
     let (terminal, child) = on_terminal(&lab, tree.path(), FOREGROUND, &arguments);
     terminal.wait_for("the line", |rows| rows.len() == 2);
     child.signal(Signal::STOP);
@@ -204,7 +202,7 @@ fn a_terminal_that_stops_its_output_stops_nothing_else() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let tree = tempfile::tempdir().expect("a scratch directory");
-    let arguments = [TCX, &["--interval", "20ms"]].concat();
+    let arguments = [EBPF, &["--interval", "20ms"]].concat();
     let (terminal, _child) = on_terminal(&lab, tree.path(), FOREGROUND, &arguments);
     terminal.wait_for("the line", |rows| rows.len() == 2);
     terminal.stop_output();
@@ -227,7 +225,7 @@ fn there_is_no_live_line_where_it_is_not_wanted() {
         let tree = tempfile::tempdir().expect("a scratch directory");
         let more: &[&str] =
             if quiet { &["--interval", "50ms", "-q"] } else { &["--interval", "50ms"] };
-        let (terminal, child) = on_terminal(&lab, tree.path(), leader, &[TCX, more].concat());
+        let (terminal, child) = on_terminal(&lab, tree.path(), leader, &[EBPF, more].concat());
         let (frame, expected) = request(443);
         let is_recorded = || {
             wire.leave(&frame);
@@ -244,7 +242,7 @@ fn there_is_no_live_line_where_it_is_not_wanted() {
 #[test]
 fn on_a_pipe_there_are_messages_only() {
     let lab = Lab::new(&[HOST]);
-    let mut collector = Collector::start(&lab.host, TCX);
+    let mut collector = Collector::start(&lab.host, EBPF);
     collector.signal(Signal::USR1);
     collector.wait_for_line("lost: 0");
     let said = collector.stop().said;

@@ -1,5 +1,11 @@
 //! What the tests share: the program, trees as sets of paths, cases from `testdata/`.
-#![allow(dead_code, unreachable_pub, reason = "each test target is a crate and uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    reason = "each test target is a crate and uses its part"
+)]
 
 pub mod coarsening;
 pub mod collector;

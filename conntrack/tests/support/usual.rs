@@ -1,7 +1,9 @@
-//! What most live tests have in common: the host's address, the ways to watch it, and a connection of
-//! its own that shows in the tree.
+//! What most live tests have in common: the host's address, the ways to watch it, what this kernel has,
+//! and a connection of its own that shows in the tree.
 
 use std::net::SocketAddr;
+
+use rustix::system::uname;
 
 use super::{
     Files,
@@ -11,10 +13,53 @@ use super::{
 /// The watched device's address.
 pub const HOST: &str = "192.168.200.230";
 
+/// eBPF at the hook that it chooses.
+pub const EBPF: &[&str] = &["--mode", "ebpf"];
 pub const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
 pub const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
 pub const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
 pub const PCAP: &[&str] = &["--mode", "pcap"];
+
+/// Makes four tests of each function, one for each way to watch a device and named after it. So where
+/// a kernel lacks one, its tests can be left out by name.
+macro_rules! each_way {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            use super::support::usual::{CLSACT, PCAP, TCX, XDP};
+
+            #[test]
+            fn tcx() {
+                super::$test(TCX);
+            }
+
+            #[test]
+            fn clsact() {
+                super::$test(CLSACT);
+            }
+
+            #[test]
+            fn xdp() {
+                super::$test(XDP);
+            }
+
+            #[test]
+            fn pcap() {
+                super::$test(PCAP);
+            }
+        }
+    )+};
+}
+pub(crate) use each_way;
+
+/// Whether this kernel has TCX (Linux 6.6). It is told by the version, so that a kernel which should
+/// have it and has not fails the tests.
+pub fn has_tcx() -> bool {
+    let kernel = uname();
+    let release = kernel.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|it| it.parse::<u32>().ok()).expect("a version");
+    (number(), number()) >= (6, 6)
+}
 
 /// An address with a port, from its text.
 pub fn end(text: &str) -> SocketAddr {
