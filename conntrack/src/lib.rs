@@ -16,6 +16,7 @@
 //! while it runs; [`doctor`] says what is missing.
 
 pub mod agent;
+mod apart;
 pub mod cli;
 pub mod config;
 pub mod connection;

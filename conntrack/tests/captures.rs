@@ -9,11 +9,10 @@ use std::{
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Case, assert_same_tree, conntrack, files, testdata, wait_until};
+use support::{Case, PATIENCE, assert_same_tree, conntrack, files, testdata, wait_until};
 use tempfile::TempDir;
 
 /// Reads a capture into a new tree.
@@ -149,7 +148,7 @@ fn a_pipe_that_says_nothing_more_is_shown_and_can_be_stopped() {
     writer.write_all(&fs::read(&case.capture).expect("the capture")).expect("written");
 
     let is_shown = || tree.exists() && files(&tree).is_superset(&case.tree);
-    assert!(wait_until(Duration::from_secs(10), is_shown), "{:?}", files(&tree));
+    assert!(wait_until(PATIENCE, is_shown), "{:?}", files(&tree));
     terminate(&reader);
     assert!(reader.wait().expect("ended").success());
     drop(writer);
@@ -168,7 +167,7 @@ fn a_pipe_that_never_says_anything_can_be_stopped() {
     // Waiting for a child closes what is piped to it; this pipe stays open, and silent.
     let silent = reader.stdin.take();
     // The tree is made once signals are listened for.
-    assert!(wait_until(Duration::from_secs(10), || tree.join("else/udp").exists()));
+    assert!(wait_until(PATIENCE, || tree.join("else/udp").exists()));
     terminate(&reader);
     assert!(reader.wait().expect("ended").success());
     drop(silent);

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
 use etherparse::{NetSlice, SlicedPacket};
 use support::{
@@ -14,8 +14,9 @@ use support::{
     usual::each_way,
 };
 
-/// Sends a case's frames, each from the side that it would come from, and compares the tree.
-fn replay(name: &str, mode: &[&str]) {
+/// Sends a case's frames, each from the side that it would come from, and compares the tree; what the
+/// collector said.
+fn replay(name: &str, mode: &[&str]) -> String {
     let case = Case::named(name);
     let (local, arguments) = case.split_arguments();
     let lab = Lab::new(&local.iter().map(String::as_str).collect::<Vec<_>>());
@@ -34,6 +35,7 @@ fn replay(name: &str, mode: &[&str]) {
     let ended = collector.stop();
     assert!(ended.status.success(), "{}", ended.said);
     assert_same_tree(&format!("{name} with {mode:?}"), &case.tree, &ended.files);
+    ended.said
 }
 
 fn source(frame: &[u8]) -> Option<IpAddr> {
@@ -65,8 +67,13 @@ fn the_seed_s_example(way: &[&str]) {
 }
 
 #[test]
-fn the_mode_that_it_chooses() {
-    replay("seed", &["--mode", "auto"]);
+fn auto_takes_ebpf_or_says_why_not() {
+    let said = replay("seed", &["--mode", "auto"]);
+    // It is there if there is a bpf(2) (`kernel/bpf/syscall.c`).
+    let has_bpf = Path::new("/proc/sys/kernel/unprivileged_bpf_disabled").exists();
+    let why = "no eBPF here (this kernel has no bpf(2)); using libpcap instead";
+    assert_eq!(said.contains(why), !has_bpf, "{said}");
+    assert_eq!(said.contains("with eBPF"), has_bpf, "{said}");
 }
 
 fn all_settings(way: &[&str]) {

@@ -9,7 +9,6 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use rustix::{
@@ -17,7 +16,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 use support::{
-    Case,
+    Case, PATIENCE,
     collector::Collector,
     conntrack,
     frames::Wire,
@@ -77,7 +76,7 @@ fn read_into(tree: &Path, arguments: &[&str]) -> (bool, String) {
     let child = command.arg(tree).args(arguments).stderr(Stdio::piped()).spawn();
     let mut child = child.expect("it runs");
     let mut status = None;
-    let ended = wait_until(Duration::from_secs(10), || {
+    let ended = wait_until(PATIENCE, || {
         status = child.try_wait().expect("a child of ours");
         status.is_some()
     });
@@ -160,7 +159,7 @@ fn while_running(lab: &Lab, place: &str, put: impl Fn(&Path)) -> String {
     let file = collector.path().join(expected.first().expect("one"));
     let modified = || fs::metadata(&file).expect("a file").modified().expect("a time");
     let first = modified();
-    let moved_on = wait_until(Duration::from_secs(10), || {
+    let moved_on = wait_until(PATIENCE, || {
         wire.leave(&frame);
         modified() > first
     });
@@ -299,7 +298,7 @@ fn a_tree_that_becomes_somebody_else_s_is_left_alone() {
     let mut child = child.expect("it runs");
     let said = |text: &str| {
         let said = || fs::read_to_string(&log).expect("a log").contains(text);
-        wait_until(Duration::from_secs(10), said)
+        wait_until(PATIENCE, said)
     };
     let watching = said("watching");
     fs::rename(&tree, public.join("moved")).expect("moved");

@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use rustix::process::Signal;
 use support::{
-    Files, assert_same_tree,
+    Files, PATIENCE, assert_same_tree,
     collector::Collector,
     frames::{Wire, udp},
     lab::{DEVICE, Lab},
@@ -103,8 +103,8 @@ fn the_next_start_cleans_up_after_a_kill() {
     }
     let left_behind = lab.hooks();
     assert!(left_behind.contains("clsact") && left_behind.contains("conntrack"), "{left_behind}");
-    assert!(wait_until(Duration::from_secs(10), || on_tcx(&lab) == 0), "TCX goes with the process");
-    assert!(wait_until(Duration::from_secs(10), || !lab.xdp()), "XDP goes with the process");
+    assert!(wait_until(PATIENCE, || on_tcx(&lab) == 0), "TCX goes with the process");
+    assert!(wait_until(PATIENCE, || !lab.xdp()), "XDP goes with the process");
 
     let mut collector = Collector::start(&lab.host, &[CLSACT, &["-v"]].concat());
     let filters = lab.hooks().matches("direct-action").count();
@@ -147,8 +147,7 @@ fn a_collector_by_another_name_is_not_taken_for_one_left_behind() {
     let tree = scratch.path().join("tree");
     let mut second = lab.host.command(renamed.to_str().expect("UTF-8"));
     let mut second = second.args(["-q", "-d", DEVICE, "-p"]).arg(&tree).args(CLSACT).spawn();
-    let attached =
-        wait_until(Duration::from_secs(10), || lab.hooks().matches("direct-action").count() == 4);
+    let attached = wait_until(PATIENCE, || lab.hooks().matches("direct-action").count() == 4);
     second.as_mut().expect("it runs").kill().expect("killed");
     second.expect("it runs").wait().expect("ended");
     assert!(attached, "both are on the device: {}", lab.hooks());
@@ -202,7 +201,7 @@ fn no_program_stays_in_the_kernel() {
     // Other tests load and unload theirs meanwhile: only what was loaded then is of interest, and
     // every collector ends before long.
     let all_gone = || loaded_programs().iter().all(|id| !while_running.contains(id));
-    assert!(wait_until(Duration::from_mins(1), all_gone), "{while_running:?}");
+    assert!(wait_until(PATIENCE, all_gone), "{while_running:?}");
 }
 
 #[test]
@@ -232,7 +231,7 @@ fn a_file_s_time_moves_with_its_connection() {
     collector.wait_for_files(&expected);
     let modified = || fs::metadata(&path).expect("a file").modified().expect("a time");
     let first = modified();
-    let moved = wait_until(Duration::from_secs(10), || {
+    let moved = wait_until(PATIENCE, || {
         wire.leave(&frame);
         modified() > first
     });
@@ -284,7 +283,7 @@ fn a_flow_map_that_gets_full_does_not_wait_for_its_interval() {
             }
             all.extend(files.into_iter().flatten());
             let are_taken = || collector.files().len() > all.len() - 200;
-            let taken = wait_until(Duration::from_secs(10), are_taken);
+            let taken = wait_until(PATIENCE, are_taken);
             assert!(taken, "{arguments:?}: they wait for their interval");
         }
         let ended = collector.stop();

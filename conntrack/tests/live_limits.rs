@@ -7,12 +7,11 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    time::Duration,
 };
 
 use rustix::process::Signal;
 use support::{
-    Files,
+    Files, PATIENCE,
     collector::{Collector, Ended},
     frames::{Tcp, Wire, tcp, udp},
     lab::Lab,
@@ -51,8 +50,7 @@ fn passing(n: u16) -> Vec<u8> {
 /// Waits until this many flows are recorded, all told; what is lost then.
 fn lost_of(collector: &mut Collector, flows: u64) -> String {
     let wanted = format!("flows recorded: {flows}");
-    let deadline = Duration::from_secs(30);
-    assert!(wait_until(deadline, || {
+    assert!(wait_until(PATIENCE, || {
         collector.signal(Signal::USR1);
         collector.wait_for_line("flows recorded: ") == wanted
     }));
@@ -173,7 +171,7 @@ fn else_stops_at_max_files() {
     // The tree is counted anew only from time to time.
     remove_else(collector.path(), 6);
     let comes_back = collector.path().join("else/udp/10.1.0.100-5353-10.0.0.1-443");
-    assert!(wait_until(Duration::from_secs(30), || {
+    assert!(wait_until(PATIENCE, || {
         wire.arrive(&passing(100));
         comes_back.exists()
     }));

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use support::{
-    assert_same_tree,
+    PATIENCE, assert_same_tree,
     collector::Collector,
     exposition::Exposition,
     frames::Wire,
@@ -25,8 +25,6 @@ use support::{
     usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, request},
     wait_until,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 each_way!(sigterm_ends_it_within_a_second_with_what_was_seen_last);
 

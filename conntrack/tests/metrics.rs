@@ -9,15 +9,13 @@ use std::{
     os::unix::fs::{MetadataExt as _, symlink},
     path::Path,
     process::Command,
-    time::Duration,
 };
 
 use rustix::process::Signal;
 use support::{
-    Case, assert_same_tree, conntrack, exposition::Exposition, files, pipe::PipeReader, wait_until,
+    Case, PATIENCE, assert_same_tree, conntrack, exposition::Exposition, files, pipe::PipeReader,
+    wait_until,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn read(path: &Path) -> Exposition {
     Exposition::parse(&fs::read_to_string(path).expect("metrics"))

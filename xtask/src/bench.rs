@@ -5,7 +5,6 @@
 
 use std::{
     ffi::OsStr,
-    fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
 };
@@ -15,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{
     command,
     compiler::Compiler,
+    document::Table,
     privilege::Privilege,
     setup::{self, Purpose},
     test,
@@ -37,14 +37,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     FIGURES.take(&args.subjects, args.save)
 }
 
-const FIGURES: Measurement =
-    Measurement { verb: "bench", target: "figures", document: "docs/benchmarks.md" };
+pub(crate) const FIGURES: Measurement = Measurement {
+    target: "figures",
+    table: Table { verb: "bench", document: "docs/benchmarks.md" },
+};
 
 /// A bench target that prints a table, and the document that keeps it.
 pub(crate) struct Measurement {
-    pub(crate) verb: &'static str,
     pub(crate) target: &'static str,
-    pub(crate) document: &'static str,
+    pub(crate) table: Table,
 }
 
 impl Measurement {
@@ -63,14 +64,7 @@ impl Measurement {
             target.env(Compiler::find()?.runner_variable(), "sudo -E");
         }
         let table = passed_on(target.arg("--").args(arguments))?;
-        if save {
-            let path = workspace.root.join(self.document);
-            let at_path = || path.display().to_string();
-            let document = fs::read_to_string(&path).with_context(at_path)?;
-            let with_table = self.replaced(&document, &table).with_context(at_path)?;
-            fs::write(&path, with_table).with_context(at_path)?;
-        }
-        Ok(())
+        if save { self.table.save(&workspace, &table) } else { Ok(()) }
     }
 
     fn cargo(&self, workspace: &Workspace) -> Command {
@@ -78,21 +72,7 @@ impl Measurement {
         cargo.args(["bench", "--package", "conntrack", "--bench", self.target]);
         cargo
     }
-
-    /// `document` with `table` between its two marks.
-    fn replaced(&self, document: &str, table: &str) -> Result<String> {
-        let begin = format!("<!-- table: written by `cargo xtask {} --save` -->\n", self.verb);
-        let marks = document.split_once(&begin).and_then(|(before, rest)| {
-            let (_old, after) = rest.split_once(END)?;
-            Some((before, after))
-        });
-        let (before, after) = marks.context("the marks of the table are not there")?;
-        Ok(format!("{before}{begin}\n{table}\n{END}{after}"))
-    }
 }
-
-/// What stands behind the table in its document.
-const END: &str = "<!-- end of table -->\n";
 
 /// Runs `command` and passes on what it writes, line by line as it comes; all of it.
 fn passed_on(command: &mut Command) -> Result<String> {
@@ -110,30 +90,4 @@ fn passed_on(command: &mut Command) -> Result<String> {
     let status = child.wait()?;
     ensure!(status.success(), "`{line}` failed: {status}");
     Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_table_is_replaced() -> Result<()> {
-        const BEGIN: &str = "<!-- table: written by `cargo xtask bench --save` -->\n";
-        let document = |table: &str| format!("before\n{BEGIN}\n{table}\n{END}after\n");
-        let replaced = FIGURES.replaced(&document("| old |\n"), "| new |\n")?;
-        assert_eq!(replaced, document("| new |\n"));
-        assert!(FIGURES.replaced(END, "").is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn each_document_has_a_place_for_its_table() -> Result<()> {
-        for measurement in [&FIGURES, &crate::soak::SOAK] {
-            let path = format!("{}/../{}", env!("CARGO_MANIFEST_DIR"), measurement.document);
-            let table = "| what |\n";
-            let document = fs::read_to_string(path)?;
-            assert!(measurement.replaced(&document, table)?.contains(table));
-        }
-        Ok(())
-    }
 }

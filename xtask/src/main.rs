@@ -4,6 +4,7 @@
 mod bench;
 mod command;
 mod compiler;
+mod document;
 mod fuzz;
 mod lint;
 mod privilege;
@@ -12,6 +13,7 @@ mod setup;
 mod soak;
 mod test;
 mod testdata;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ enum Verb {
     Bench(bench::Args),
     /// Run for minutes while things change, and see that nothing grows and nothing is lost
     Soak(soak::Args),
+    /// Run the tests that watch devices inside other kernels, in virtual machines
+    Vm(vm::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Soak(args) => soak::run(&args),
+        Verb::Vm(args) => vm::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     All,
     /// The benchmarks
     Bench,
+    /// The virtual machines
+    Vm,
 }
 
 impl Purpose {
@@ -51,6 +53,10 @@ impl Purpose {
 
     fn benches(self) -> bool {
         matches!(self, Self::Bench)
+    }
+
+    fn boots(self) -> bool {
+        matches!(self, Self::Vm)
     }
 
     fn fuzzes(self) -> bool {

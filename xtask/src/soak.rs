@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 
-use crate::bench::Measurement;
+use crate::{bench::Measurement, document::Table};
 
 /// What `soak` takes.
 #[derive(clap::Args)]
@@ -23,4 +23,4 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 pub(crate) const SOAK: Measurement =
-    Measurement { verb: "soak", target: "soak", document: "docs/reliability.md" };
+    Measurement { target: "soak", table: Table { verb: "soak", document: "docs/reliability.md" } };

@@ -63,7 +63,7 @@ impl Workspace {
 }
 
 /// What is in `dir`; nothing if it is no folder.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }

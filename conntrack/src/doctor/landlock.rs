@@ -1,9 +1,12 @@
 //! Whether the kernel limits where the agent can write.
 
-use std::{fs::File, io, thread};
+use std::{fs::File, io};
 
 use super::Check;
-use crate::privilege::{LandlockStatus, limit_writing};
+use crate::{
+    apart::apart,
+    privilege::{LandlockStatus, limit_writing},
+};
 
 pub(super) fn check() -> Check {
     const SUBJECT: &str = "Landlock";
@@ -28,6 +31,5 @@ pub(super) fn check() -> Check {
 /// Found out by a thread that is limited, and ends.
 fn status() -> io::Result<LandlockStatus> {
     let limited = || limit_writing(File::open("/")?, &[]).map_err(io::Error::other);
-    let status = thread::scope(|scope| scope.spawn(limited).join());
-    status.unwrap_or_else(|_panic| Err(io::Error::other("cannot be tried")))
+    apart(limited)?
 }

@@ -1,7 +1,7 @@
 //! Giving up privileges, for good. The kernel keeps them for each thread: what is given up here, the
 //! calling thread no longer has, nor those that it starts from then on; its elder siblings still do.
 
-use std::{io, panic::resume_unwind, thread};
+use std::io;
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
@@ -9,6 +9,7 @@ use rustix::thread::{
 };
 
 use super::{User, Watching};
+use crate::apart::apart;
 
 /// Whose files it takes no owner to write to.
 const ALL_FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
@@ -32,6 +33,9 @@ pub enum RightsError {
         /// What was said.
         why: io::Error,
     },
+    /// There is no thread to do so.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// For any other reason.
     #[error("cannot give up privileges: {0}")]
     Kept(io::Error),
@@ -56,13 +60,10 @@ impl Rights {
     /// Runs `work` on a thread that has these rights and no others.
     ///
     /// # Errors
-    /// What cannot be given up.
+    /// What cannot be given up, or that no thread can be started.
     pub fn alone<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
-        let worked = thread::scope(|scope| {
-            let worker = scope.spawn(|| self.keep_only(CapabilitySet::empty()).map(|()| work()));
-            worker.join()
-        });
-        worked.unwrap_or_else(|panic| resume_unwind(panic))
+        apart(|| self.keep_only(CapabilitySet::empty()).map(|()| work()))
+            .map_err(RightsError::Thread)?
     }
 
     /// Gives up everything but these rights and what `watching` goes on needing. Threads that are

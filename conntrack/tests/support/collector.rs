@@ -13,13 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{
-    Files, files,
+    Files, PATIENCE, files,
     lab::{DEVICE, Namespace},
     wait_until,
 };
-
-/// Nothing in a test takes longer, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running collector; killed when it goes out of scope.
 pub struct Collector {

@@ -2,8 +2,7 @@
 
 use std::{io::ErrorKind, os::unix::net::UnixDatagram, time::Duration};
 
-/// Nothing in a test takes longer, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::PATIENCE;
 
 /// Listens for messages, and keeps what was said.
 pub struct Manager {

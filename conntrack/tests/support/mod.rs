@@ -65,6 +65,9 @@ pub fn assert_same_tree(what: &str, expected: &Files, found: &Files) {
     assert!(differences.is_empty(), "{what}: - is missing, + should not be there\n{differences}");
 }
 
+/// Nothing that a test waits for takes longer, on however busy or slow a machine.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Waits until `condition` holds; whether it did before the deadline.
 #[must_use]
 pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {

@@ -12,9 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Case, files, wait_until};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{Case, PATIENCE, files, wait_until};
 
 /// A running program; killed when it goes out of scope.
 pub struct PipeReader {

@@ -17,11 +17,10 @@ use rustix::{
     termios::{Action, Winsize, tcflow, tcsetwinsize},
 };
 
-use super::wait_until;
+use super::{PATIENCE, wait_until};
 
 const ROWS: NonZero<u16> = NonZero::new(24).expect("more than none");
 const COLUMNS: NonZero<u16> = NonZero::new(100).expect("more than none");
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A terminal, and what was written to it.
 pub struct Terminal {

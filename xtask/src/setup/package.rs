@@ -31,6 +31,9 @@ impl Package {
         if purpose.benches() {
             packages.extend(["ip", "unshare", "tcpdump", "iperf3"].map(Self::Program));
         }
+        if purpose.boots() {
+            packages.extend(["qemu-system-x86_64", "cpio", "strip"].map(Self::Program));
+        }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
         }
@@ -66,6 +69,9 @@ impl Package {
             }
             (Self::Program("iptables-restore" | "ip6tables-restore"), _) => "iptables".into(),
             (Self::Program("systemd-analyze"), _) => "systemd".into(),
+            (Self::Program("qemu-system-x86_64"), Family::Suse) => "qemu-x86".into(),
+            (Self::Program("qemu-system-x86_64"), _) => "qemu-system-x86".into(),
+            (Self::Program("strip"), _) => "binutils".into(),
             (Self::Program("c++"), Family::Debian) => "g++".into(),
             (Self::Program("c++"), Family::Fedora | Family::Suse) => "gcc-c++".into(),
             (Self::Program("c++"), Family::Arch | Family::Other) => "gcc".into(),

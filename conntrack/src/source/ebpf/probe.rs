@@ -1,6 +1,6 @@
 //! Trying what this kernel can do, without touching a device of the machine.
 
-use std::{io, panic::resume_unwind, thread};
+use std::io;
 
 use conntrack_common::wire::LinkLayer;
 use nix::sched::{CloneFlags, unshare};
@@ -9,7 +9,7 @@ use super::{
     attach::{Attachment, Chain, Ingress},
     load,
 };
-use crate::{device::Device, source::SourceError};
+use crate::{apart::apart, device::Device, source::SourceError};
 
 /// Enough to try with.
 const FLOWS: u32 = 16;
@@ -32,10 +32,9 @@ pub(crate) fn load() -> Result<(), SourceError> {
 /// and goes with the thread that does so.
 ///
 /// # Errors
-/// That no namespace can be made, which takes `CAP_SYS_ADMIN`.
+/// That no namespace can be made, which takes `CAP_SYS_ADMIN`, or no thread.
 pub(crate) fn hooks() -> io::Result<Hooks> {
-    let tried = thread::scope(|scope| scope.spawn(in_namespace).join());
-    tried.unwrap_or_else(|panic| resume_unwind(panic))
+    apart(in_namespace)?
 }
 
 fn in_namespace() -> io::Result<Hooks> {

@@ -1,0 +1,84 @@
+//! `cargo xtask vm`: the tests that watch devices, inside kernels other than this machine's: Debian's,
+//! each booted in qemu under software emulation, and one that has no bpf(2). It needs no root, and
+//! nothing of what happens inside gets out: the machines have no network device.
+//!
+//! Which kernels and which tests: [`kernel`]. Everything that is downloaded or built for it stays
+//! under the target folder.
+
+mod archive;
+mod initramfs;
+mod kernel;
+mod machine;
+mod report;
+mod suite;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    document,
+    setup::{self, Purpose},
+    workspace::Workspace,
+};
+use archive::Mirror;
+use initramfs::Userland;
+use kernel::Kernel;
+use report::Boot;
+use suite::Suite;
+
+/// What `vm` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// This kernel only; repeatable
+    #[arg(long, value_name = "NAME", value_parser = kernel::names())]
+    kernel: Vec<String>,
+    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Write the table into docs/kernels.md; takes every kernel
+    #[arg(long, conflicts_with_all = ["kernel", "tests"])]
+    save: bool,
+    /// Parts of the names of tests, which run alone
+    #[arg(last = true)]
+    tests: Vec<String>,
+}
+
+pub(crate) const TABLE: document::Table =
+    document::Table { verb: "vm", document: "docs/kernels.md" };
+
+/// Boots every kernel even if one fails, so that one run tells all.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::find()?;
+    setup::prepare(&workspace, Purpose::Vm)?;
+    let mirror = Mirror::find(args.mirror.as_deref())?;
+    let wanted = |kernel: &&Kernel| {
+        args.kernel.is_empty() || args.kernel.iter().any(|name| name == kernel.name)
+    };
+    let mut boots = Vec::new();
+    for kernel in kernel::ALL.iter().filter(wanted) {
+        let boot = boot(&workspace, &mirror, kernel, &args.tests)
+            .unwrap_or_else(|error| Boot::impossible(kernel, &error));
+        println!("{boot}");
+        boots.push(boot);
+    }
+    let table = report::table(&boots);
+    println!("\n{table}");
+    let failed: Vec<_> = boots.iter().filter(|it| !it.passed()).map(|it| it.kernel.name).collect();
+    ensure!(failed.is_empty(), "not everything passed on: {}", failed.join(", "));
+    if args.save { TABLE.save(&workspace, &table) } else { Ok(()) }
+}
+
+/// One kernel, from its package to what its tests said.
+fn boot(
+    workspace: &Workspace,
+    mirror: &Mirror,
+    kernel: &'static Kernel,
+    tests: &[String],
+) -> Result<Boot> {
+    let directory = workspace.target.join("vm").join(kernel.architecture.debian);
+    let suite = Suite::build(workspace, kernel.architecture)?;
+    let userland = Userland::fetch(&directory.join("userland"), mirror, kernel.architecture)?;
+    let image = kernel.fetch(&directory, mirror)?;
+    let initramfs = directory.join(kernel.name).join("initramfs");
+    userland.pack(&suite, &image, &kernel.plan(tests), &initramfs)?;
+    machine::run(kernel, &image.vmlinuz, &initramfs)
+}

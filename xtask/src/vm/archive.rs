@@ -1,0 +1,141 @@
+//! Debian's packages, of any release and architecture: downloaded with all that they depend on, and
+//! taken apart. apt does it, with lists, a cache and an idea of what is installed of our own under the
+//! target folder. So nothing is installed, and the machine's apt stays as it is.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{command, workspace};
+
+/// Where Debian's archive is, as apt writes it into its sources.
+pub(crate) struct Mirror(String);
+
+impl Mirror {
+    /// The one that is `named`, or the one that this machine's apt uses.
+    pub(crate) fn find(named: Option<&str>) -> Result<Self> {
+        if let Some(named) = named {
+            return Ok(Self(named.to_owned()));
+        }
+        let format = ["indextargets", "--format", "$(ORIGIN) $(LABEL) $(SITE)"];
+        let targets = command::output(Command::new("apt-get").args(format))?;
+        let Some(site) = debian_site(&targets) else {
+            bail!(
+                "this machine's apt knows no archive of Debian: name one with --mirror URL, and \
+                 install debian-archive-keyring"
+            );
+        };
+        Ok(Self(site.to_owned()))
+    }
+}
+
+/// The first archive that calls itself Debian's main one.
+fn debian_site(targets: &str) -> Option<&str> {
+    targets.lines().find_map(|line| line.strip_prefix("Debian Debian "))
+}
+
+/// Some packages of one release for one architecture.
+pub(crate) struct Archive<'a> {
+    pub(crate) mirror: &'a Mirror,
+    /// The release, as in `bookworm-backports`.
+    pub(crate) release: &'a str,
+    /// As Debian calls it, as in `amd64`.
+    pub(crate) architecture: &'a str,
+    /// Where they are kept; nothing else is in there.
+    pub(crate) directory: &'a Path,
+}
+
+impl Archive<'_> {
+    /// The files of these packages and of all that they depend on, from an earlier download if they
+    /// were asked for before.
+    pub(crate) fn fetch(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        let complete = self.directory.join("complete");
+        let wanted = format!("{} {}\n", self.release, packages.join(" "));
+        if fs::read_to_string(&complete).is_ok_and(|fetched| fetched == wanted) {
+            return self.files();
+        }
+        self.start_anew()?;
+        command::run(self.apt().arg("update"))?;
+        let mut install = self.apt();
+        install.args(["install", "--yes", "--download-only"]).args(packages);
+        command::run(&mut install)?;
+        write(&complete, &wanted)?;
+        self.files()
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = workspace::entries(&self.directory.join("archives"))?;
+        files.retain(|path| path.extension().is_some_and(|it| it == "deb"));
+        Ok(files)
+    }
+
+    fn start_anew(&self) -> Result<()> {
+        if self.directory.exists() {
+            fs::remove_dir_all(self.directory)
+                .with_context(|| self.directory.display().to_string())?;
+        }
+        for directory in ["lists/partial", "archives/partial", "nothing"] {
+            let path = self.directory.join(directory);
+            fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+        let Self { mirror: Mirror(mirror), release, architecture, .. } = self;
+        let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        let source =
+            format!("deb [arch={architecture} signed-by={keyring}] {mirror} {release} main\n");
+        write(&self.directory.join("sources.list"), &source)?;
+        write(&self.directory.join("status"), "")
+    }
+
+    fn apt(&self) -> Command {
+        let mut apt = Command::new("apt-get");
+        let mut set = |option: &str, value: &str| {
+            apt.args(["-o", &format!("{option}={value}")]);
+        };
+        let inside = |name: &str| self.directory.join(name).display().to_string();
+        set("Dir::State::lists", &inside("lists"));
+        set("Dir::State::status", &inside("status"));
+        set("Dir::State::extended_states", &inside("extended_states"));
+        set("Dir::Cache", &inside(""));
+        set("Dir::Cache::archives", &inside("archives"));
+        set("Dir::Etc::sourcelist", &inside("sources.list"));
+        for parts in ["sourceparts", "preferencesparts"] {
+            set(&format!("Dir::Etc::{parts}"), &inside("nothing"));
+        }
+        set("APT::Architecture", self.architecture);
+        set("APT::Architectures", self.architecture);
+        set("APT::Install-Recommends", "0");
+        set("Acquire::Languages", "none");
+        // Nobody else's user reads or writes there, and nothing is locked that others use.
+        set("APT::Sandbox::User", "");
+        set("Debug::NoLocking", "1");
+        apt.arg("--quiet=2").env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    }
+}
+
+/// Puts a package's files below `root`.
+pub(crate) fn unpack(package: &Path, root: &Path) -> Result<()> {
+    command::output(Command::new("dpkg-deb").arg("--extract").args([package, root])).map(drop)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_is_told_by_its_own_name() {
+        let targets = "Google, Inc Cloud http://a.example/apt\n\
+            Debian Debian-Security http://b.example/security\n\
+            Debian Debian http://b.example/debian\n";
+        assert_eq!(debian_site(targets), Some("http://b.example/debian"));
+        assert_eq!(debian_site("Ubuntu Ubuntu http://c.example/ubuntu\n"), None);
+    }
+}

@@ -1,0 +1,165 @@
+//! The file system that a machine boots into and that goes with it: Debian's userland as far as the
+//! tests use it, the tests, the kernel's modules, and what runs as the first process.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    archive::{Archive, Mirror, unpack},
+    kernel::Image,
+    machine::Architecture,
+    suite::Suite,
+};
+use crate::command;
+
+/// Newer than what the tests are built on: a program runs with a newer C library, not with an older.
+const RELEASE: &str = "trixie";
+
+/// What the tests start, and what they and the agent are linked to.
+const PACKAGES: [&str; 8] = [
+    "busybox-static",
+    "iproute2",
+    "kmod",
+    "libcap2-bin",
+    "libgcc-s1",
+    "libpcap0.8t64",
+    "mount",
+    "util-linux",
+];
+
+/// Modules by the names of their files. The rest stays out: it would be hundreds of megabytes.
+const MODULES: [&str; 4] = ["cls_bpf", "sch_ingress", "tun", "veth"];
+
+/// The first process.
+const INIT: &str = include_str!("init.sh");
+
+/// Programs and libraries of Debian, in a folder.
+pub(crate) struct Userland(PathBuf);
+
+impl Userland {
+    /// Downloads it into `directory`, unless that was done before.
+    pub(crate) fn fetch(
+        directory: &Path,
+        mirror: &Mirror,
+        architecture: &Architecture,
+    ) -> Result<Self> {
+        let root = directory.join("root");
+        if !root.exists() {
+            let archive = Archive {
+                mirror,
+                release: RELEASE,
+                architecture: architecture.debian,
+                directory: &directory.join("packages"),
+            };
+            let packages = archive.fetch(&PACKAGES)?;
+            let partial = directory.join("partial");
+            lay_out(&partial)?;
+            for package in &packages {
+                unpack(package, &partial)?;
+            }
+            fs::rename(&partial, &root).with_context(|| root.display().to_string())?;
+        }
+        Ok(Self(root))
+    }
+
+    /// Writes the initramfs of one kernel: several archives in a row, which it unpacks over one another
+    /// (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source).
+    pub(crate) fn pack(
+        &self,
+        suite: &Suite,
+        image: &Image,
+        plan: &str,
+        initramfs: &Path,
+    ) -> Result<()> {
+        let own = initramfs.with_extension("d");
+        if own.exists() {
+            fs::remove_dir_all(&own).with_context(|| own.display().to_string())?;
+        }
+        fs::create_dir_all(&own).with_context(|| own.display().to_string())?;
+        suite.install(&own)?;
+        write(&own.join("init"), INIT)?;
+        fs::set_permissions(own.join("init"), fs::Permissions::from_mode(0o755))?;
+        write(&own.join("plan"), plan)?;
+        if let Some(modules) = &image.modules {
+            copy_modules(modules, &own.join("usr/lib/modules"))?;
+        }
+        let mut archives = cpio(&self.0)?;
+        archives.extend(cpio(&own)?);
+        fs::write(initramfs, archives).with_context(|| initramfs.display().to_string())
+    }
+}
+
+/// The folders that no package brings, and the links of a merged `/usr`.
+fn lay_out(root: &Path) -> Result<()> {
+    for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/local/bin"] {
+        fs::create_dir_all(root.join(folder)).with_context(|| root.display().to_string())?;
+    }
+    for folder in ["bin", "lib", "lib64", "sbin"] {
+        fs::create_dir_all(root.join("usr").join(folder))?;
+        symlink(Path::new("usr").join(folder), root.join(folder))?;
+    }
+    write(
+        &root.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+    )?;
+    write(&root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")
+}
+
+/// Copies the modules that are wanted, with all that they could need of the network's, and the lists
+/// that depmod reads.
+fn copy_modules(from: &Path, to: &Path) -> Result<()> {
+    let find = command::output(Command::new("find").arg(from).args(["-type", "f"]))?;
+    for path in find.lines().map(Path::new).filter(|path| is_wanted(path)) {
+        let inside = to.join(path.strip_prefix(from)?);
+        fs::create_dir_all(inside.parent().context("a file is in a folder")?)?;
+        fs::copy(path, &inside).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Whether a file under `lib/modules` is one of [`MODULES`], packed or not, or no module.
+fn is_wanted(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match name.split_once(".ko") {
+        Some((module, _packed)) => MODULES.contains(&module),
+        None => name.starts_with("modules."),
+    }
+}
+
+/// Everything below a folder in the "newc" format, as root's.
+fn cpio(root: &Path) -> Result<Vec<u8>> {
+    let pack = "find . -print0 | cpio --null --create --format=newc --owner=+0:+0 --quiet";
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-e", "-c", pack]).current_dir(root).output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "cannot pack {}: {}",
+        root.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(output.stdout)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wanted_modules_come_packed_or_not() {
+        let is_wanted = |path| is_wanted(Path::new(path));
+        assert!(is_wanted("6.1/kernel/drivers/net/veth.ko"));
+        assert!(is_wanted("6.12/kernel/drivers/net/tun.ko.xz"));
+        assert!(is_wanted("6.12/modules.builtin"));
+        assert!(!is_wanted("6.12/kernel/drivers/net/bonding/bonding.ko.xz"));
+    }
+}

@@ -1,0 +1,169 @@
+//! The kernels, where they come from and what each of them lacks. It boots nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    archive::{Archive, Mirror, unpack},
+    machine::{AMD64, Architecture},
+    suite::TARGETS,
+};
+use crate::workspace;
+
+/// A kernel that the tests run on.
+pub(crate) struct Kernel {
+    /// What `--kernel` calls it.
+    pub(crate) name: &'static str,
+    pub(crate) architecture: &'static Architecture,
+    /// The release of Debian that it is in.
+    release: &'static str,
+    /// What it lacks: parts of the names of tests that it cannot pass, and why.
+    pub(crate) lacks: &'static [Lack],
+    /// Parts of the names of the only tests that are for it; empty for all.
+    pub(crate) only: &'static [&'static str],
+}
+
+/// Something that a kernel does not have.
+pub(crate) struct Lack {
+    /// Tests with this in their name are left out.
+    pub(crate) tests: &'static str,
+    /// What is not there, and since when others have it.
+    pub(crate) why: &'static str,
+}
+
+const NO_TCX: Lack = Lack { tests: "::tcx", why: "6.6" };
+const NO_XDP: Lack = Lack { tests: "::xdp", why: "5.18" };
+/// Here a process gets into a time namespace by being forked into it (`fs/exec.c`, Linux 6.3).
+const NO_TIME: Lack = Lack { tests: "a_clock_that_is_not_the_kernel_s", why: "6.3" };
+
+/// The names of tests that have nothing to do with what an old kernel lacks.
+const SINGLE: &[&str] = &["::clsact", "::pcap", "auto_takes"];
+
+/// All of them, oldest first.
+pub(crate) const ALL: &[Kernel] = &[
+    Kernel { only: SINGLE, ..debian("5.10", &AMD64, "bullseye", &[NO_TCX, NO_XDP]) },
+    debian("6.1", &AMD64, "bookworm", &[NO_TCX, NO_TIME]),
+    debian("6.12", &AMD64, "bookworm-backports", &[]),
+    debian("newest", &AMD64, "trixie-backports", &[]),
+];
+
+/// Debian's kernel of a release.
+const fn debian(
+    name: &'static str,
+    architecture: &'static Architecture,
+    release: &'static str,
+    lacks: &'static [Lack],
+) -> Kernel {
+    Kernel { name, architecture, release, lacks, only: &[] }
+}
+
+/// What `--kernel` takes.
+pub(crate) fn names() -> Vec<&'static str> {
+    ALL.iter().map(|kernel| kernel.name).collect()
+}
+
+/// A kernel's files.
+pub(crate) struct Image {
+    pub(crate) vmlinuz: PathBuf,
+    /// The folder that holds `VERSION/kernel`, if it has modules.
+    pub(crate) modules: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// Why there are no tests of this name on it.
+    pub(crate) fn lack(&self, tests: &str) -> Option<&Lack> {
+        self.lacks.iter().find(|lack| lack.tests == tests)
+    }
+
+    /// What runs on it, for the first process: a line for each test program, with its arguments. If
+    /// tests are named, only they.
+    pub(crate) fn plan(&self, tests: &[String]) -> String {
+        let skipped = self.lacks.iter().map(|lack| format!(" --skip {}", lack.tests));
+        let only = self.only.iter().copied().filter(|_| tests.is_empty());
+        let named = only.chain(tests.iter().map(String::as_str)).map(|name| format!(" {name}"));
+        let arguments: String = skipped.chain(named).collect();
+        TARGETS.map(|target| format!("{target}{arguments}\n")).concat()
+    }
+
+    /// Downloads it, unless that was done before.
+    pub(crate) fn fetch(&self, directory: &Path, mirror: &Mirror) -> Result<Image> {
+        let directory = directory.join(self.name);
+        let unpacked = directory.join("kernel");
+        if !unpacked.exists() {
+            let archive = Archive {
+                mirror,
+                release: self.release,
+                architecture: self.architecture.debian,
+                directory: &directory.join("packages"),
+            };
+            // The cloud flavour: small, and everything that a virtual machine needs is built in.
+            let package = format!("linux-image-cloud-{}", self.architecture.debian);
+            let packages = archive.fetch(&[&package])?;
+            let partial = directory.join("partial");
+            for package in packages.iter().filter(|path| is_kernel(path)) {
+                unpack(package, &partial)?;
+            }
+            fs::rename(&partial, &unpacked).with_context(|| unpacked.display().to_string())?;
+        }
+        Image::find(&unpacked)
+    }
+}
+
+impl Image {
+    /// The image in the folder that the packages were unpacked into.
+    fn find(unpacked: &Path) -> Result<Self> {
+        let boot = workspace::entries(&unpacked.join("boot"))?;
+        let is_vmlinuz = |path: &&PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
+        };
+        let [vmlinuz] = boot.iter().filter(is_vmlinuz).collect::<Vec<_>>()[..] else {
+            bail!("{}: not one kernel, but {boot:?}", unpacked.display());
+        };
+        let places = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
+        let modules = places.into_iter().find(|path| path.is_dir());
+        Ok(Self { vmlinuz: vmlinuz.clone(), modules })
+    }
+}
+
+/// Whether a package is the kernel itself or a part of it, and nothing that only belongs to it.
+fn is_kernel(package: &Path) -> bool {
+    let name = package.file_name().unwrap_or_default().to_string_lossy();
+    ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|part| name.starts_with(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kernel_s_own_packages_are_unpacked() {
+        assert!(is_kernel(Path::new("a/linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb")));
+        assert!(is_kernel(Path::new("a/linux-modules-7.2.12+deb13-cloud-amd64_7.2.12_amd64.deb")));
+        assert!(!is_kernel(Path::new("linux-image-/initramfs-tools_0.142_all.deb")));
+        assert!(!is_kernel(Path::new("linux-base_4.9_all.deb")));
+    }
+
+    #[test]
+    fn the_plan_leaves_out_what_the_kernel_lacks() {
+        let old = ALL.iter().find(|kernel| kernel.name == "6.1").expect("one of them");
+        let (all, some) = (old.plan(&[]), old.plan(&["tags".to_owned()]));
+        assert!(all.starts_with("live_captures --skip ::tcx "), "{all}");
+        assert!(
+            !all.contains("tags") && some.lines().all(|line| line.ends_with(" tags")),
+            "{some}"
+        );
+        assert_eq!(all.lines().count(), TARGETS.len());
+    }
+
+    #[test]
+    fn names_are_said_once() {
+        let mut names = names();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+    }
+}

@@ -1,0 +1,105 @@
+//! A virtual machine: qemu with software emulation, a kernel and an initramfs, two processors, a serial
+//! console and nothing else. What is said on the console is all that comes out.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    kernel::Kernel,
+    report::{Boot, Transcript},
+};
+use crate::command;
+
+/// What differs between processors.
+pub(crate) struct Architecture {
+    /// As Debian calls it.
+    pub(crate) debian: &'static str,
+    /// The program that takes symbols out of executables.
+    pub(crate) strip: &'static str,
+    qemu: &'static str,
+    machine: &'static [&'static str],
+    console: &'static str,
+}
+
+pub(crate) const AMD64: Architecture = Architecture {
+    debian: "amd64",
+    strip: "strip",
+    qemu: "qemu-system-x86_64",
+    // Without cmpxchg16b: as qemu 7.2 emulates it, it leaves wrong flags behind, and Linux 6.12, which
+    // allocates memory with it, panics.
+    machine: &["-cpu", "max,-cx16"],
+    console: "ttyS0",
+};
+
+/// Longer than any of them takes on a busy machine.
+const TIME: Duration = Duration::from_mins(30);
+
+/// Boots the kernel and hands on what its tests say, until the machine ends.
+///
+/// # Errors
+/// That it could not start, or ran for too long. That the tests did not get to their end is in what is
+/// returned.
+pub(crate) fn run(kernel: &'static Kernel, vmlinuz: &Path, initramfs: &Path) -> Result<Boot> {
+    let mut qemu = qemu(kernel.architecture, vmlinuz, initramfs);
+    eprintln!("+ {}", command::line(&qemu));
+    let started = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut machine = Running(started.context("cannot start qemu")?);
+    let lines = lines(&mut machine.0)?;
+    let (mut transcript, end) = (Transcript::default(), Instant::now() + TIME);
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                if let Some(outcome) = transcript.read(&line) {
+                    println!("{:<10} {outcome}", kernel.name);
+                }
+            }
+            Err(_) if Instant::now() < end => break,
+            Err(_) => bail!("it was still running after {} minutes", TIME.as_secs() / 60),
+        }
+    }
+    Ok(transcript.finish(kernel))
+}
+
+fn qemu(architecture: &Architecture, vmlinuz: &Path, initramfs: &Path) -> Command {
+    let mut qemu = Command::new(architecture.qemu);
+    qemu.args(["-accel", "tcg,thread=multi"]).args(architecture.machine);
+    qemu.args(["-smp", "2", "-m", "1536", "-nodefaults", "-no-reboot"]);
+    qemu.args(["-display", "none", "-serial", "stdio"]);
+    qemu.arg("-kernel").arg(vmlinuz).arg("-initrd").arg(initramfs);
+    qemu.args(["-append", &format!("console={} panic=-1 quiet", architecture.console)]);
+    qemu
+}
+
+/// Ends when it goes out of scope.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is gone afterwards.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+/// Reads lines on a thread, so that waiting for one can end.
+fn lines(child: &mut Child) -> Result<Receiver<String>> {
+    let console = child.stdout.take().context("qemu's output is no pipe")?;
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}

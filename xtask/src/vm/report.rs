@@ -1,0 +1,162 @@
+//! What the tests in the machines said, read from their consoles and told: a line for each test, and a
+//! table of all kernels.
+
+use std::fmt::{self, Display};
+
+use super::{
+    kernel::{Kernel, Lack},
+    suite::TARGETS,
+};
+
+/// How one kernel did.
+pub(crate) struct Boot {
+    pub(crate) kernel: &'static Kernel,
+    /// What the kernel calls itself.
+    version: String,
+    outcomes: Vec<Outcome>,
+    /// Why there is not more of it.
+    problem: Option<String>,
+    /// What was said besides, if something failed.
+    said: Vec<String>,
+}
+
+/// A test and whether it passed.
+pub(crate) struct Outcome {
+    program: String,
+    test: String,
+    passed: bool,
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.passed { "ok" } else { "FAILED" };
+        write!(f, "{:<18} {:<70} {verdict}", self.program, self.test)
+    }
+}
+
+/// A console, read line by line.
+#[derive(Default)]
+pub(crate) struct Transcript {
+    version: String,
+    program: String,
+    ended: usize,
+    outcomes: Vec<Outcome>,
+    problem: Option<String>,
+    said: Vec<String>,
+}
+
+impl Transcript {
+    /// Takes a line in; the outcome that it tells, if it tells one.
+    pub(crate) fn read(&mut self, line: &str) -> Option<&Outcome> {
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["@", "kernel", version] => version.clone_into(&mut self.version),
+            ["@", "begin", program] => program.clone_into(&mut self.program),
+            ["@", "end", program, status] => self.end(program, status),
+            ["test", test, "...", verdict] => {
+                let (program, passed) = (self.program.clone(), verdict == "ok");
+                self.outcomes.push(Outcome { program, test: test.to_owned(), passed });
+                return self.outcomes.last();
+            }
+            _ => self.said.push(line.to_owned()),
+        }
+        None
+    }
+
+    fn end(&mut self, program: &str, status: &str) {
+        self.ended += 1;
+        let said_so = self.outcomes.iter().any(|it| it.program == program && !it.passed);
+        if status != "0" && !said_so {
+            self.problem = Some(format!("{program} ended with status {status}"));
+        }
+    }
+
+    /// Once the machine has ended.
+    pub(crate) fn finish(mut self, kernel: &'static Kernel) -> Boot {
+        if self.ended < TARGETS.len() {
+            let when = if self.program.is_empty() { "before any test" } else { &self.program };
+            self.problem = Some(format!("the machine ended early: {when}"));
+        }
+        let Self { version, outcomes, problem, said, .. } = self;
+        Boot { kernel, version, outcomes, problem, said }
+    }
+}
+
+impl Boot {
+    /// A kernel that did not get to its tests.
+    pub(crate) fn impossible(kernel: &'static Kernel, error: &anyhow::Error) -> Self {
+        let problem = Some(format!("{error:#}"));
+        Self { kernel, version: String::new(), outcomes: Vec::new(), problem, said: Vec::new() }
+    }
+
+    pub(crate) fn passed(&self) -> bool {
+        self.problem.is_none() && self.outcomes.iter().all(|outcome| outcome.passed)
+    }
+
+    /// How many tests passed of those that a column is about.
+    fn of(&self, column: &Column) -> String {
+        if let Some(Lack { why, .. }) = self.kernel.lack(column.tests) {
+            return format!("– ({why})");
+        }
+        let tests = self.outcomes.iter().filter(|it| column.is_about(&it.test));
+        let (passed, failed): (Vec<_>, Vec<_>) = tests.partition(|it| it.passed);
+        match (passed.len(), failed.len()) {
+            (0, 0) => "none".to_owned(),
+            (passed, 0) => format!("ok, {passed}"),
+            (_, failed) => format!("**{failed} failed**"),
+        }
+    }
+}
+
+impl Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.passed() {
+            self.said.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
+        }
+        let passed = self.outcomes.iter().filter(|outcome| outcome.passed).count();
+        let (name, version, all) = (self.kernel.name, &self.version, self.outcomes.len());
+        write!(f, "{name:<10} {version}: {passed} of {all} tests passed")?;
+        self.problem.as_ref().map_or(Ok(()), |problem| write!(f, "; {problem}"))
+    }
+}
+
+/// A column of the table.
+struct Column {
+    title: &'static str,
+    /// What the names of its tests end with; what is left over if this is empty.
+    tests: &'static str,
+}
+
+/// Each way to watch a device, then what is about several of them or none.
+const COLUMNS: [Column; 5] = [
+    Column { title: "eBPF, TCX", tests: "::tcx" },
+    Column { title: "eBPF, clsact", tests: "::clsact" },
+    Column { title: "eBPF, XDP", tests: "::xdp" },
+    Column { title: "libpcap", tests: "::pcap" },
+    Column { title: "side by side, and others", tests: "" },
+];
+
+impl Column {
+    fn is_about(&self, test: &str) -> bool {
+        if self.tests.is_empty() { !test.contains("::") } else { test.ends_with(self.tests) }
+    }
+}
+
+/// All kernels, a row each.
+pub(crate) fn table(boots: &[Boot]) -> String {
+    let mut rows = vec![
+        ["kernel"]
+            .into_iter()
+            .chain(COLUMNS.iter().map(|it| it.title))
+            .map(str::to_owned)
+            .collect(),
+        vec!["---".to_owned(); 1 + COLUMNS.len()],
+    ];
+    for boot in boots {
+        let name = format!("Linux {} ({})", boot.version, boot.kernel.architecture.debian);
+        let results = COLUMNS.iter().map(|column| boot.of(column));
+        rows.push([name].into_iter().chain(results).collect::<Vec<_>>());
+    }
+    let lines: Vec<_> = rows.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,136 @@
+//! The tests that are taken into the machines: built as `cargo xtask test` builds them, without their
+//! symbols. It knows nothing of where they run.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::machine::Architecture;
+use crate::{
+    command,
+    workspace::{ALL_BUT_EBPF, Workspace},
+};
+
+/// Test targets that tell one kernel from another. The others are about what user space does.
+pub(crate) const TARGETS: [&str; 5] =
+    ["live_captures", "live_lifecycle", "live_privileges", "live_differential", "live_limits"];
+
+/// The program that they start, by a path that was compiled into them.
+const PROGRAM: &str = "conntrack";
+
+/// Programs that were built, with the files that they expect around them.
+pub(crate) struct Suite {
+    workspace_root: PathBuf,
+    strip: &'static str,
+    /// Where each is, by its name: [`TARGETS`] and [`PROGRAM`].
+    executables: BTreeMap<String, PathBuf>,
+}
+
+impl Suite {
+    /// Builds what is not up to date.
+    pub(crate) fn build(workspace: &Workspace, architecture: &Architecture) -> Result<Self> {
+        let mut cargo = workspace.cargo();
+        cargo.arg("test").args(ALL_BUT_EBPF).args(["--no-run", "--quiet"]);
+        cargo.arg("--message-format=json-render-diagnostics");
+        let built = executables(&command::output(&mut cargo)?)?;
+        let named = |name: &str| {
+            let path = built.get(name).with_context(|| format!("cargo built no {name}"))?;
+            Ok((name.to_owned(), path.clone()))
+        };
+        let executables = TARGETS.into_iter().chain([PROGRAM]).map(named).collect::<Result<_>>()?;
+        Ok(Self { workspace_root: workspace.root.clone(), strip: architecture.strip, executables })
+    }
+
+    /// Puts everything below `root`: the tests into `/tests`, and the program and the captures where
+    /// the tests look for them.
+    pub(crate) fn install(&self, root: &Path) -> Result<()> {
+        for (name, path) in &self.executables {
+            let inside = if name == PROGRAM { path } else { &Path::new("/tests").join(name) };
+            let to = below(root, inside);
+            make_parent(&to)?;
+            command::output(Command::new(self.strip).arg("-o").args([&to, path]))?;
+        }
+        let captures = below(root, &self.workspace_root.join("testdata"));
+        make_parent(&captures)?;
+        let mut copy = Command::new("cp");
+        copy.arg("--recursive").arg(self.workspace_root.join("testdata")).arg(&captures);
+        command::output(&mut copy)?;
+        // Paths from the manifest on go through its folder.
+        make_parent(&below(root, &self.workspace_root.join("conntrack/Cargo.toml")))
+    }
+}
+
+/// An absolute path, moved below `root`.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().with_context(|| format!("{} has no folder", path.display()))?;
+    fs::create_dir_all(parent).with_context(|| parent.display().to_string())
+}
+
+/// Integration tests and programs in what cargo says of each artifact: a line of JSON
+/// (<https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>).
+fn executables(messages: &str) -> Result<BTreeMap<String, PathBuf>> {
+    let mut executables = BTreeMap::new();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let (target, executable) = (&message["target"], message["executable"].as_str());
+        // The unit tests of a program bear its name too.
+        let is_program = target["kind"][0] == "bin" && message["profile"]["test"] == false;
+        if let (Some(name), Some(executable)) = (target["name"].as_str(), executable)
+            && (is_program || target["kind"][0] == "test")
+        {
+            executables.insert(name.to_owned(), executable.into());
+        }
+    }
+    Ok(executables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_and_programs_are_told_from_everything_else() -> Result<()> {
+        let artifact = |kind: &str, name: &str, test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"],"name":"{name}"}},"profile":{{"test":{test}}},"executable":{executable}}}"#
+            )
+        };
+        let messages = [
+            artifact("lib", "conntrack", false, "null"),
+            artifact("bin", "conntrack", false, r#""/t/debug/conntrack""#),
+            artifact("bin", "conntrack", true, r#""/t/debug/deps/conntrack-1""#),
+            artifact("test", "live_links", true, r#""/t/debug/deps/live_links-2""#),
+            r#"{"reason":"build-finished","success":true}"#.to_owned(),
+        ];
+        let found = executables(&messages.join("\n"))?;
+        let expected = [
+            ("conntrack".to_owned(), "/t/debug/conntrack".into()),
+            ("live_links".to_owned(), "/t/debug/deps/live_links-2".into()),
+        ];
+        assert_eq!(found, expected.into());
+        Ok(())
+    }
+
+    #[test]
+    fn every_target_is_there() {
+        for target in TARGETS {
+            let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../conntrack/tests");
+            assert!(Path::new(tests).join(target).with_extension("rs").is_file(), "{target}");
+        }
+    }
+
+    #[test]
+    fn absolute_paths_move_below_the_root() {
+        assert_eq!(below(Path::new("/r"), Path::new("/a/b")), Path::new("/r/a/b"));
+    }
+}
