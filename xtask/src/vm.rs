@@ -11,6 +11,7 @@ mod kernel;
 mod machine;
 mod report;
 mod suite;
+mod without_bpf;
 
 use anyhow::{Result, ensure};
 

@@ -33,6 +33,8 @@ impl Package {
         }
         if purpose.boots() {
             packages.extend(["qemu-system-x86_64", "cpio", "strip"].map(Self::Program));
+            // For the kernel that is built.
+            packages.extend(["bc", "bison", "flex", "make", "xz"].map(Self::Program));
         }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
@@ -72,6 +74,7 @@ impl Package {
             (Self::Program("qemu-system-x86_64"), Family::Suse) => "qemu-x86".into(),
             (Self::Program("qemu-system-x86_64"), _) => "qemu-system-x86".into(),
             (Self::Program("strip"), _) => "binutils".into(),
+            (Self::Program("xz"), Family::Debian) => "xz-utils".into(),
             (Self::Program("c++"), Family::Debian) => "g++".into(),
             (Self::Program("c++"), Family::Fedora | Family::Suse) => "gcc-c++".into(),
             (Self::Program("c++"), Family::Arch | Family::Other) => "gcc".into(),

@@ -84,9 +84,12 @@ impl Archive<'_> {
         }
         let Self { mirror: Mirror(mirror), release, architecture, .. } = self;
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        let source =
-            format!("deb [arch={architecture} signed-by={keyring}] {mirror} {release} main\n");
-        write(&self.directory.join("sources.list"), &source)?;
+        // What a backport depends on is in the release that it was made for.
+        let base = release.strip_suffix("-backports");
+        let sources = base.into_iter().chain([*release]).map(|release| {
+            format!("deb [arch={architecture} signed-by={keyring}] {mirror} {release} main\n")
+        });
+        write(&self.directory.join("sources.list"), &sources.collect::<String>())?;
         write(&self.directory.join("status"), "")
     }
 
@@ -107,6 +110,7 @@ impl Archive<'_> {
         }
         set("APT::Architecture", self.architecture);
         set("APT::Architectures", self.architecture);
+        set("APT::Default-Release", self.release);
         set("APT::Install-Recommends", "0");
         set("Acquire::Languages", "none");
         // Nobody else's user reads or writes there, and nothing is locked that others use.

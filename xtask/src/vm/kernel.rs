@@ -11,6 +11,7 @@ use super::{
     archive::{Archive, Mirror, unpack},
     machine::{AMD64, Architecture},
     suite::TARGETS,
+    without_bpf,
 };
 use crate::workspace;
 
@@ -19,12 +20,19 @@ pub(crate) struct Kernel {
     /// What `--kernel` calls it.
     pub(crate) name: &'static str,
     pub(crate) architecture: &'static Architecture,
-    /// The release of Debian that it is in.
-    release: &'static str,
+    source: Source,
     /// What it lacks: parts of the names of tests that it cannot pass, and why.
     pub(crate) lacks: &'static [Lack],
     /// Parts of the names of the only tests that are for it; empty for all.
     pub(crate) only: &'static [&'static str],
+}
+
+/// Where a kernel comes from.
+enum Source {
+    /// Debian's, of this release.
+    Release(&'static str),
+    /// Built here.
+    WithoutBpf,
 }
 
 /// Something that a kernel does not have.
@@ -40,6 +48,12 @@ const NO_XDP: Lack = Lack { tests: "::xdp", why: "5.18" };
 /// Here a process gets into a time namespace by being forked into it (`fs/exec.c`, Linux 6.3).
 const NO_TIME: Lack = Lack { tests: "a_clock_that_is_not_the_kernel_s", why: "6.3" };
 
+const NO_BPF: [Lack; 3] = [
+    Lack { tests: "::tcx", why: "no bpf(2)" },
+    Lack { tests: "::clsact", why: "no bpf(2)" },
+    Lack { tests: "::xdp", why: "no bpf(2)" },
+];
+
 /// The names of tests that have nothing to do with what an old kernel lacks.
 const SINGLE: &[&str] = &["::clsact", "::pcap", "auto_takes"];
 
@@ -49,6 +63,13 @@ pub(crate) const ALL: &[Kernel] = &[
     debian("6.1", &AMD64, "bookworm", &[NO_TCX, NO_TIME]),
     debian("6.12", &AMD64, "bookworm-backports", &[]),
     debian("newest", &AMD64, "trixie-backports", &[]),
+    Kernel {
+        name: "no-bpf",
+        architecture: &AMD64,
+        source: Source::WithoutBpf,
+        lacks: &NO_BPF,
+        only: &["::pcap", "auto_takes"],
+    },
 ];
 
 /// Debian's kernel of a release.
@@ -58,7 +79,7 @@ const fn debian(
     release: &'static str,
     lacks: &'static [Lack],
 ) -> Kernel {
-    Kernel { name, architecture, release, lacks, only: &[] }
+    Kernel { name, architecture, source: Source::Release(release), lacks, only: &[] }
 }
 
 /// What `--kernel` takes.
@@ -89,27 +110,31 @@ impl Kernel {
         TARGETS.map(|target| format!("{target}{arguments}\n")).concat()
     }
 
-    /// Downloads it, unless that was done before.
+    /// Downloads or builds it, unless that was done before.
     pub(crate) fn fetch(&self, directory: &Path, mirror: &Mirror) -> Result<Image> {
         let directory = directory.join(self.name);
-        let unpacked = directory.join("kernel");
-        if !unpacked.exists() {
-            let archive = Archive {
-                mirror,
-                release: self.release,
-                architecture: self.architecture.debian,
-                directory: &directory.join("packages"),
-            };
-            // The cloud flavour: small, and everything that a virtual machine needs is built in.
-            let package = format!("linux-image-cloud-{}", self.architecture.debian);
-            let packages = archive.fetch(&[&package])?;
-            let partial = directory.join("partial");
-            for package in packages.iter().filter(|path| is_kernel(path)) {
-                unpack(package, &partial)?;
+        let (ready, partial) = (directory.join("kernel"), directory.join("partial"));
+        if !ready.exists() {
+            if partial.exists() {
+                fs::remove_dir_all(&partial).with_context(|| partial.display().to_string())?;
             }
-            fs::rename(&partial, &unpacked).with_context(|| unpacked.display().to_string())?;
+            let packages = directory.join("packages");
+            match self.source {
+                Source::Release(release) => self.unpack(release, mirror, &packages, &partial)?,
+                Source::WithoutBpf => without_bpf::build(mirror, &packages, &partial)?,
+            }
+            fs::rename(&partial, &ready).with_context(|| ready.display().to_string())?;
         }
-        Image::find(&unpacked)
+        Image::find(&ready)
+    }
+
+    fn unpack(&self, release: &str, mirror: &Mirror, packages: &Path, into: &Path) -> Result<()> {
+        let architecture = self.architecture.debian;
+        let archive = Archive { mirror, release, architecture, directory: packages };
+        // The cloud flavour: small, and everything that a virtual machine needs is built in.
+        let package = format!("linux-image-cloud-{architecture}");
+        let packages = archive.fetch(&[&package])?;
+        packages.iter().filter(|path| is_kernel(path)).try_for_each(|path| unpack(path, into))
     }
 }
 
