@@ -6,6 +6,7 @@ mod command;
 mod compiler;
 mod fuzz;
 mod lint;
+mod os_release;
 mod privilege;
 mod run;
 mod setup;
