@@ -4,6 +4,7 @@
 mod bench;
 mod command;
 mod compiler;
+mod fresh;
 mod fuzz;
 mod lint;
 mod os_release;
@@ -35,6 +36,8 @@ enum Verb {
     Bench(bench::Args),
     /// Run for minutes while things change, and see that nothing grows and nothing is lost
     Soak(soak::Args),
+    /// Do what the README says in a minimal Debian, as a newcomer would
+    Fresh(fresh::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Soak(args) => soak::run(&args),
+        Verb::Fresh(args) => fresh::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

@@ -22,7 +22,10 @@ pub(super) enum Package {
 impl Package {
     /// What `purpose` needs, apart from LLVM.
     pub(super) fn wanted(purpose: Purpose) -> Vec<Self> {
-        let mut packages = vec![Self::Libpcap];
+        let mut packages = Vec::new();
+        if purpose.builds() {
+            packages.push(Self::Libpcap);
+        }
         if purpose.tests() {
             let watching = ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze"];
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
@@ -33,6 +36,9 @@ impl Package {
         }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
+        }
+        if purpose.is_fresh() {
+            packages.extend(["debootstrap", "git", "setpriv", "unshare"].map(Self::Program));
         }
         packages
     }
@@ -283,6 +289,14 @@ mod tests {
     fn building_needs_no_test_programs() {
         assert_eq!(Package::wanted(Purpose::Build), [Package::Libpcap]);
         assert_eq!(Package::wanted(Purpose::Lint), [Package::Libpcap]);
+    }
+
+    #[test]
+    fn a_minimal_debian_is_made_where_nothing_is_built() {
+        let debian = System { name: String::new(), family: Family::Debian };
+        let missing = Package::wanted(Purpose::Fresh);
+        assert_eq!(debian.names(&missing).join(" "), "debootstrap git util-linux");
+        assert!(!Package::wanted(Purpose::All).contains(&Package::Program("debootstrap")));
     }
 
     #[test]
