@@ -3,6 +3,8 @@
 //!
 //! It is no virtual machine: kernel and network are those of this machine. What it mounts is seen by
 //! nobody else and ends with it; the folder goes at the end, or, if it was killed, with the next start.
+//! Only the Debian as it was made is kept, as an archive in `target/xtask/fresh`; without that, it is
+//! made anew.
 
 mod debian;
 mod enter;
