@@ -5,8 +5,11 @@ mod bench;
 mod command;
 mod compiler;
 mod document;
+mod fresh;
 mod fuzz;
 mod lint;
+mod mirror;
+mod os_release;
 mod privilege;
 mod run;
 mod setup;
@@ -38,6 +41,8 @@ enum Verb {
     Soak(soak::Args),
     /// Run the tests that watch devices inside other kernels, in virtual machines
     Vm(vm::Args),
+    /// Do what the README says in a minimal Debian, as a newcomer would
+    Fresh(fresh::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -53,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Fresh(args) => fresh::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     purpose: Purpose,
 }
 
-/// What to prepare for. Building is part of each.
+/// What to prepare for. Building is part of each but the last.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Purpose {
     /// Building only
@@ -40,11 +40,18 @@ pub(crate) enum Purpose {
     Bench,
     /// The virtual machines
     Vm,
+    /// A minimal Debian, in which a fresh clone then prepares itself
+    Fresh,
 }
 
 impl Purpose {
-    fn lints(self) -> bool {
-        matches!(self, Self::Lint | Self::All)
+    fn builds(self) -> bool {
+        !self.is_fresh()
+    }
+
+    /// Whether all the components are needed that `rust-toolchain.toml` has.
+    fn takes_whole_toolchain(self) -> bool {
+        matches!(self, Self::Lint | Self::All | Self::Fresh)
     }
 
     fn tests(self) -> bool {
@@ -62,6 +69,10 @@ impl Purpose {
     fn fuzzes(self) -> bool {
         matches!(self, Self::Fuzz | Self::All)
     }
+
+    fn is_fresh(self) -> bool {
+        matches!(self, Self::Fresh)
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -71,11 +82,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Leaves everything ready for `purpose`, or fails with the commands that would make it so.
 pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     let compiler = Compiler::find()?;
-    let linker = linker::state(compiler.llvm);
+    let linker = purpose.builds().then(|| linker::state(compiler.llvm));
+    let is_unfit = linker.as_ref().is_some_and(|state| *state != State::Ready);
 
     let mut by_hand = component::prepare(&compiler.sysroot, purpose)?;
     let mut packages = Package::wanted(purpose);
-    if linker != State::Ready && Llvm::find(&compiler)?.is_none() {
+    if is_unfit && Llvm::find(&compiler)?.is_none() {
         packages.push(Package::Llvm(compiler.llvm));
     }
     by_hand.extend(package::prepare(&packages, &System::find())?);
@@ -86,7 +98,7 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     if purpose.fuzzes() {
         fuzzer::prepare(workspace)?;
     }
-    prepare_linker(workspace, &compiler, &linker)
+    linker.map_or(Ok(()), |state| prepare_linker(workspace, &compiler, &state))
 }
 
 /// The last step, because it may need LLVM's package, and because it takes minutes.

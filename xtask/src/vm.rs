@@ -17,10 +17,10 @@ use anyhow::{Result, ensure};
 
 use crate::{
     document,
+    mirror::Mirror,
     setup::{self, Purpose},
     workspace::Workspace,
 };
-use archive::Mirror;
 use initramfs::Userland;
 use kernel::Kernel;
 use report::Boot;

@@ -44,9 +44,14 @@ impl Workspace {
     /// Cargo, with bpf-linker and the system's tools in its `PATH`. Where rustup is used, it has
     /// told us in the environment which toolchain we were started with, and takes that one again.
     pub(crate) fn cargo(&self) -> Command {
-        let mut cargo = Command::new("cargo");
-        cargo.env("PATH", &self.path);
-        cargo
+        self.program("cargo")
+    }
+
+    /// `program`, with the same `PATH`: root's own may lack the system's folders.
+    pub(crate) fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("PATH", &self.path);
+        command
     }
 
     /// The names of all integration test targets.

@@ -34,7 +34,7 @@ pub(super) fn prepare(sysroot: &Path, purpose: Purpose) -> Result<Vec<String>> {
 
 fn wanted(purpose: Purpose) -> Vec<Component> {
     let mut components = vec![SOURCE];
-    if purpose.lints() {
+    if purpose.takes_whole_toolchain() {
         components.extend(LINTS);
     }
     components
@@ -45,11 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lints_want_rustfmt_and_clippy_and_nothing_else_does() {
+    fn lints_and_a_fresh_clone_want_rustfmt_and_clippy() {
         let names = |purpose| wanted(purpose).iter().map(|c| c.0).collect::<Vec<_>>();
         assert_eq!(names(Purpose::Build), ["rust-src"]);
         assert_eq!(names(Purpose::Test), ["rust-src"]);
         assert_eq!(names(Purpose::Lint), ["rust-src", "rustfmt", "clippy"]);
         assert_eq!(names(Purpose::All), ["rust-src", "rustfmt", "clippy"]);
+        assert_eq!(names(Purpose::Fresh), ["rust-src", "rustfmt", "clippy"]);
     }
 }

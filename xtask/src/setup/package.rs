@@ -1,12 +1,12 @@
 //! Packages of the distribution: what we need of it, what each distribution calls it, and
 //! apt-get where there is one. Elsewhere it only tells the command to type.
 
-use std::{fmt, fs, path::Path, process::Command};
+use std::{fmt, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{Purpose, say};
-use crate::{command, privilege::Privilege};
+use crate::{command, os_release::OsRelease, privilege::Privilege};
 
 /// Something that a package of the distribution brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,10 @@ pub(super) enum Package {
 impl Package {
     /// What `purpose` needs, apart from LLVM.
     pub(super) fn wanted(purpose: Purpose) -> Vec<Self> {
-        let mut packages = vec![Self::Libpcap];
+        let mut packages = Vec::new();
+        if purpose.builds() {
+            packages.push(Self::Libpcap);
+        }
         if purpose.tests() {
             let watching = ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze"];
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
@@ -38,6 +41,9 @@ impl Package {
         }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
+        }
+        if purpose.is_fresh() {
+            packages.extend(["debootstrap", "git", "setpriv", "unshare"].map(Self::Program));
         }
         packages
     }
@@ -144,22 +150,15 @@ pub(super) struct System {
 
 impl System {
     pub(super) fn find() -> Self {
-        let text = fs::read_to_string("/etc/os-release")
-            .or_else(|_| fs::read_to_string("/usr/lib/os-release"))
-            .unwrap_or_default();
-        Self::parse(&text)
+        Self::told_by(&OsRelease::read())
     }
 
-    /// From the text of `os-release`: the distribution itself, else what it is like.
-    fn parse(text: &str) -> Self {
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.strip_prefix('=')).map(unquoted)
-        };
-        let ids = [field("ID"), field("ID_LIKE")].map(Option::unwrap_or_default);
+    /// The distribution itself, else what it is like.
+    fn told_by(os: &OsRelease) -> Self {
+        let ids = ["ID", "ID_LIKE"].map(|name| os.field(name).unwrap_or_default());
         let family = ids.iter().flat_map(|ids| ids.split(' ')).find_map(Family::of);
         Self {
-            name: field("PRETTY_NAME").unwrap_or("an unknown distribution").to_owned(),
+            name: os.field("PRETTY_NAME").unwrap_or("an unknown distribution").to_owned(),
             family: family.unwrap_or(Family::Other),
         }
     }
@@ -171,10 +170,6 @@ impl System {
         names.dedup();
         names
     }
-}
-
-fn unquoted(value: &str) -> &str {
-    value.trim().trim_matches(['"', '\''])
 }
 
 /// Installs those of `packages` that are missing; returns the commands to type where it cannot.
@@ -263,7 +258,7 @@ mod tests {
         PRETTY_NAME=\"Linux Mint 22\"\nVERSION_ID=\"22\"\n";
 
     fn family(text: &str) -> Family {
-        System::parse(text).family
+        System::told_by(&text.into()).family
     }
 
     #[test]
@@ -280,8 +275,8 @@ mod tests {
 
     #[test]
     fn the_name_is_the_pretty_one() {
-        assert_eq!(System::parse(MINT).name, "Linux Mint 22");
-        assert_eq!(System::parse("ID=x\n").name, "an unknown distribution");
+        assert_eq!(System::told_by(&MINT.into()).name, "Linux Mint 22");
+        assert_eq!(System::told_by(&"ID=x\n".into()).name, "an unknown distribution");
     }
 
     #[test]
@@ -306,6 +301,14 @@ mod tests {
     }
 
     #[test]
+    fn a_minimal_debian_is_made_where_nothing_is_built() {
+        let debian = System { name: String::new(), family: Family::Debian };
+        let missing = Package::wanted(Purpose::Fresh);
+        assert_eq!(debian.names(&missing).join(" "), "debootstrap git util-linux");
+        assert!(!Package::wanted(Purpose::All).contains(&Package::Program("debootstrap")));
+    }
+
+    #[test]
     fn only_the_benchmarks_need_iperf3() {
         let iperf3 = Package::Program("iperf3");
         assert!(Package::wanted(Purpose::Bench).contains(&iperf3));
@@ -315,13 +318,13 @@ mod tests {
     #[test]
     fn where_it_cannot_install_it_tells_the_command_and_why() {
         let names = ["libpcap-dev".to_owned(), "tcpdump".to_owned()];
-        let debian = System::parse("ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
+        let debian = System::told_by(&"ID=debian\nPRETTY_NAME=\"Debian 12\"\n".into());
         assert_eq!(
             by_hand(&debian, Privilege::None, &names),
             "apt-get update && apt-get install --no-install-recommends libpcap-dev tcpdump    \
              # as root; this is Debian 12, and you are not root and sudo is not usable"
         );
-        let arch = System::parse("ID=arch\nPRETTY_NAME=\"Arch Linux\"\n");
+        let arch = System::told_by(&"ID=arch\nPRETTY_NAME=\"Arch Linux\"\n".into());
         let text = by_hand(&arch, Privilege::Sudo, &names);
         assert!(text.starts_with("pacman -S --needed libpcap-dev tcpdump "), "{text}");
         assert!(text.ends_with("only apt-get is known to this program"), "{text}");
@@ -336,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_release_without_llvm_is_told_what_to_do() {
-        let ubuntu = System::parse("ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n");
+        let ubuntu = System::told_by(&"ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n".into());
         let text = unknown(&ubuntu, "llvm-22-dev");
         assert!(text.starts_with("Ubuntu 24.04 has no package llvm-22-dev; "), "{text}");
         assert!(text.contains("apt.llvm.org"), "{text}");

@@ -8,35 +8,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::{command, workspace};
-
-/// Where Debian's archive is, as apt writes it into its sources.
-pub(crate) struct Mirror(String);
-
-impl Mirror {
-    /// The one that is `named`, or the one that this machine's apt uses.
-    pub(crate) fn find(named: Option<&str>) -> Result<Self> {
-        if let Some(named) = named {
-            return Ok(Self(named.to_owned()));
-        }
-        let format = ["indextargets", "--format", "$(ORIGIN) $(LABEL) $(SITE)"];
-        let targets = command::output(Command::new("apt-get").args(format))?;
-        let Some(site) = debian_site(&targets) else {
-            bail!(
-                "this machine's apt knows no archive of Debian: name one with --mirror URL, and \
-                 install debian-archive-keyring"
-            );
-        };
-        Ok(Self(site.to_owned()))
-    }
-}
-
-/// The first archive that calls itself Debian's main one.
-fn debian_site(targets: &str) -> Option<&str> {
-    targets.lines().find_map(|line| line.strip_prefix("Debian Debian "))
-}
+use crate::{command, mirror::Mirror, workspace};
 
 /// Some packages of one release for one architecture.
 pub(crate) struct Archive<'a> {
@@ -128,18 +102,4 @@ pub(crate) fn unpack(package: &Path, root: &Path) -> Result<()> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_archive_is_told_by_its_own_name() {
-        let targets = "Google, Inc Cloud http://a.example/apt\n\
-            Debian Debian-Security http://b.example/security\n\
-            Debian Debian http://b.example/debian\n";
-        assert_eq!(debian_site(targets), Some("http://b.example/debian"));
-        assert_eq!(debian_site("Ubuntu Ubuntu http://c.example/ubuntu\n"), None);
-    }
 }

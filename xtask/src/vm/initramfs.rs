@@ -11,12 +11,12 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    archive::{Archive, Mirror, unpack},
+    archive::{Archive, unpack},
     kernel::Image,
     machine::Architecture,
     suite::Suite,
 };
-use crate::command;
+use crate::{command, mirror::Mirror};
 
 /// Newer than what the tests are built on: a program runs with a newer C library, not with an older.
 const RELEASE: &str = "trixie";

@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    archive::{Archive, Mirror, unpack},
+    archive::{Archive, unpack},
     machine::{AMD64, Architecture},
     suite::TARGETS,
     without_bpf,
 };
-use crate::workspace;
+use crate::{mirror::Mirror, workspace};
 
 /// A kernel that the tests run on.
 pub(crate) struct Kernel {

@@ -4,8 +4,8 @@ use std::{fs, path::Path, process::Command, thread};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::archive::{Archive, Mirror, unpack};
-use crate::command;
+use super::archive::{Archive, unpack};
+use crate::{command, mirror::Mirror};
 
 /// Options that are added to none.
 const CONFIG: &str = include_str!("without-bpf.config");

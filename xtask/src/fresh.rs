@@ -1,0 +1,91 @@
+//! `cargo xtask fresh`: what a newcomer meets. It makes a minimal Debian, enters it with nothing but
+//! rustup's toolchain, git and gcc, clones this work tree there and types the README's two commands.
+//!
+//! It is no virtual machine: kernel and network are those of this machine. What it mounts is seen by
+//! nobody else and ends with it; the folder goes at the end, or, if it was killed, with the next start.
+//! Only the Debian as it was made is kept, as an archive in `target/xtask/fresh`; without that, it is
+//! made anew.
+
+mod debian;
+mod enter;
+mod newcomer;
+mod root;
+mod step;
+mod toolchain;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{
+    privilege::Privilege,
+    setup::{self, Purpose},
+    test,
+    workspace::Workspace,
+};
+use debian::Debian;
+use enter::Entrance;
+use root::Root;
+use step::Steps;
+use toolchain::Toolchain;
+
+/// What `fresh` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Debian's release, for instance: bookworm. This machine's, if it is a Debian
+    #[arg(long)]
+    suite: Option<String>,
+    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+}
+
+/// The first step that fails is the last, but what was made is removed in any case.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let privilege = Privilege::find();
+    ensure!(privilege == Privilege::Root, "only root can make a Debian and enter it: use root");
+    if let Some(obstacle) = test::obstacle(privilege) {
+        bail!("a Debian cannot be entered from here ({obstacle})");
+    }
+    let workspace = Workspace::find()?;
+    setup::prepare(&workspace, Purpose::Fresh)?;
+    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref())?;
+    let toolchain = Toolchain::find(&workspace)?;
+
+    let place = place(&workspace)?;
+    let _alone = alone(&place)?;
+    let root = Root::new(place.join("root"));
+    let entrance = Entrance { workspace: &workspace, root: &root, toolchain: &toolchain };
+    let steps = Steps::new(&place);
+    root.remove().context("what an earlier run left")?;
+    let outcome = newcomers_way(&debian, &entrance, &steps);
+    let removal = steps.take("removal", |_| root.remove());
+    outcome.and(removal)
+}
+
+fn newcomers_way(debian: &Debian, entrance: &Entrance, steps: &Steps) -> Result<()> {
+    let root = entrance.root;
+    steps.take("debian", |log| debian.unpack(entrance.workspace, root, log))?;
+    steps.take("toolchain", |_| entrance.toolchain.install(root))?;
+    steps.take("clone", |log| newcomer::clone(entrance, log))?;
+    steps.take("run", |log| newcomer::run(entrance, log))?;
+    steps.take("test", |log| newcomer::test(entrance, log))
+}
+
+/// Where everything of this verb is, by its real name, which is how the kernel calls mount points.
+fn place(workspace: &Workspace) -> Result<PathBuf> {
+    let place = workspace.target.join("xtask/fresh");
+    let made = fs::create_dir_all(&place).and_then(|()| fs::canonicalize(&place));
+    made.with_context(|| place.display().to_string())
+}
+
+/// As long as the file is held, no other run removes what we are using.
+fn alone(place: &Path) -> Result<File> {
+    let path = place.join("lock");
+    let lock = File::create(&path).with_context(|| path.display().to_string())?;
+    lock.try_lock().context("another `cargo xtask fresh` is running here")?;
+    Ok(lock)
+}

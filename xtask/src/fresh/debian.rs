@@ -1,0 +1,139 @@
+//! A minimal Debian: which one, where from, made once and kept as an archive, unpacked for each run
+//! and given this machine's way to the network. It does not enter it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{enter::apart, root::Root, step::Log};
+use crate::{command, mirror::Mirror, os_release::OsRelease, workspace::Workspace};
+
+/// What the README takes for granted besides rustup: git and a C compiler. rustup's installer has
+/// the certificates come along.
+const PACKAGES: [&str; 4] = ["ca-certificates", "gcc", "git", "libc6-dev"];
+
+/// Where Debian has its bundle of certificate authorities.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// A release and where its packages are.
+pub(super) struct Debian {
+    suite: String,
+    mirror: Mirror,
+}
+
+impl Debian {
+    /// What was not asked for is as on this machine.
+    pub(super) fn find(suite: Option<&str>, mirror: Option<&str>) -> Result<Self> {
+        let own = OsRelease::read();
+        let suite = suite.or_else(|| own_suite(&own));
+        let suite = suite.context("this is no Debian: say which release with --suite")?.to_owned();
+        Ok(Self { suite, mirror: Mirror::find(mirror)? })
+    }
+
+    /// Leaves it in `root`, as made but for the way to the network.
+    pub(super) fn unpack(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
+        let archive = self.archive(root);
+        if !archive.is_file() {
+            self.make(workspace, root, log)?;
+            pack(workspace, root, log, &archive)?;
+            root.remove()?;
+        }
+        let folder = root.make_folder("/")?;
+        let mut tar = workspace.program("tar");
+        tar.args(["--extract", "--preserve-permissions", "--numeric-owner", "--file"]);
+        log.run(tar.arg(&archive).arg("--directory").arg(folder))?;
+        self.connect(root)
+    }
+
+    /// Its name says what is in it, so that another list of packages makes another one.
+    fn archive(&self, root: &Root) -> PathBuf {
+        let name = format!("{}-{}.tar", self.suite, PACKAGES.join("-"));
+        root.path().with_file_name(name)
+    }
+
+    fn make(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
+        let mut debootstrap = apart(workspace);
+        debootstrap.args(["debootstrap", "--variant=minbase", "--force-check-gpg"]);
+        debootstrap.arg(format!("--include={}", PACKAGES.join(",")));
+        log.run(debootstrap.arg(&self.suite).arg(root.path()).arg(&self.mirror.0))
+    }
+
+    /// The way to the mirror, to names and to hosts that show certificates is this machine's, today's.
+    fn connect(&self, root: &Root) -> Result<()> {
+        let source = format!("deb {} {} main\n", self.mirror.0, self.suite);
+        root.write("/etc/apt/sources.list", &source)?;
+        root.write("/etc/apt/apt.conf.d/90network", &own_apt_settings()?)?;
+        for file in ["/etc/resolv.conf", "/etc/hosts"] {
+            root.copy(Path::new(file), file)?;
+        }
+        let own = env::var_os("SSL_CERT_FILE").map_or(CERTIFICATES.into(), PathBuf::from);
+        root.copy(&own, CERTIFICATES)
+            .context("no certificates to bring along: install ca-certificates")
+    }
+}
+
+/// Under its name only when it is whole.
+fn pack(workspace: &Workspace, root: &Root, log: &Log, archive: &Path) -> Result<()> {
+    let part = archive.with_extension("part");
+    let mut tar = workspace.program("tar");
+    tar.args(["--create", "--one-file-system", "--numeric-owner", "--file"]).arg(&part);
+    log.run(tar.arg("--directory").arg(root.path()).arg("."))?;
+    fs::rename(&part, archive).with_context(|| archive.display().to_string())
+}
+
+/// This machine's release. What is only like a Debian has releases of its own.
+fn own_suite(os: &OsRelease) -> Option<&str> {
+    os.field("VERSION_CODENAME").filter(|_| os.field("ID") == Some("debian"))
+}
+
+/// Nothing where there is no apt: then the mirror was given.
+fn own_apt_settings() -> Result<String> {
+    let Some(program) = command::find("apt-config") else {
+        return Ok(String::new());
+    };
+    Ok(about_network(&command::output(Command::new(program).arg("dump"))?))
+}
+
+/// The settings of `apt-config dump` that say how to reach a mirror and which age to bear.
+fn about_network(dump: &str) -> String {
+    let is_about = |line: &&str| {
+        ["Acquire::http", "Acquire::Check-"].iter().any(|name| line.starts_with(name))
+    };
+    let mut lines: Vec<_> = dump.lines().filter(is_about).collect();
+    lines.push(""); // ends the last one
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suite_is_that_of_a_debian_only() {
+        let suite = |text: &str| own_suite(&text.into()).map(str::to_owned);
+        assert_eq!(suite("ID=debian\nVERSION_CODENAME=trixie\n").as_deref(), Some("trixie"));
+        assert_eq!(suite("ID=ubuntu\nVERSION_CODENAME=noble\n"), None);
+        assert_eq!(suite("ID=debian\n"), None); // unstable
+    }
+
+    #[test]
+    fn only_settings_about_the_network_come_along() {
+        let dump = "Acquire::http::Proxy \"http://p:3142\";\nAcquire::Languages \"none\";\n\
+            Acquire::Check-Date \"false\";\nDPkg::Post-Invoke \"\";\n";
+        let wanted = "Acquire::http::Proxy \"http://p:3142\";\nAcquire::Check-Date \"false\";\n";
+        assert_eq!(about_network(dump), wanted);
+    }
+
+    #[test]
+    fn what_was_asked_for_needs_no_debian() -> Result<()> {
+        let debian = Debian::find(Some("sid"), Some("http://m"))?;
+        assert_eq!((debian.suite.as_str(), debian.mirror.0.as_str()), ("sid", "http://m"));
+        let archive = debian.archive(&Root::new("/t/root".into()));
+        assert_eq!(archive, PathBuf::from("/t/sid-ca-certificates-gcc-git-libc6-dev.tar"));
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Commands in namespaces of their own, and in the minimal Debian. However this program ends, they
+//! end too, and with them their mounts. What to type in there is for [`super::newcomer`].
+
+use std::{env, process::Command};
+
+use super::{root::Root, toolchain::Toolchain};
+use crate::workspace::Workspace;
+
+/// Where a newcomer is at home.
+pub(super) const HOME: &str = "/root";
+
+const PATH: &str = "/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What comes along of our own environment: who looks at the output, and the way to the network.
+const KEPT: [&str; 7] =
+    ["TERM", "CI", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"];
+
+/// All that it takes to enter.
+pub(super) struct Entrance<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) root: &'a Root,
+    pub(super) toolchain: &'a Toolchain,
+}
+
+impl Entrance<'_> {
+    /// `words` as typed in the folder `directory` in there.
+    pub(super) fn command<'w>(
+        &self,
+        directory: &str,
+        words: impl IntoIterator<Item = &'w str>,
+    ) -> Command {
+        let mut command = apart(self.workspace);
+        command.arg("sh").arg(self.workspace.root.join("xtask/src/fresh/enter.sh"));
+        command.arg(self.root.path()).arg(self.toolchain.sysroot()).arg(self.toolchain.inner());
+        command.args(["env", "-i", "-C", directory, "LANG=C.UTF-8"]);
+        command.arg(format!("HOME={HOME}")).arg(format!("PATH={PATH}"));
+        let kept = KEPT.iter().filter_map(|name| Some(format!("{name}={}", env::var(name).ok()?)));
+        command.args(kept).args(words);
+        command
+    }
+}
+
+/// To be completed by a program and its arguments, which get mount and process namespaces of their
+/// own. It is killed when we end, and all its processes when it ends.
+pub(super) fn apart(workspace: &Workspace) -> Command {
+    let mut command = workspace.program("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]);
+    command.arg("--kill-child=KILL");
+    command
+}

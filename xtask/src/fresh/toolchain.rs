@@ -1,0 +1,98 @@
+//! rustup and the pinned toolchain, as somebody has them who just installed rustup and went into the
+//! clone. The toolchain is this machine's own and cannot be written in there; nothing else of cargo's
+//! folder comes along.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{enter::HOME, root::Root};
+use crate::{command, workspace::Workspace};
+
+/// The names by which rustup is called in cargo's folder.
+const PROXIES: [&str; 7] =
+    ["cargo", "cargo-clippy", "cargo-fmt", "clippy-driver", "rustc", "rustdoc", "rustfmt"];
+
+const BIN: &str = "/root/.cargo/bin";
+
+/// Of this machine.
+pub(super) struct Toolchain {
+    rustup: PathBuf,
+    /// Where rustup has the toolchain that `rust-toolchain.toml` asks for.
+    sysroot: PathBuf,
+    /// Where it will be in there.
+    inner: String,
+}
+
+impl Toolchain {
+    pub(super) fn find(workspace: &Workspace) -> Result<Self> {
+        let rustup = command::find("rustup");
+        let rustup = rustup.context("no rustup here to bring along: see https://rustup.rs")?;
+        let file = workspace.root.join("rust-toolchain.toml");
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let channel =
+            channel(&text).with_context(|| format!("no channel in {}", file.display()))?;
+        let mut which = workspace.program("rustup");
+        let rustc = command::output(which.args(["which", "--toolchain", channel, "rustc"]))?;
+        let (sysroot, inner) =
+            places(&rustc).with_context(|| format!("rustup has no toolchain at {rustc}"))?;
+        Ok(Self { rustup, sysroot, inner })
+    }
+
+    pub(super) fn sysroot(&self) -> &Path {
+        &self.sysroot
+    }
+
+    pub(super) fn inner(&self) -> &str {
+        &self.inner
+    }
+
+    /// rustup and its proxies, and the place to show the toolchain at.
+    pub(super) fn install(&self, root: &Root) -> Result<()> {
+        root.make_folder(&self.inner)?;
+        let bin = root.make_folder(BIN)?;
+        root.copy(&self.rustup, &format!("{BIN}/rustup"))?;
+        for proxy in PROXIES {
+            symlink("rustup", bin.join(proxy)).with_context(|| proxy.to_owned())?;
+        }
+        Ok(())
+    }
+}
+
+/// The channel that `rust-toolchain.toml` pins.
+fn channel(text: &str) -> Option<&str> {
+    let value = text.lines().find_map(|line| line.strip_prefix("channel = "))?;
+    Some(value.trim().trim_matches('"'))
+}
+
+/// The folder of the toolchain that has this rustc, and where a newcomer has it.
+fn places(rustc: &str) -> Option<(PathBuf, String)> {
+    let sysroot = Path::new(rustc.trim_end()).ancestors().nth(2)?;
+    let name = sysroot.file_name()?.to_str()?;
+    Some((sysroot.to_path_buf(), format!("{HOME}/.rustup/toolchains/{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_channel_is_found() {
+        let pinned = include_str!("../../../rust-toolchain.toml");
+        assert!(channel(pinned).is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit())));
+        assert_eq!(channel("[toolchain]\nchannel = \"1.2.3\"\n"), Some("1.2.3"));
+        assert_eq!(channel("[toolchain]\n"), None);
+    }
+
+    #[test]
+    fn the_toolchain_keeps_its_name() {
+        let (sysroot, inner) = places("/r/toolchains/1.2.3-x/bin/rustc\n").expect("a toolchain");
+        assert_eq!(sysroot, Path::new("/r/toolchains/1.2.3-x"));
+        assert_eq!(inner, "/root/.rustup/toolchains/1.2.3-x");
+        assert_eq!(places("rustc"), None);
+    }
+}
