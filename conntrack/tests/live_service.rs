@@ -292,14 +292,13 @@ fn number_of(family: &str) -> u64 {
 
 /// Has this thread, and what it starts, make sockets of these families only, as systemd does.
 fn restrict_sockets(families: &[u64]) {
-    const SOCKET: i64 = 41;
     const EAFNOSUPPORT: u32 = 97;
     let is_other = |family: &u64| {
         SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, *family)
             .expect("a condition")
     };
     let rule = SeccompRule::new(families.iter().map(is_other).collect()).expect("a rule");
-    refuse(SOCKET, EAFNOSUPPORT, vec![rule]);
+    refuse(libc::SYS_socket, EAFNOSUPPORT, vec![rule]);
 }
 
 #[test]

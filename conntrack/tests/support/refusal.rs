@@ -1,8 +1,10 @@
 //! A kernel that refuses system calls, by seccomp: for the calling thread and what it starts.
 
+use std::env;
+
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    SeccompRule, apply_filter,
 };
 
 /// Has a system call answer this error: always, or where one of the rules fits.
@@ -11,7 +13,7 @@ pub fn refuse(system_call: i64, errno: u32, rules: Vec<SeccompRule>) {
         [(system_call, rules)].into(),
         SeccompAction::Allow,
         SeccompAction::Errno(errno),
-        TargetArch::x86_64,
+        env::consts::ARCH.try_into().expect("an architecture that seccompiler knows"),
     );
     let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
     apply_filter(&program).expect("applied");
@@ -19,11 +21,10 @@ pub fn refuse(system_call: i64, errno: u32, rules: Vec<SeccompRule>) {
 
 /// Has bpf(2) answer this error: always, or when it is called with one command.
 pub fn refuse_bpf(errno: u32, command: Option<u64>) {
-    const BPF: i64 = 321;
     let rules = command.map(|command| {
         let is_command =
             SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command);
         SeccompRule::new(vec![is_command.expect("a condition")]).expect("a rule")
     });
-    refuse(BPF, errno, rules.into_iter().collect());
+    refuse(libc::SYS_bpf, errno, rules.into_iter().collect());
 }
