@@ -23,6 +23,7 @@ pub mod connection;
 pub mod device;
 pub mod doctor;
 pub mod export;
+mod kernel;
 pub mod local_addrs;
 mod netlink;
 pub mod privilege;

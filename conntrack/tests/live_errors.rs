@@ -11,7 +11,7 @@ use support::{
     frames::{Tcp, Wire, tcp},
     lab::{DEVICE, Lab, Namespace},
     refusal::refuse_bpf,
-    usual::HOST,
+    usual::{HOST, request},
 };
 
 /// Runs the program without these capabilities; `-all` takes them all.
@@ -70,27 +70,37 @@ const ENOSYS: u32 = 38;
 const EPERM: u32 = 1;
 const EINVAL: u32 = 22;
 
-#[test]
-fn auto_falls_back_where_the_kernel_has_no_bpf() {
+/// A command of bpf(2).
+const MAP_CREATE: u64 = 0;
+
+/// Where bpf(2) refuses a command, or all of them, `auto` takes libpcap and says why in one line.
+fn auto_falls_back(errno: u32, command: Option<u64>, why: &str) {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let collector = lab.host.enter(|| {
-        refuse_bpf(ENOSYS, None);
+        refuse_bpf(errno, command);
         Collector::start(&lab.host, &["--mode", "auto"])
     });
-    wire.leave(&tcp(
-        "192.168.200.230:40000".parse().expect("an address"),
-        "10.0.0.1:443".parse().expect("an address"),
-        Tcp::Syn,
-    ));
-    let expected = ["out/tcp/192.168.200.230-PORT-10.0.0.1-443".to_owned()].into();
+    let (frame, expected) = request(443);
+    wire.leave(&frame);
     collector.wait_for_files(&expected);
     let ended = collector.stop();
     assert_same_tree("fallen back", &expected, &ended.files);
     let reasons: Vec<_> = ended.said.lines().filter(|line| line.contains("no eBPF")).collect();
     assert_eq!(reasons.len(), 1, "{}", ended.said);
-    assert!(reasons[0].contains("this kernel has no bpf(2)"), "{}", reasons[0]);
+    assert!(reasons[0].contains(why), "{}", reasons[0]);
     assert!(ended.said.contains("with libpcap"), "{}", ended.said);
+}
+
+#[test]
+fn auto_falls_back_where_the_kernel_has_no_bpf() {
+    auto_falls_back(ENOSYS, None, "this kernel has no bpf(2)");
+}
+
+#[test]
+fn auto_falls_back_where_the_kernel_lacks_a_kind_of_map() {
+    // As before Linux 5.8, which has no ring buffers.
+    auto_falls_back(EINVAL, Some(MAP_CREATE), "loading the maps: ");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod fuzzer;
 mod linker;
 mod package;
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -38,8 +38,6 @@ pub(crate) enum Purpose {
     All,
     /// The benchmarks
     Bench,
-    /// The virtual machines
-    Vm,
     /// A minimal Debian, in which a fresh clone then prepares itself
     Fresh,
 }
@@ -60,10 +58,6 @@ impl Purpose {
 
     fn benches(self) -> bool {
         matches!(self, Self::Bench)
-    }
-
-    fn boots(self) -> bool {
-        matches!(self, Self::Vm)
     }
 
     fn fuzzes(self) -> bool {
@@ -91,14 +85,27 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
         packages.push(Package::Llvm(compiler.llvm));
     }
     by_hand.extend(package::prepare(&packages, &System::find())?);
-    if !by_hand.is_empty() {
-        let commands = by_hand.join("\n  ");
-        bail!("some of it cannot be installed from here. Type this, then try again:\n  {commands}");
-    }
+    nothing_by_hand(&by_hand)?;
     if purpose.fuzzes() {
         fuzzer::prepare(workspace)?;
     }
     linker.map_or(Ok(()), |state| prepare_linker(workspace, &compiler, &state))
+}
+
+/// Finds or installs these programs, each looked for once.
+pub(crate) fn find_programs(names: impl Iterator<Item = &'static str>) -> Result<()> {
+    let packages: Vec<_> =
+        names.collect::<BTreeSet<_>>().into_iter().map(Package::Program).collect();
+    nothing_by_hand(&package::prepare(&packages, &System::find())?)
+}
+
+/// Fails where there are commands for the user to type.
+fn nothing_by_hand(commands: &[String]) -> Result<()> {
+    if !commands.is_empty() {
+        let commands = commands.join("\n  ");
+        bail!("some of it cannot be installed from here. Type this, then try again:\n  {commands}");
+    }
+    Ok(())
 }
 
 /// The last step, because it may need LLVM's package, and because it takes minutes.

@@ -49,13 +49,15 @@ pub(crate) const TABLE: document::Table =
 /// Boots every kernel even if one fails, so that one run tells all.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
-    setup::prepare(&workspace, Purpose::Vm)?;
-    let mirror = Mirror::find(args.mirror.as_deref())?;
-    let wanted = |kernel: &&Kernel| {
+    let is_wanted = |kernel: &&Kernel| {
         args.kernel.is_empty() || args.kernel.iter().any(|name| name == kernel.name)
     };
+    let kernels: Vec<_> = kernel::ALL.iter().filter(is_wanted).collect();
+    setup::prepare(&workspace, Purpose::Build)?;
+    setup::find_programs(kernels.iter().flat_map(|kernel| kernel.programs()))?;
+    let mirror = Mirror::find(args.mirror.as_deref())?;
     let mut boots = Vec::new();
-    for kernel in kernel::ALL.iter().filter(wanted) {
+    for kernel in kernels {
         let boot = boot(&workspace, &mirror, kernel, &args.tests)
             .unwrap_or_else(|error| Boot::impossible(kernel, &error));
         println!("{boot}");
@@ -76,8 +78,8 @@ fn boot(
     tests: &[String],
 ) -> Result<Boot> {
     let directory = workspace.target.join("vm").join(kernel.architecture.debian);
-    let suite = Suite::build(workspace, kernel.architecture)?;
     let userland = Userland::fetch(&directory.join("userland"), mirror, kernel.architecture)?;
+    let suite = Suite::build(workspace, kernel.architecture, &userland.0)?;
     let image = kernel.fetch(&directory, mirror)?;
     let initramfs = directory.join(kernel.name).join("initramfs");
     userland.pack(&suite, &image, &kernel.plan(tests), &initramfs)?;

@@ -5,7 +5,8 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-use super::{Check, Keeps, kernel};
+use super::{Check, Keeps};
+use crate::kernel::version;
 
 /// Of the flow map by default, with what comes along.
 const NEEDED: u64 = 16 << 20;
@@ -13,7 +14,7 @@ const NEEDED: u64 = 16 << 20;
 pub(super) fn check() -> Check {
     let may_raise =
         capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE));
-    judge(kernel::version(), getrlimit(Resource::Memlock).maximum, may_raise)
+    judge(version(), getrlimit(Resource::Memlock).maximum, may_raise)
 }
 
 fn judge(version: (u32, u32), limit: Option<u64>, may_raise: bool) -> Check {

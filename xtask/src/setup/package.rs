@@ -34,11 +34,6 @@ impl Package {
         if purpose.benches() {
             packages.extend(["ip", "unshare", "tcpdump", "iperf3"].map(Self::Program));
         }
-        if purpose.boots() {
-            packages.extend(["qemu-system-x86_64", "cpio", "strip"].map(Self::Program));
-            // For the kernel that is built.
-            packages.extend(["bc", "bison", "flex", "make", "xz"].map(Self::Program));
-        }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
         }
@@ -77,8 +72,11 @@ impl Package {
             }
             (Self::Program("iptables-restore" | "ip6tables-restore"), _) => "iptables".into(),
             (Self::Program("systemd-analyze"), _) => "systemd".into(),
-            (Self::Program("qemu-system-x86_64"), Family::Suse) => "qemu-x86".into(),
             (Self::Program("qemu-system-x86_64"), _) => "qemu-system-x86".into(),
+            (Self::Program("qemu-system-aarch64"), Family::Debian) => "qemu-system-arm".into(),
+            (Self::Program("aarch64-linux-gnu-gcc"), _) => "gcc-aarch64-linux-gnu".into(),
+            (Self::Program("aarch64-linux-gnu-strip"), _) => "binutils-aarch64-linux-gnu".into(),
+            (Self::Program("dpkg-deb"), _) => "dpkg".into(),
             (Self::Program("strip"), _) => "binutils".into(),
             (Self::Program("xz"), Family::Debian) => "xz-utils".into(),
             (Self::Program("c++"), Family::Debian) => "g++".into(),

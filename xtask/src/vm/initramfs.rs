@@ -22,12 +22,13 @@ use crate::{command, mirror::Mirror};
 const RELEASE: &str = "trixie";
 
 /// What the tests start, and what they and the agent are linked to.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "busybox-static",
     "iproute2",
     "kmod",
     "libcap2-bin",
     "libgcc-s1",
+    "libpcap0.8-dev", // to link to, where it is another architecture's
     "libpcap0.8t64",
     "mount",
     "util-linux",
@@ -40,7 +41,7 @@ const MODULES: [&str; 4] = ["cls_bpf", "sch_ingress", "tun", "veth"];
 const INIT: &str = include_str!("init.sh");
 
 /// Programs and libraries of Debian, in a folder.
-pub(crate) struct Userland(PathBuf);
+pub(crate) struct Userland(pub(crate) PathBuf);
 
 impl Userland {
     /// Downloads it into `directory`, unless that was done before.
@@ -62,6 +63,10 @@ impl Userland {
             lay_out(&partial)?;
             for package in &packages {
                 unpack(package, &partial)?;
+            }
+            for superfluous in ["usr/include", "usr/share/doc", "usr/share/locale"] {
+                fs::remove_dir_all(partial.join(superfluous))
+                    .with_context(|| superfluous.to_owned())?;
             }
             fs::rename(&partial, &root).with_context(|| root.display().to_string())?;
         }

@@ -3,17 +3,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
     archive::{Archive, unpack},
-    machine::{AMD64, Architecture},
+    machine::{AMD64, ARM64, Architecture},
     suite::TARGETS,
     without_bpf,
 };
-use crate::{mirror::Mirror, workspace};
+use crate::{command, mirror::Mirror};
 
 /// A kernel that the tests run on.
 pub(crate) struct Kernel {
@@ -70,6 +71,7 @@ pub(crate) const ALL: &[Kernel] = &[
         lacks: &NO_BPF,
         only: &["::pcap", "auto_takes"],
     },
+    debian("6.12-arm64", &ARM64, "bookworm-backports", &[]),
 ];
 
 /// Debian's kernel of a release.
@@ -98,6 +100,16 @@ impl Kernel {
     /// Why there are no tests of this name on it.
     pub(crate) fn lack(&self, tests: &str) -> Option<&Lack> {
         self.lacks.iter().find(|lack| lack.tests == tests)
+    }
+
+    /// The programs that it takes on this machine.
+    pub(crate) fn programs(&self) -> Vec<&'static str> {
+        let mut programs = vec!["cpio", "dpkg-deb"];
+        programs.extend(self.architecture.programs());
+        if matches!(self.source, Source::WithoutBpf) {
+            programs.extend(without_bpf::PROGRAMS);
+        }
+        programs
     }
 
     /// What runs on it, for the first process: a line for each test program, with its arguments. If
@@ -139,25 +151,23 @@ impl Kernel {
 }
 
 impl Image {
-    /// The image in the folder that the packages were unpacked into.
+    /// The image in the folder that the packages were unpacked into. Before Linux 7.0 Debian has it in
+    /// `boot`, from then on with its modules.
     fn find(unpacked: &Path) -> Result<Self> {
-        let boot = workspace::entries(&unpacked.join("boot"))?;
-        let is_vmlinuz = |path: &&PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
-        };
-        let [vmlinuz] = boot.iter().filter(is_vmlinuz).collect::<Vec<_>>()[..] else {
-            bail!("{}: not one kernel, but {boot:?}", unpacked.display());
+        let mut find = Command::new("find");
+        let found = command::output(find.arg(unpacked).args(["-type", "f", "-name", "vmlinuz*"]))?;
+        let [vmlinuz] = found.lines().collect::<Vec<_>>()[..] else {
+            bail!("{}: one kernel was expected, not {found:?}", unpacked.display());
         };
         let places = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
         let modules = places.into_iter().find(|path| path.is_dir());
-        Ok(Self { vmlinuz: vmlinuz.clone(), modules })
+        Ok(Self { vmlinuz: vmlinuz.into(), modules })
     }
 }
 
-/// Whether a package is the kernel itself or a part of it, and nothing that only belongs to it.
+/// Whether a package is a part of the kernel. From Linux 7.0 on it has several.
 fn is_kernel(package: &Path) -> bool {
-    let name = package.file_name().unwrap_or_default().to_string_lossy();
-    ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|part| name.starts_with(part))
+    package.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-"))
 }
 
 #[cfg(test)]
@@ -169,7 +179,6 @@ mod tests {
         assert!(is_kernel(Path::new("a/linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb")));
         assert!(is_kernel(Path::new("a/linux-modules-7.2.12+deb13-cloud-amd64_7.2.12_amd64.deb")));
         assert!(!is_kernel(Path::new("linux-image-/initramfs-tools_0.142_all.deb")));
-        assert!(!is_kernel(Path::new("linux-base_4.9_all.deb")));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What the tests in the machines said, read from their consoles and told: a line for each test, and a
 //! table of all kernels.
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use super::{
     kernel::{Kernel, Lack},
@@ -16,6 +19,8 @@ pub(crate) struct Boot {
     outcomes: Vec<Outcome>,
     /// Why there is not more of it.
     problem: Option<String>,
+    /// From the start of the machine to its end.
+    took: Duration,
     /// What was said besides, if something failed.
     said: Vec<String>,
 }
@@ -72,21 +77,27 @@ impl Transcript {
     }
 
     /// Once the machine has ended.
-    pub(crate) fn finish(mut self, kernel: &'static Kernel) -> Boot {
+    pub(crate) fn finish(mut self, kernel: &'static Kernel, took: Duration) -> Boot {
         if self.ended < TARGETS.len() {
             let when = if self.program.is_empty() { "before any test" } else { &self.program };
             self.problem = Some(format!("the machine ended early: {when}"));
         }
         let Self { version, outcomes, problem, said, .. } = self;
-        Boot { kernel, version, outcomes, problem, said }
+        Boot { kernel, version, outcomes, problem, took, said }
     }
 }
 
 impl Boot {
     /// A kernel that did not get to its tests.
     pub(crate) fn impossible(kernel: &'static Kernel, error: &anyhow::Error) -> Self {
-        let problem = Some(format!("{error:#}"));
-        Self { kernel, version: String::new(), outcomes: Vec::new(), problem, said: Vec::new() }
+        Self {
+            kernel,
+            version: "nothing".to_owned(),
+            outcomes: Vec::new(),
+            problem: Some(format!("{error:#}")),
+            took: Duration::ZERO,
+            said: Vec::new(),
+        }
     }
 
     pub(crate) fn passed(&self) -> bool {
@@ -115,7 +126,8 @@ impl Display for Boot {
         }
         let passed = self.outcomes.iter().filter(|outcome| outcome.passed).count();
         let (name, version, all) = (self.kernel.name, &self.version, self.outcomes.len());
-        write!(f, "{name:<10} {version}: {passed} of {all} tests passed")?;
+        let took = self.took.as_secs();
+        write!(f, "{name:<10} {version}: {passed} of {all} tests passed in {took} s")?;
         self.problem.as_ref().map_or(Ok(()), |problem| write!(f, "; {problem}"))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::machine::Architecture;
+use super::machine::{Architecture, Cross};
 use crate::{
     command,
     workspace::{ALL_BUT_EBPF, Workspace},
@@ -33,11 +33,18 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Builds what is not up to date.
-    pub(crate) fn build(workspace: &Workspace, architecture: &Architecture) -> Result<Self> {
+    /// Builds what is not up to date. For another architecture, libpcap is taken from its `userland`.
+    pub(crate) fn build(
+        workspace: &Workspace,
+        architecture: &Architecture,
+        userland: &Path,
+    ) -> Result<Self> {
         let mut cargo = workspace.cargo();
-        cargo.arg("test").args(ALL_BUT_EBPF).args(["--no-run", "--quiet"]);
-        cargo.arg("--message-format=json-render-diagnostics");
+        cargo.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
+        match &architecture.cross {
+            None => cargo.args(ALL_BUT_EBPF),
+            Some(cross) => cross_build(&mut cargo, cross, userland)?,
+        };
         let built = executables(&command::output(&mut cargo)?)?;
         let named = |name: &str| {
             let path = built.get(name).with_context(|| format!("cargo built no {name}"))?;
@@ -64,6 +71,26 @@ impl Suite {
         // Paths from the manifest on go through its folder.
         make_parent(&below(root, &self.workspace_root.join("conntrack/Cargo.toml")))
     }
+}
+
+/// Has `cargo` build the tests for another architecture.
+fn cross_build<'c>(
+    cargo: &'c mut Command,
+    cross: &Cross,
+    userland: &Path,
+) -> Result<&'c mut Command> {
+    // What it has, it does not get again.
+    command::run(Command::new("rustup").args(["--quiet", "target", "add", cross.target]))
+        .context("no standard library for it")?;
+    let variable = cross.target.to_uppercase().replace('-', "_");
+    let library = userland.join("usr/lib").join(cross.target.replace("-unknown", ""));
+    cargo.args(["--package", "conntrack", "--profile", "emulated", "--target", cross.target]);
+    cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), cross.linker);
+    // libpcap's own libraries are not looked for; they are there where it runs.
+    let flags = "-Clink-arg=-Wl,--allow-shlib-undefined";
+    cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
+    // Without its version, the library would be asked for it, and cannot run here.
+    Ok(cargo.env("LIBPCAP_LIBDIR", library).env("LIBPCAP_VER", "1.10.0"))
 }
 
 /// An absolute path, moved below `root`.

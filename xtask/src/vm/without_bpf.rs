@@ -10,6 +10,9 @@ use crate::{command, mirror::Mirror};
 /// Options that are added to none.
 const CONFIG: &str = include_str!("without-bpf.config");
 
+/// What the build takes besides a C compiler.
+pub(crate) const PROGRAMS: [&str; 6] = ["bc", "bison", "flex", "make", "tar", "xz"];
+
 /// Leaves `boot/vmlinuz` in `into`. It takes some minutes.
 pub(crate) fn build(mirror: &Mirror, packages: &Path, into: &Path) -> Result<()> {
     const SOURCE: &str = "linux-source-6.1";

@@ -14,7 +14,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::source::SourceError;
+use crate::{kernel, source::SourceError};
 
 /// Name of the TC classifier in the object, and of its filters on a device.
 pub const CLASSIFIER: &str = "conntrack";
@@ -110,8 +110,17 @@ pub(super) fn refusal(what: &'static str, error: &(dyn Error + 'static)) -> Sour
                   container, or with --mode pcap",
         },
         Some(Errno::NOSYS) => SourceError::Unsupported("this kernel has no bpf(2)".to_owned()),
-        _ => SourceError::Unsupported(format!("{what}: {}", one_line(error))),
+        _ => SourceError::Unsupported(too_old(kernel::version()) + what + ": " + &one_line(error)),
     }
+}
+
+/// What explains most of what an old kernel refuses, of which it says itself only that it is invalid.
+fn too_old(version: (u32, u32)) -> String {
+    let (major, minor) = kernel::EBPF;
+    if version >= kernel::EBPF {
+        return String::new();
+    }
+    format!("it takes Linux {major}.{minor}, this is {}.{}; ", version.0, version.1)
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -146,4 +155,15 @@ fn one_line(error: &(dyn Error + 'static)) -> String {
         .filter_map(|error| error.to_string().lines().next().map(str::to_owned))
         .collect();
     words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_kernel_is_named() {
+        assert_eq!(too_old((4, 19)), "it takes Linux 5.8, this is 4.19; ");
+        assert_eq!(too_old((5, 8)), "");
+    }
 }
