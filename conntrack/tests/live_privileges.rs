@@ -77,7 +77,7 @@ fn threads(process: u32, number: usize) -> Vec<Thread> {
         let has_some = |thread: &&Thread| thread.capabilities("CapPrm") != 0;
         threads.len() == number && threads.iter().filter(has_some).count() <= 1
     });
-    assert!(are_there, "{number} threads, one with capabilities: {:#?}", threads);
+    assert!(are_there, "{number} threads, one with capabilities: {threads:#?}");
     threads
 }
 
