@@ -13,7 +13,9 @@ mod report;
 mod suite;
 mod without_bpf;
 
-use anyhow::{Result, ensure};
+use std::{fs, io::ErrorKind, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     document,
@@ -84,4 +86,24 @@ fn boot(
     let initramfs = directory.join(kernel.name).join("initramfs");
     userland.pack(&suite, &image, &kernel.plan(tests), &initramfs)?;
     machine::run(kernel, &image.vmlinuz, &initramfs)
+}
+
+/// Has `make` fill a folder, unless that was done before. It bears its name only once it is whole.
+fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    let partial = folder.with_extension("partial");
+    start_anew(&partial)?;
+    make(&partial)?;
+    fs::rename(&partial, folder).with_context(|| folder.display().to_string())
+}
+
+/// Leaves an empty folder.
+fn start_anew(folder: &Path) -> Result<()> {
+    let result = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(folder),
+    };
+    result.with_context(|| folder.display().to_string())
 }

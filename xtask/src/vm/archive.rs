@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::start_anew;
 use crate::{command, mirror::Mirror, workspace};
 
 /// Some packages of one release for one architecture.
@@ -32,7 +33,7 @@ impl Archive<'_> {
         if fs::read_to_string(&complete).is_ok_and(|fetched| fetched == wanted) {
             return self.files();
         }
-        self.start_anew()?;
+        self.empty()?;
         command::run(self.apt().arg("update"))?;
         let mut install = self.apt();
         install.args(["install", "--yes", "--download-only"]).args(packages);
@@ -47,11 +48,8 @@ impl Archive<'_> {
         Ok(files)
     }
 
-    fn start_anew(&self) -> Result<()> {
-        if self.directory.exists() {
-            fs::remove_dir_all(self.directory)
-                .with_context(|| self.directory.display().to_string())?;
-        }
+    fn empty(&self) -> Result<()> {
+        start_anew(self.directory)?;
         for directory in ["lists/partial", "archives/partial", "nothing"] {
             let path = self.directory.join(directory);
             fs::create_dir_all(&path).with_context(|| path.display().to_string())?;

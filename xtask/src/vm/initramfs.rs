@@ -14,6 +14,7 @@ use super::{
     archive::{Archive, unpack},
     kernel::Image,
     machine::Architecture,
+    once, start_anew,
     suite::Suite,
 };
 use crate::{command, mirror::Mirror};
@@ -22,13 +23,12 @@ use crate::{command, mirror::Mirror};
 const RELEASE: &str = "trixie";
 
 /// What the tests start, and what they and the agent are linked to.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 8] = [
     "busybox-static",
     "iproute2",
     "kmod",
     "libcap2-bin",
     "libgcc-s1",
-    "libpcap0.8-dev", // to link to, where it is another architecture's
     "libpcap0.8t64",
     "mount",
     "util-linux",
@@ -51,25 +51,16 @@ impl Userland {
         architecture: &Architecture,
     ) -> Result<Self> {
         let root = directory.join("root");
-        if !root.exists() {
+        once(&root, |root| {
             let archive = Archive {
                 mirror,
                 release: RELEASE,
                 architecture: architecture.debian,
                 directory: &directory.join("packages"),
             };
-            let packages = archive.fetch(&PACKAGES)?;
-            let partial = directory.join("partial");
-            lay_out(&partial)?;
-            for package in &packages {
-                unpack(package, &partial)?;
-            }
-            for superfluous in ["usr/include", "usr/share/doc", "usr/share/locale"] {
-                fs::remove_dir_all(partial.join(superfluous))
-                    .with_context(|| superfluous.to_owned())?;
-            }
-            fs::rename(&partial, &root).with_context(|| root.display().to_string())?;
-        }
+            lay_out(root)?;
+            archive.fetch(&PACKAGES)?.iter().try_for_each(|package| unpack(package, root))
+        })?;
         Ok(Self(root))
     }
 
@@ -83,10 +74,7 @@ impl Userland {
         initramfs: &Path,
     ) -> Result<()> {
         let own = initramfs.with_extension("d");
-        if own.exists() {
-            fs::remove_dir_all(&own).with_context(|| own.display().to_string())?;
-        }
-        fs::create_dir_all(&own).with_context(|| own.display().to_string())?;
+        start_anew(&own)?;
         suite.install(&own)?;
         write(&own.join("init"), INIT)?;
         fs::set_permissions(own.join("init"), fs::Permissions::from_mode(0o755))?;
@@ -116,8 +104,7 @@ fn lay_out(root: &Path) -> Result<()> {
     write(&root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")
 }
 
-/// Copies the modules that are wanted, with all that they could need of the network's, and the lists
-/// that depmod reads.
+/// Copies the modules that are wanted, which need no others, and the lists that depmod reads.
 fn copy_modules(from: &Path, to: &Path) -> Result<()> {
     let find = command::output(Command::new("find").arg(from).args(["-type", "f"]))?;
     for path in find.lines().map(Path::new).filter(|path| is_wanted(path)) {

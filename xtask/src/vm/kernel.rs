@@ -1,16 +1,16 @@
 //! The kernels, where they come from and what each of them lacks. It boots nothing.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{
     archive::{Archive, unpack},
     machine::{AMD64, ARM64, Architecture},
+    once,
     suite::TARGETS,
     without_bpf,
 };
@@ -125,18 +125,11 @@ impl Kernel {
     /// Downloads or builds it, unless that was done before.
     pub(crate) fn fetch(&self, directory: &Path, mirror: &Mirror) -> Result<Image> {
         let directory = directory.join(self.name);
-        let (ready, partial) = (directory.join("kernel"), directory.join("partial"));
-        if !ready.exists() {
-            if partial.exists() {
-                fs::remove_dir_all(&partial).with_context(|| partial.display().to_string())?;
-            }
-            let packages = directory.join("packages");
-            match self.source {
-                Source::Release(release) => self.unpack(release, mirror, &packages, &partial)?,
-                Source::WithoutBpf => without_bpf::build(mirror, &packages, &partial)?,
-            }
-            fs::rename(&partial, &ready).with_context(|| ready.display().to_string())?;
-        }
+        let (ready, packages) = (directory.join("kernel"), directory.join("packages"));
+        once(&ready, |folder| match self.source {
+            Source::Release(release) => self.unpack(release, mirror, &packages, folder),
+            Source::WithoutBpf => without_bpf::build(mirror, &packages, folder),
+        })?;
         Image::find(&ready)
     }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -83,7 +84,7 @@ fn cross_build<'c>(
     command::run(Command::new("rustup").args(["--quiet", "target", "add", cross.target]))
         .context("no standard library for it")?;
     let variable = cross.target.to_uppercase().replace('-', "_");
-    let library = userland.join("usr/lib").join(cross.target.replace("-unknown", ""));
+    let library = libpcap_alone(cross, userland)?;
     cargo.args(["--package", "conntrack", "--profile", "emulated", "--target", cross.target]);
     cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), cross.linker);
     // libpcap's own libraries are not looked for; they are there where it runs.
@@ -91,6 +92,18 @@ fn cross_build<'c>(
     cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
     // Without its version, the library would be asked for it, and cannot run here.
     Ok(cargo.env("LIBPCAP_LIBDIR", library).env("LIBPCAP_VER", "1.10.0"))
+}
+
+/// A folder to look for libpcap in, and for nothing else: the C library is the linker's.
+fn libpcap_alone(cross: &Cross, userland: &Path) -> Result<PathBuf> {
+    let folder = userland.with_file_name("libpcap");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let libraries = userland.join("usr/lib").join(cross.target.replace("-unknown", ""));
+    let (library, link) = (libraries.join("libpcap.so.0.8"), folder.join("libpcap.so"));
+    if !link.is_symlink() {
+        symlink(&library, &link).with_context(|| link.display().to_string())?;
+    }
+    Ok(folder)
 }
 
 /// An absolute path, moved below `root`.
