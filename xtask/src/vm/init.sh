@@ -19,6 +19,8 @@ if [ -d "/lib/modules/$version" ]; then
 fi
 ip link set lo up
 
+# What the firmware said last may be without an end of line.
+echo
 echo "@ kernel $version"
 while read -r program arguments; do
     echo "@ begin $program"
