@@ -85,8 +85,20 @@ fn boot(
     let image = kernel.fetch(&directory, mirror)?;
     let initramfs = directory.join(kernel.name).join("initramfs");
     userland.pack(&suite, &image, &kernel.plan(tests), &initramfs)?;
+    // qemu's emulation of several processors that patch their code is not perfect: once in a while a
+    // kernel does not come up. What happens after that is its own affair, or ours.
+    for _ in 1..ATTEMPTS {
+        let boot = machine::run(kernel, &image.vmlinuz, &initramfs)?;
+        if boot.started() {
+            return Ok(boot);
+        }
+        println!("{boot}; trying again");
+    }
     machine::run(kernel, &image.vmlinuz, &initramfs)
 }
+
+/// How often a kernel may try to come up.
+const ATTEMPTS: usize = 3;
 
 /// Has `make` fill a folder, unless that was done before. It bears its name only once it is whole.
 fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {

@@ -81,6 +81,8 @@ impl Transcript {
         if self.ended < TARGETS.len() {
             let when = if self.program.is_empty() { "before any test" } else { &self.program };
             self.problem = Some(format!("the machine ended early: {when}"));
+        } else if self.outcomes.is_empty() {
+            self.problem = Some("no test ran".to_owned());
         }
         let Self { version, outcomes, problem, said, .. } = self;
         Boot { kernel, version, outcomes, problem, took, said }
@@ -98,6 +100,11 @@ impl Boot {
             took: Duration::ZERO,
             said: Vec::new(),
         }
+    }
+
+    /// Whether the kernel got as far as its first process.
+    pub(crate) fn started(&self) -> bool {
+        !self.version.is_empty()
     }
 
     pub(crate) fn passed(&self) -> bool {
@@ -171,4 +178,63 @@ pub(crate) fn table(boots: &[Boot]) -> String {
     }
     let lines: Vec<_> = rows.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::kernel::ALL;
+
+    /// What comes of a console that says this, and then that each program has ended with success but
+    /// the first, which ends with this status.
+    fn boot(said: &str, status: &str) -> Boot {
+        let mut transcript = Transcript::default();
+        let program = TARGETS[0];
+        let start =
+            format!("@ kernel 6.1.0-50\n@ begin {program}\n{said}@ end {program} {status}\n");
+        let rest = TARGETS[1..].iter().map(|it| format!("@ begin {it}\n@ end {it} 0\n"));
+        for line in (start + &rest.collect::<String>()).lines() {
+            transcript.read(line);
+        }
+        transcript.finish(&ALL[1], Duration::ZERO)
+    }
+
+    #[test]
+    fn tests_are_counted_for_their_way() {
+        let boot = boot("test a::xdp ... ok\ntest b::xdp ... ok\ntest c ... ok\n", "0");
+        assert!(boot.passed());
+        let row = table(&[boot]).lines().nth(2).map(str::to_owned);
+        let expected = "| Linux 6.1.0-50 (amd64) | – (6.6) | none | ok, 2 | none | ok, 1 |";
+        assert_eq!(row.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_test_that_fails_is_a_failure() {
+        let boot = boot("test a::xdp ... ok\ntest b::xdp ... FAILED\n", "101");
+        assert!(!boot.passed());
+        assert!(table(&[boot]).contains("| **1 failed** |"));
+    }
+
+    #[test]
+    fn a_program_that_fails_without_saying_so_is_a_failure() {
+        let boot = boot("test a::xdp ... ok\ntest b::xdp ... FAI[ 1.2] oops\n", "101");
+        assert!(!boot.passed());
+        assert!(boot.to_string().contains("ended with status 101"), "{boot}");
+    }
+
+    #[test]
+    fn where_no_test_ran_nothing_passed() {
+        assert!(!boot("", "0").passed());
+    }
+
+    #[test]
+    fn a_machine_that_ends_early_has_not_passed() {
+        let mut transcript = Transcript::default();
+        transcript.read("@ kernel 6.1.0-50");
+        transcript.read("@ begin live_captures");
+        transcript.read("test a::xdp ... ok");
+        let boot = transcript.finish(&ALL[1], Duration::ZERO);
+        assert!(boot.started() && !boot.passed());
+        assert!(boot.to_string().contains("ended early: live_captures"), "{boot}");
+    }
 }
