@@ -12,7 +12,7 @@ use support::{
     collector::Collector,
     frames::{Wire, udp},
     lab::{DEVICE, Lab},
-    usual::{CLSACT, EBPF, HOST, PCAP, XDP, each_way, end, has_tcx, request},
+    usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, end, has_tcx, request},
     wait_until,
 };
 
@@ -49,6 +49,9 @@ fn ctrl_c_and_sigterm_leave_nothing_on_the_device(way: &[&str]) {
         let collector = Collector::start(&lab.host, way);
         assert_eq!(on_tc(&lab) + usize::from(lab.xdp()), programs, "{}", lab.hooks());
         assert_eq!(lab.xdp(), way == XDP);
+        let tcx = on_tcx(&lab);
+        assert!(way != TCX || tcx == 2, "{tcx} programs on TCX");
+        assert!(way != CLSACT || tcx == 0, "{tcx} programs on TCX");
         let ended = collector.stop_by(signal);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
         assert_eq!(lab.hooks(), "");

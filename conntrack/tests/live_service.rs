@@ -22,7 +22,7 @@ use support::{
     manager::Manager,
     refusal::refuse,
     terminal::Terminal,
-    usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, request},
+    usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, has_tcx, request},
     wait_until,
 };
 
@@ -49,7 +49,9 @@ fn sigterm_ends_it_within_a_second_with_what_was_seen_last(way: &[&str]) {
 
 #[test]
 fn it_is_ready_once_it_watches() {
-    for (arguments, says) in [(EBPF, "eBPF, TC (TCX); new"), (PCAP, "libpcap; new")] {
+    let tc = if has_tcx() { "TCX" } else { "clsact" };
+    let ebpf = format!("eBPF, TC ({tc}); new");
+    for (arguments, says) in [(EBPF, ebpf.as_str()), (PCAP, "libpcap; new")] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let scratch = tempfile::tempdir().expect("a scratch directory");
@@ -73,7 +75,8 @@ fn it_is_ready_once_it_watches() {
 #[test]
 fn metrics_show_what_was_seen_and_how_full_the_flow_map_was() {
     const SENT: u16 = 10;
-    for (arguments, mode, hook) in [(EBPF, "ebpf", "tc_tcx"), (PCAP, "pcap", "")] {
+    let tc = if has_tcx() { "tc_tcx" } else { "tc_clsact" };
+    for (arguments, mode, hook) in [(EBPF, "ebpf", tc), (PCAP, "pcap", "")] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let scratch = tempfile::tempdir().expect("a scratch directory");
@@ -154,7 +157,7 @@ fn a_live_line_stands_below_the_messages_and_is_gone_at_the_end() {
     terminal.wait_for("a line of nothing", |rows| has_line(rows, 0, 0));
     wire.leave(&request(443).0);
     let rows = terminal.wait_for("the line", |rows| has_line(rows, 1, 0));
-    assert!(rows[0].starts_with("conntrack: watching ct-host with eBPF, TC (TCX)"), "{rows:?}");
+    assert!(rows[0].starts_with("conntrack: watching ct-host with eBPF, TC ("), "{rows:?}");
     assert_eq!(rows.len(), 2, "in place: {rows:?}");
 
     child.signal(Signal::USR1);

@@ -13,7 +13,12 @@ mod report;
 mod suite;
 mod without_bpf;
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{
+    env,
+    fs::{self, File},
+    io::ErrorKind,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -55,7 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.kernel.is_empty() || args.kernel.iter().any(|name| name == kernel.name)
     };
     let kernels: Vec<_> = kernel::ALL.iter().filter(is_wanted).collect();
+    ensure!(env::consts::ARCH == "x86_64", "this takes an x86_64 machine");
+    not_hidden(&workspace)?;
     setup::prepare(&workspace, Purpose::Build)?;
+    let _alone = alone(&workspace.target.join("vm"))?;
     setup::find_programs(kernels.iter().flat_map(|kernel| kernel.programs()))?;
     let mirror = Mirror::find(args.mirror.as_deref())?;
     let mut boots = Vec::new();
@@ -66,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         boots.push(boot);
     }
     let table = report::table(&boots);
-    println!("\n{table}");
+    println!("\n{table}\n{}", report::sum(&boots));
     let failed: Vec<_> = boots.iter().filter(|it| !it.passed()).map(|it| it.kernel.name).collect();
     ensure!(failed.is_empty(), "not everything passed on: {}", failed.join(", "));
     if args.save { TABLE.save(&workspace, &table) } else { Ok(()) }
@@ -100,15 +108,41 @@ fn boot(
 /// How often a kernel may try to come up.
 const ATTEMPTS: usize = 3;
 
-/// Has `make` fill a folder, unless that was done before. It bears its name only once it is whole.
-fn once(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if folder.exists() {
+/// The tests look for files by the paths that they have here, and the machines have file systems of
+/// their own in some places.
+fn not_hidden(workspace: &Workspace) -> Result<()> {
+    for folder in ["/dev", "/proc", "/run", "/sys", "/tmp"] {
+        let is_below = workspace.root.starts_with(folder) || workspace.target.starts_with(folder);
+        ensure!(
+            !is_below,
+            "this work tree or its target folder is below {folder}: move it elsewhere"
+        );
+    }
+    Ok(())
+}
+
+/// As long as the file is held, no other run writes what we are using.
+fn alone(folder: &Path) -> Result<File> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let path = folder.join("lock");
+    let lock = File::create(&path).with_context(|| path.display().to_string())?;
+    lock.lock().with_context(|| path.display().to_string())?;
+    Ok(lock)
+}
+
+/// Has `make` fill a folder, unless that was done before, out of the same. It bears its name only once
+/// it is whole.
+fn once(folder: &Path, out_of: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let made_of = folder.with_extension("made-of");
+    if folder.exists() && fs::read_to_string(&made_of).is_ok_and(|before| before == out_of) {
         return Ok(());
     }
     let partial = folder.with_extension("partial");
     start_anew(&partial)?;
     make(&partial)?;
-    fs::rename(&partial, folder).with_context(|| folder.display().to_string())
+    start_anew(folder)?;
+    fs::rename(&partial, folder).with_context(|| folder.display().to_string())?;
+    fs::write(&made_of, out_of).with_context(|| made_of.display().to_string())
 }
 
 /// Leaves an empty folder.

@@ -80,6 +80,7 @@ impl Archive<'_> {
         for parts in ["sourceparts", "preferencesparts"] {
             set(&format!("Dir::Etc::{parts}"), &inside("nothing"));
         }
+        set("Dir::Etc::preferences", &inside("nothing/preferences"));
         set("APT::Architecture", self.architecture);
         set("APT::Architectures", self.architecture);
         set("APT::Default-Release", self.release);

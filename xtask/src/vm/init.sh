@@ -15,7 +15,7 @@ version=$(uname -r)
 if [ -d "/lib/modules/$version" ]; then
     # Not busybox's, which does not read packed modules.
     /usr/sbin/depmod "$version"
-    for module in veth sch_ingress cls_bpf tun; do /usr/sbin/modprobe "$module"; done
+    for module in veth sch_ingress cls_bpf; do /usr/sbin/modprobe "$module"; done
 fi
 ip link set lo up
 

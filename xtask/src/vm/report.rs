@@ -21,6 +21,8 @@ pub(crate) struct Boot {
     problem: Option<String>,
     /// From the start of the machine to its end.
     took: Duration,
+    /// Whether anything of ours was said.
+    started: bool,
     /// What was said besides, if something failed.
     said: Vec<String>,
 }
@@ -44,6 +46,8 @@ impl Display for Outcome {
 pub(crate) struct Transcript {
     version: String,
     program: String,
+    /// How many passed by the program's own count.
+    counted: Option<usize>,
     ended: usize,
     outcomes: Vec<Outcome>,
     problem: Option<String>,
@@ -56,13 +60,17 @@ impl Transcript {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
             ["@", "kernel", version] => version.clone_into(&mut self.version),
-            ["@", "begin", program] => program.clone_into(&mut self.program),
+            ["@", "begin", program] => {
+                program.clone_into(&mut self.program);
+                self.counted = None;
+            }
             ["@", "end", program, status] => self.end(program, status),
             ["test", test, "...", verdict] => {
                 let (program, passed) = (self.program.clone(), verdict == "ok");
                 self.outcomes.push(Outcome { program, test: test.to_owned(), passed });
                 return self.outcomes.last();
             }
+            ["test", "result:", _, passed, "passed;", ..] => self.counted = passed.parse().ok(),
             _ => self.said.push(line.to_owned()),
         }
         None
@@ -70,10 +78,26 @@ impl Transcript {
 
     fn end(&mut self, program: &str, status: &str) {
         self.ended += 1;
-        let said_so = self.outcomes.iter().any(|it| it.program == program && !it.passed);
-        if status != "0" && !said_so {
+        let outcomes = self.outcomes.iter().filter(|it| it.program == program);
+        let (passed, failed): (Vec<_>, Vec<_>) = outcomes.partition(|it| it.passed);
+        if status != "0" && failed.is_empty() {
             self.problem = Some(format!("{program} ended with status {status}"));
+        } else if self.counted != Some(passed.len()) {
+            // A line that something else was written into.
+            let counted = format!("{:?} by its own count", self.counted);
+            self.problem = Some(format!("{program}: {} passed, {counted}", passed.len()));
         }
+    }
+
+    /// Whether anything of ours was said.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.version.is_empty() || !self.program.is_empty()
+    }
+
+    /// Once the machine has been running for too long.
+    pub(crate) fn give_up(&mut self, after: Duration) {
+        let minutes = after.as_secs() / 60;
+        self.said.push(format!("ended, because it was still running after {minutes} minutes"));
     }
 
     /// Once the machine has ended.
@@ -84,8 +108,9 @@ impl Transcript {
         } else if self.outcomes.is_empty() {
             self.problem = Some("no test ran".to_owned());
         }
+        let started = self.has_begun();
         let Self { version, outcomes, problem, said, .. } = self;
-        Boot { kernel, version, outcomes, problem, took, said }
+        Boot { kernel, version, outcomes, problem, took, started, said }
     }
 }
 
@@ -98,13 +123,14 @@ impl Boot {
             outcomes: Vec::new(),
             problem: Some(format!("{error:#}")),
             took: Duration::ZERO,
+            started: false,
             said: Vec::new(),
         }
     }
 
     /// Whether the kernel got as far as its first process.
     pub(crate) fn started(&self) -> bool {
-        !self.version.is_empty()
+        self.started
     }
 
     pub(crate) fn passed(&self) -> bool {
@@ -161,6 +187,13 @@ impl Column {
     }
 }
 
+/// How many tests passed and failed, of all kernels.
+pub(crate) fn sum(boots: &[Boot]) -> String {
+    let all = boots.iter().flat_map(|boot| &boot.outcomes);
+    let (passed, failed): (Vec<_>, Vec<_>) = all.partition(|outcome| outcome.passed);
+    format!("{} passed, {} failed", passed.len(), failed.len())
+}
+
 /// All kernels, a row each.
 pub(crate) fn table(boots: &[Boot]) -> String {
     let mut rows = vec![
@@ -188,11 +221,15 @@ mod tests {
     /// What comes of a console that says this, and then that each program has ended with success but
     /// the first, which ends with this status.
     fn boot(said: &str, status: &str) -> Boot {
+        let passed = said.matches(" ... ok\n").count();
+        let said = format!("{said}test result: ok. {passed} passed; 0 failed\n");
         let mut transcript = Transcript::default();
         let program = TARGETS[0];
         let start =
             format!("@ kernel 6.1.0-50\n@ begin {program}\n{said}@ end {program} {status}\n");
-        let rest = TARGETS[1..].iter().map(|it| format!("@ begin {it}\n@ end {it} 0\n"));
+        let rest = TARGETS[1..]
+            .iter()
+            .map(|it| format!("@ begin {it}\ntest result: ok. 0 passed; 0 failed\n@ end {it} 0\n"));
         for line in (start + &rest.collect::<String>()).lines() {
             transcript.read(line);
         }
@@ -220,6 +257,16 @@ mod tests {
         let boot = boot("test a::xdp ... ok\ntest b::xdp ... FAI[ 1.2] oops\n", "101");
         assert!(!boot.passed());
         assert!(boot.to_string().contains("ended with status 101"), "{boot}");
+    }
+
+    #[test]
+    fn a_line_that_is_broken_is_noticed() {
+        let mut transcript = Transcript::default();
+        for line in ["@ begin a", "test b ... o[ 1.2] k", "test result: ok. 1 passed;", "@ end a 0"]
+        {
+            transcript.read(line);
+        }
+        assert!(transcript.problem.is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
     workspace::{ALL_BUT_EBPF, Workspace},
 };
 
-/// Test targets that tell one kernel from another. The others are about what user space does.
+/// Test targets that tell one kernel from another, as many as emulation has time for.
 pub(crate) const TARGETS: [&str; 5] =
     ["live_captures", "live_lifecycle", "live_privileges", "live_differential", "live_limits"];
 

@@ -8,7 +8,7 @@ use super::archive::{Archive, unpack};
 use crate::{command, mirror::Mirror};
 
 /// Options that are added to none.
-const CONFIG: &str = include_str!("without-bpf.config");
+pub(crate) const CONFIG: &str = include_str!("without-bpf.config");
 
 /// What the build takes besides a C compiler.
 pub(crate) const PROGRAMS: [&str; 6] = ["bc", "bison", "flex", "make", "tar", "xz"];
