@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     process::{Command, Stdio},
 };
 
@@ -94,11 +95,7 @@ impl<'a> Suite<'a> {
 
     /// Runs the tests that `cargo` selects, all of them even if some fail.
     fn run(&self, cargo: &mut Command) -> Result<()> {
-        cargo.arg("--no-fail-fast");
-        if !self.libtest.is_empty() {
-            cargo.arg("--").args(self.libtest);
-        }
-        command::run(cargo)
+        command::run(cargo.args(["--no-fail-fast", "--"]).args(self.libtest))
     }
 
     fn unprivileged(&self) -> Result<()> {
@@ -116,8 +113,6 @@ impl<'a> Suite<'a> {
             return Ok(());
         }
         let privilege = Privilege::find();
-        let mut cargo = self.cargo_test();
-        select(&mut cargo, &self.live);
         if unprivileged {
             eprintln!("{} tests that need root did not run (--unprivileged)", self.count_live()?);
         } else if let Some(obstacle) = obstacle(privilege) {
@@ -127,12 +122,25 @@ impl<'a> Suite<'a> {
                 self.count_live()?
             );
         } else {
-            if privilege == Privilege::Sudo {
-                cargo.env(Compiler::find()?.runner_variable(), "sudo -E");
-            }
-            self.run(&mut cargo)?;
+            self.privileged(privilege)?;
         }
         Ok(())
+    }
+
+    /// What the kernel is too old for is left out, and said.
+    fn privileged(&self, privilege: Privilege) -> Result<()> {
+        let mut cargo = self.cargo_test();
+        select(&mut cargo, &self.live);
+        if privilege == Privilege::Sudo {
+            cargo.env(Compiler::find()?.runner_variable(), "sudo -E");
+        }
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        cargo.args(["--no-fail-fast", "--"]).args(self.libtest);
+        if lacks_tcx(&release) {
+            eprintln!("the tests of TCX do not run: it takes Linux 6.6, this is {release}");
+            cargo.args(["--skip", "::tcx"]);
+        }
+        command::run(&mut cargo)
     }
 
     fn count_live(&self) -> Result<usize> {
@@ -141,6 +149,14 @@ impl<'a> Suite<'a> {
         let cargo = cargo.arg("--").args(self.libtest).arg("--list");
         Ok(count(&command::output(cargo)?))
     }
+}
+
+/// Whether a kernel with this name is older than TCX.
+fn lacks_tcx(release: &str) -> bool {
+    let mut numbers =
+        release.split(|it: char| !it.is_ascii_digit()).map_while(|it| it.parse().ok());
+    let version: Option<(u32, u32)> = numbers.next().zip(numbers.next());
+    version.is_some_and(|version| version < (6, 6))
 }
 
 fn select<'c>(cargo: &'c mut Command, targets: &[String]) -> &'c mut Command {
@@ -180,6 +196,12 @@ mod tests {
         assert!(is_live("live_modes"));
         assert!(!is_live("capture_files"));
         assert!(!is_live("alive_test"));
+    }
+
+    #[test]
+    fn tcx_is_of_linux_6_6() {
+        assert!(lacks_tcx("6.1.0-50-amd64\n") && lacks_tcx("5.10.0-32-amd64\n"));
+        assert!(!lacks_tcx("6.6.0\n") && !lacks_tcx("7.3.4+deb13\n") && !lacks_tcx("unknown"));
     }
 
     #[test]

@@ -48,11 +48,12 @@ impl Package {
             Self::Libpcap => links("libpcap.so"),
             // Asked for only after it was not found.
             Self::Llvm(_) => false,
+            Self::Program(CROSS_LINKER) => finds(CROSS_LINKER, "crt1.o"),
             Self::Program(name) => command::find(name).is_some(),
         }
     }
 
-    /// The package that brings it, as this family calls it.
+    /// The package that brings it, as this family calls it, or several, with a blank between.
     fn name(self, family: Family) -> String {
         match (self, family) {
             (Self::Libpcap, Family::Debian) => "libpcap-dev".into(),
@@ -74,7 +75,11 @@ impl Package {
             (Self::Program("systemd-analyze"), _) => "systemd".into(),
             (Self::Program("qemu-system-x86_64"), _) => "qemu-system-x86".into(),
             (Self::Program("qemu-system-aarch64"), Family::Debian) => "qemu-system-arm".into(),
-            (Self::Program("aarch64-linux-gnu-gcc"), _) => "gcc-aarch64-linux-gnu".into(),
+            // The C library only comes along where recommended packages do.
+            (Self::Program(CROSS_LINKER), Family::Debian) => {
+                "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".into()
+            }
+            (Self::Program(CROSS_LINKER), _) => "gcc-aarch64-linux-gnu".into(),
             (Self::Program("aarch64-linux-gnu-strip"), _) => "binutils-aarch64-linux-gnu".into(),
             (Self::Program("dpkg-deb"), _) => "dpkg".into(),
             (Self::Program("strip"), _) => "binutils".into(),
@@ -97,10 +102,18 @@ impl fmt::Display for Package {
     }
 }
 
+/// A linker for another architecture, of use only with a C library.
+const CROSS_LINKER: &str = "aarch64-linux-gnu-gcc";
+
 /// Whether the C compiler, which is our linker, finds this library.
 fn links(library: &str) -> bool {
-    let mut cc = Command::new("cc");
-    cc.arg(format!("-print-file-name={library}"));
+    finds("cc", library)
+}
+
+/// Whether this C compiler finds a file to link.
+fn finds(compiler: &str, file: &str) -> bool {
+    let mut cc = Command::new(compiler);
+    cc.arg(format!("-print-file-name={file}"));
     // It answers with the bare name if there is no such file.
     command::output(&mut cc).is_ok_and(|path| Path::new(path.trim_end()).is_absolute())
 }
@@ -163,7 +176,9 @@ impl System {
 
     /// The packages that are missing, each once.
     fn names(&self, missing: &[Package]) -> Vec<String> {
-        let mut names: Vec<_> = missing.iter().map(|p| p.name(self.family)).collect();
+        let names = missing.iter().map(|package| package.name(self.family));
+        let mut names: Vec<_> =
+            names.flat_map(|it| it.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
         names.sort();
         names.dedup();
         names
