@@ -5,6 +5,9 @@ use rustix::system::uname;
 /// Of ring buffers, which the eBPF programs need, and of the capabilities for eBPF.
 pub(crate) const EBPF: (u32, u32) = (5, 8);
 
+/// From here on maps are charged to the control group and not locked memory.
+pub(crate) const MAPS_ARE_NOT_LOCKED: (u32, u32) = (5, 11);
+
 /// What the kernel calls itself.
 pub(crate) fn release() -> String {
     uname().release().to_string_lossy().into_owned()

@@ -6,7 +6,7 @@ use rustix::{
 };
 
 use super::{Check, Keeps};
-use crate::kernel::version;
+use crate::kernel::{MAPS_ARE_NOT_LOCKED, version};
 
 /// Of the flow map by default, with what comes along.
 const NEEDED: u64 = 16 << 20;
@@ -20,7 +20,9 @@ pub(super) fn check() -> Check {
 fn judge(version: (u32, u32), limit: Option<u64>, may_raise: bool) -> Check {
     const SUBJECT: &str = "locked memory";
     match limit {
-        _ if version >= (5, 11) => Check::ok(SUBJECT, "does not matter since Linux 5.11"),
+        _ if version >= MAPS_ARE_NOT_LOCKED => {
+            Check::ok(SUBJECT, "does not matter since Linux 5.11")
+        }
         Some(limit) if limit < NEEDED && !may_raise => {
             let found = format!("limited to {limit} bytes, and the flow map takes {NEEDED}");
             let fix =

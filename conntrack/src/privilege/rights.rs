@@ -34,7 +34,7 @@ pub enum RightsError {
         why: io::Error,
     },
     /// There is no thread to do so.
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread: {0}; raise the limit of processes, or unshare with --fork")]
     Thread(io::Error),
     /// For any other reason.
     #[error("cannot give up privileges: {0}")]

@@ -55,7 +55,7 @@ const NO_BPF: [Lack; 3] = [
     Lack { tests: "::xdp", why: "no bpf(2)" },
 ];
 
-/// Linux 5.10. The tests from the fourth on attach with XDP, too, or take Landlock.
+/// Linux 5.10. The tests from the fourth on attach with XDP, too, take Landlock, or lock no memory.
 const OLD: &[Lack] = &[
     NO_TCX,
     NO_XDP,
@@ -66,6 +66,7 @@ const OLD: &[Lack] = &[
     Lack { tests: "ebpf_and_libpcap_leave_the_same_tree", why: "5.18" },
     Lack { tests: "no_answer_overtakes_its_request", why: "5.18" },
     Lack { tests: "a_parent_that_becomes_a_link", why: "5.13" },
+    Lack { tests: "a_program_with_file_capabilities", why: "5.11" },
 ];
 
 /// All of them, oldest first.

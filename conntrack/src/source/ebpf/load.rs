@@ -103,15 +103,21 @@ fn raise_memlock() {
 pub(super) fn refusal(what: &'static str, error: &(dyn Error + 'static)) -> SourceError {
     log::debug!("{what}: {error}");
     match errno(error) {
-        Some(Errno::PERM) => SourceError::Refused {
-            what,
-            why: "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON must be held in the initial user \
-                  namespace, and no seccomp filter or lockdown forbid bpf(2); run it outside the \
-                  container, or with --mode pcap",
-        },
+        Some(Errno::PERM) => SourceError::Refused { what, why: forbidden(kernel::version()) },
         Some(Errno::NOSYS) => SourceError::Unsupported("this kernel has no bpf(2)".to_owned()),
         _ => SourceError::Unsupported(too_old(kernel::version()) + what + ": " + &one_line(error)),
     }
+}
+
+/// What EPERM can mean to who has the capabilities.
+fn forbidden(version: (u32, u32)) -> &'static str {
+    if version < kernel::MAPS_ARE_NOT_LOCKED {
+        return "before Linux 5.11 maps are locked memory: run it as root, raise the limit (ulimit -l, \
+                LimitMEMLOCK=), or use --mode pcap; nor may a seccomp filter or \
+                lockdown forbid bpf(2)";
+    }
+    "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON must be held in the initial user namespace, and no seccomp \
+     filter or lockdown forbid bpf(2); run it outside the container, or with --mode pcap"
 }
 
 /// What explains most of what an old kernel refuses, of which it says itself only that it is invalid.
@@ -165,5 +171,11 @@ mod tests {
     fn an_old_kernel_is_named() {
         assert_eq!(too_old((4, 19)), "it takes Linux 5.8, this is 4.19; ");
         assert_eq!(too_old((5, 8)), "");
+    }
+
+    #[test]
+    fn where_maps_are_locked_memory_that_is_said() {
+        assert!(forbidden((5, 10)).contains("LimitMEMLOCK="));
+        assert!(!forbidden((5, 11)).contains("LimitMEMLOCK="));
     }
 }
