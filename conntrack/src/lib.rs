@@ -1,34 +1,33 @@
 //! Watches a network device and leaves a folder tree of who talks to whom.
 //!
-//! Data flows one way, and only [`agent`] knows all three of its stations:
+//! Data flows one way:
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`source`] | yields batches of distinct flow keys: eBPF, libpcap live, capture file |
 //! | [`tracker`] | turns flow keys into connections: direction, UDP replies, folding |
 //! | [`tree`] | makes connections visible as files |
+//! | [`recording`] | reads a tree into records |
+//! | [`rules`] | makes firewall rules of records, in no firewall's language |
+//! | [`print`] | puts rules and records into a format |
+//! | [`diff`], [`audit`] | compare a recording with another one, or with rules |
 //!
-//! [`export`] starts where that ends: it reads a tree and prints firewall rules, records and
-//! comparisons. It knows nothing of sources.
-//!
-//! Around them: [`cli`] is what was typed, [`config`] what was meant; [`device`], [`local_addrs`]
-//! and [`privilege`] are what the machine has; [`stats`] is what was counted, and [`report`] tells it
-//! while it runs; [`doctor`] says what is missing.
+//! [`watch`] is the running collector and the only module that knows source, tracker and tree. [`cli`]
+//! is what is typed; nothing here imports it. [`host`] is what this machine is, [`privilege`] what we
+//! may do on it, [`doctor`] says what is missing, [`report`] tells how it goes.
 
-pub mod agent;
-mod apart;
+pub mod audit;
 pub mod cli;
-pub mod config;
 pub mod connection;
-pub mod device;
+pub mod diff;
 pub mod doctor;
-pub mod export;
-mod kernel;
-pub mod local_addrs;
-mod netlink;
+pub mod host;
+pub mod print;
 pub mod privilege;
+pub mod recording;
 pub mod report;
+pub mod rules;
 pub mod source;
-pub mod stats;
 pub mod tracker;
 pub mod tree;
+pub mod watch;

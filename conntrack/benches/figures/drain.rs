@@ -8,7 +8,7 @@ use std::{
 };
 
 use conntrack::{
-    device::Device,
+    host::device::Device,
     source::{
         Source as _,
         ebpf::{Chain, EbpfSource, Ingress, Options},

@@ -7,9 +7,11 @@ use netlink_packet_route::{
 
 use super::{Check, Keeps};
 use crate::{
-    config::ANY,
-    device::{Device, DeviceError},
-    netlink,
+    host::{
+        device::{Device, DeviceError},
+        netlink,
+    },
+    watch::config::ANY,
 };
 
 const SUBJECT: &str = "device";

@@ -1,7 +1,7 @@
 //! The kernel by its version.
 
 use super::Check;
-use crate::kernel::{EBPF, release, version};
+use crate::host::kernel::{EBPF, release, version};
 
 pub(super) fn check() -> Check {
     let release = release();

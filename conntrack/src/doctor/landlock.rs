@@ -4,7 +4,7 @@ use std::{fs::File, io};
 
 use super::Check;
 use crate::{
-    apart::apart,
+    host::thread::on_own_thread,
     privilege::{LandlockStatus, limit_writing},
 };
 
@@ -31,5 +31,5 @@ pub(super) fn check() -> Check {
 /// Found out by a thread that is limited, and ends.
 fn status() -> io::Result<LandlockStatus> {
     let limited = || limit_writing(File::open("/")?, &[]).map_err(io::Error::other);
-    apart(limited)?
+    on_own_thread(limited)?
 }

@@ -6,7 +6,7 @@ use rustix::{
 };
 
 use super::{Check, Keeps};
-use crate::kernel::{MAPS_ARE_NOT_LOCKED, version};
+use crate::host::kernel::{MAPS_ARE_NOT_LOCKED, version};
 
 /// Of the flow map by default, with what comes along.
 const NEEDED: u64 = 16 << 20;

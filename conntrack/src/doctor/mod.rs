@@ -2,7 +2,6 @@
 //! subject. It looks and tries, and changes nothing: what is attached, is so in a network namespace of
 //! its own.
 
-pub mod args;
 mod capabilities;
 mod device;
 mod ebpf;
@@ -13,9 +12,16 @@ mod memory;
 mod path;
 mod program;
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use args::DoctorArgs;
+/// What is looked at besides the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Subjects {
+    /// Device that is to be watched.
+    pub device: Option<String>,
+    /// Where the tree is to be written.
+    pub path: Option<PathBuf>,
+}
 
 /// Which modes something keeps from starting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +89,7 @@ pub struct Report {
 
 impl Report {
     /// Looks at everything.
-    pub fn new(args: &DoctorArgs) -> Self {
+    pub fn new(args: &Subjects) -> Self {
         let mut checks = vec![kernel::check()];
         checks.extend(capabilities::checks());
         checks.extend(ebpf::checks());

@@ -9,7 +9,7 @@ use rustix::thread::{
 };
 
 use super::{User, Watching};
-use crate::apart::apart;
+use crate::host::thread::on_own_thread;
 
 /// Whose files it takes no owner to write to.
 const ALL_FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
@@ -62,7 +62,7 @@ impl Rights {
     /// # Errors
     /// What cannot be given up, or that no thread can be started.
     pub fn alone<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
-        apart(|| self.keep_only(CapabilitySet::empty()).map(|()| work()))
+        on_own_thread(|| self.keep_only(CapabilitySet::empty()).map(|()| work()))
             .map_err(RightsError::Thread)?
     }
 

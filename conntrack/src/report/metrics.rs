@@ -14,7 +14,7 @@ use conntrack_common::{
 };
 
 use super::Subject;
-use crate::{connection::Direction, source::Drained, stats::Stats, tree::Cause};
+use crate::{connection::Direction, source::Drained, tree::Cause, watch::stats::Stats};
 
 /// What the counters themselves do not say.
 pub(super) struct About<'a> {

@@ -1,7 +1,8 @@
 //! Reports: how it goes, told while it goes on: to the service manager, to whoever looks at the
 //! terminal, to whatever reads a file of metrics. They read the counters and decide nothing. What
-//! is said at the end and on SIGUSR1 is the counters' own text, see [`crate::stats`].
+//! is said at the end and on SIGUSR1 is the counters' own text, see [`crate::watch::stats`].
 
+pub(crate) mod log;
 mod metrics;
 mod metrics_file;
 mod notify;
@@ -17,7 +18,7 @@ pub use metrics_file::{MetricsError, MetricsFile};
 pub use notify::Notifier;
 pub use screen::Screen;
 
-use crate::{connection::Direction, stats::Stats};
+use crate::{connection::Direction, watch::stats::Stats};
 
 /// Whom the agent tells.
 pub trait Report {

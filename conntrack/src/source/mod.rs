@@ -32,7 +32,7 @@ use conntrack_common::{
 pub use reattaching::Reattaching;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::device::DeviceError;
+use crate::host::device::DeviceError;
 
 /// The flows of one interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use conntrack_common::policy::Policy;
 use tokio::time::Interval;
 
 use super::{FlowBatch, Source, SourceCounters, SourceError, ticks};
-use crate::device::DeviceError;
+use crate::host::device::DeviceError;
 
 /// How often a device that is away is looked for, at least.
 const LOOK_FOR_IT: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use aya::{
 use rustix::io::Errno;
 
 use super::{clsact::Clsact, load};
-use crate::{device::Device, source::SourceError};
+use crate::{host::device::Device, source::SourceError};
 
 /// The ways into a device's TC path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

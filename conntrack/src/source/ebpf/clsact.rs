@@ -27,7 +27,10 @@ use netlink_packet_route::{
 use rustix::io::Errno;
 
 use super::load;
-use crate::{device::Device, netlink, source::SourceError};
+use crate::{
+    host::{device::Device, netlink},
+    source::SourceError,
+};
 
 /// In a handle: one of us made the qdisc.
 const MADE_QDISC: u32 = 1 << 31;

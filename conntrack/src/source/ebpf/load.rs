@@ -14,7 +14,7 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::{kernel, source::SourceError};
+use crate::{host::kernel, source::SourceError};
 
 /// Name of the TC classifier in the object, and of its filters on a device.
 pub const CLASSIFIER: &str = "conntrack";

@@ -21,7 +21,7 @@ use tokio::time::Interval;
 use wake::Wake;
 
 use crate::{
-    device::Device,
+    host::device::Device,
     source::{self, FlowBatch, Source, SourceCounters, SourceError},
 };
 

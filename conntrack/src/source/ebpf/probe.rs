@@ -9,7 +9,10 @@ use super::{
     attach::{Attachment, Chain, Ingress},
     load,
 };
-use crate::{apart::apart, device::Device, source::SourceError};
+use crate::{
+    host::{device::Device, thread::on_own_thread},
+    source::SourceError,
+};
 
 /// Enough to try with.
 const FLOWS: u32 = 16;
@@ -34,7 +37,7 @@ pub(crate) fn load() -> Result<(), SourceError> {
 /// # Errors
 /// That no namespace can be made, which takes `CAP_SYS_ADMIN`, or no thread.
 pub(crate) fn hooks() -> io::Result<Hooks> {
-    apart(in_namespace)?
+    on_own_thread(in_namespace)?
 }
 
 fn in_namespace() -> io::Result<Hooks> {

@@ -1,0 +1,113 @@
+//! The subcommands that read a tree: what they print, and with which status they end. What is
+//! printed is made in the library.
+
+use std::{
+    fmt::Display,
+    fs,
+    io::{BufWriter, ErrorKind, Write as _, stdout},
+    path::Path,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::export::{AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs};
+use crate::{
+    audit::Audit,
+    diff::Diff,
+    print::{iptables, nftables, records, table},
+    recording::Recording,
+    rules::{
+        internet::Internet,
+        rule_set::{RuleSet, count_of},
+    },
+    tree::direction_directory,
+};
+use anyhow::anyhow;
+
+/// Not what it should be, which is no failure but what was asked.
+const DIFFERENT: u8 = 1;
+
+/// More are not named, only counted.
+const STRANGERS_NAMED: usize = 10;
+
+pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ExportCommand::Rules(args) => rules(&args),
+        ExportCommand::Diff(args) => diff(&args),
+        ExportCommand::Audit(args) => audit(&args),
+    }
+}
+
+fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
+    let mut recording = read(&args.path)?;
+    if let Some(since) = args.since {
+        let start = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
+        let left_out = recording.forget_before(start);
+        log::info!("{} left out by --since", count_of(left_out, "connection"));
+    }
+    let records = &recording.records;
+    match args.format {
+        Format::Nftables => print(&nftables::File::of(&rule_set(&recording, args)))?,
+        Format::Iptables => print(&iptables::File(&rule_set(&recording, args)))?,
+        Format::Json => print(&records::Json(records))?,
+        Format::Csv => print(&records::Csv(records))?,
+        Format::Table => print(&table::Table(records))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rules that are asked for; what is to be said about them is said.
+fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
+    let rule_set = RuleSet::of(recording, args.options());
+    rule_set.left_out.iter().for_each(|line| log::info!("{line}"));
+    rule_set.warnings.iter().for_each(|line| log::warn!("{line}"));
+    rule_set
+}
+
+fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let diff = Diff::between(&read(&args.one)?, &read(&args.other)?, args.all);
+    print(&diff)?;
+    Ok(if diff.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
+    let recording = read(&args.path)?;
+    let file = args.rules.display();
+    let text =
+        fs::read_to_string(&args.rules).map_err(|error| anyhow!("cannot read {file}: {error}"))?;
+    let audit = Audit::of(&recording, &text, &Internet::without(&args.internal))
+        .ok_or_else(|| anyhow!("{file} has no chain of the table {}", nftables::TABLE))?;
+    for (line, text) in &audit.not_understood {
+        log::warn!("{file}:{line} not understood and left out: {text}");
+    }
+    audit.left_out.iter().for_each(|line| log::info!("{line}"));
+    for (direction, count) in &audit.unfiltered {
+        let (count, direction) = (count_of(*count, "connection"), direction_directory(*direction));
+        log::info!("{count} of {direction} not judged: no chain filters them");
+    }
+    print(&audit)?;
+    Ok(if audit.is_covered() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// Reads a tree, and says what in it stands for no connection.
+fn read(path: &Path) -> anyhow::Result<Recording> {
+    let recording = Recording::read(path)?;
+    for (path, why) in recording.strangers.iter().take(STRANGERS_NAMED) {
+        log::warn!("{} left out: {why}", path.display());
+    }
+    let more = recording.strangers.len().saturating_sub(STRANGERS_NAMED);
+    if more > 0 {
+        log::warn!("{more} more left out that are no connections");
+    }
+    Ok(recording)
+}
+
+/// Writes to standard output. Who stops reading, as `head` does, has what was wanted.
+fn print(text: &impl Display) -> anyhow::Result<()> {
+    let mut output = BufWriter::new(stdout().lock());
+    let written = write!(output, "{text}").and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| anyhow!("cannot write to standard output: {error}")),
+    }
+}

@@ -1,0 +1,39 @@
+//! What is typed behind `conntrack doctor`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::doctor::Subjects;
+
+/// Looking at the machine.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum DoctorCommand {
+    /// Say what this machine can do, and how to mend what is missing
+    #[command(after_help = HELP)]
+    Doctor(DoctorArgs),
+}
+
+const HELP: &str = "\
+One line for each thing: ok, warn (works, but not all of it) or no (keeps a mode from starting), what
+was found, and the fix. Nothing is changed.
+Exit status: 0 if both modes would start, 3 if only --mode ebpf, 4 if only --mode pcap, 1 if neither,
+2 for a wrong command line.";
+
+/// `conntrack doctor`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DoctorArgs {
+    /// Device that is to be watched
+    #[arg(short, long, value_name = "DEV")]
+    pub(super) device: Option<String>,
+
+    /// Where the tree is to be written
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) path: Option<PathBuf>,
+}
+
+impl DoctorArgs {
+    pub(super) fn subjects(&self) -> Subjects {
+        Subjects { device: self.device.clone(), path: self.path.clone() }
+    }
+}

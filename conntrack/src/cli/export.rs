@@ -1,0 +1,136 @@
+//! What is typed behind `conntrack` to read a tree: the subcommands and their flags. What they do
+//! is the matter of the modules beside this one.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+use super::values::{aggregation, device, duration, network};
+use crate::rules::rule_set::{Aggregation, Options};
+
+/// Reading a tree.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum ExportCommand {
+    /// Print firewall rules that accept what a tree shows
+    #[command(after_help = RULES_HELP)]
+    Rules(RulesArgs),
+    /// Show what is new, gone and unchanged from one tree to another
+    #[command(after_help = DIFF_HELP)]
+    Diff(DiffArgs),
+    /// Tell which connections of a tree rules would accept
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditArgs),
+}
+
+const RULES_HELP: &str = "\
+The rules go to standard output. Without --enforce nothing is refused: what no rule accepts is
+counted and logged. json, csv and table print every connection, `else` among them.
+Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
+
+const DIFF_HELP: &str = "\
+Exit status: 0 if both hold the same connections, 1 if not or when it could not do its work, 2 for a
+wrong command line.";
+
+const AUDIT_HELP: &str = "\
+Understood are nftables rules of the form that `conntrack rules` prints; other lines are named and
+left out. Rules are judged as if they were enforced. What no rule accepts is listed.
+Exit status: 0 if all connections are accepted, 1 if not or when it could not do its work, 2 for a
+wrong command line.";
+
+/// `conntrack rules`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct RulesArgs {
+    /// The tree
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) path: PathBuf,
+
+    /// What is printed: rules, or the connections themselves
+    #[arg(short, long, value_enum, default_value_t = Format::Nftables)]
+    pub(super) format: Format,
+
+    /// Refuse what no rule accepts
+    #[arg(long)]
+    pub(super) enforce: bool,
+
+    /// Make a forward chain of what others say to each other (else)
+    #[arg(long)]
+    pub(super) forward: bool,
+
+    /// Fold peers into networks of these prefix lengths, IPv4 and IPv6, as in 24,64
+    #[arg(long, value_name = "V4,V6", value_parser = aggregation)]
+    pub(super) aggregate: Option<Aggregation>,
+
+    /// Network that is not INTERNET [repeatable]; give those that were given when it was recorded
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(super) internal: Vec<IpNet>,
+
+    /// Leave out what has not been seen for so long, as in 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) since: Option<Duration>,
+
+    /// The rules are for this device; without it, for every device
+    #[arg(short, long, value_name = "DEV", value_parser = device)]
+    pub(super) device: Option<String>,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// A file for `nft -f`.
+    Nftables,
+    /// A file for `iptables-restore` and `ip6tables-restore`.
+    Iptables,
+    /// The connections as JSON.
+    Json,
+    /// The connections as comma-separated values.
+    Csv,
+    /// The connections for the eye.
+    Table,
+}
+
+/// `conntrack diff`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DiffArgs {
+    /// The tree from before
+    #[arg(value_name = "DIR")]
+    pub(super) one: PathBuf,
+
+    /// The tree from after
+    #[arg(value_name = "OTHER")]
+    pub(super) other: PathBuf,
+
+    /// List what is unchanged, too
+    #[arg(short, long)]
+    pub(super) all: bool,
+}
+
+impl RulesArgs {
+    /// What they mean for the rules.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            enforce: self.enforce,
+            forward: self.forward,
+            aggregation: self.aggregate.unwrap_or(Aggregation::NONE),
+            internal: self.internal.clone(),
+            device: self.device.clone(),
+            since: self.since,
+        }
+    }
+}
+
+/// `conntrack audit`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct AuditArgs {
+    /// The tree
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) path: PathBuf,
+
+    /// The rules, as for `nft -f`
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) rules: PathBuf,
+
+    /// Network that is not INTERNET [repeatable]; give those that were given when it was recorded
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(super) internal: Vec<IpNet>,
+}

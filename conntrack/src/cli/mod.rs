@@ -1,0 +1,165 @@
+//! The command line: what is typed, and which of the library's commands it starts. Nothing else in the
+//! library knows of it.
+
+mod commands;
+mod doctor;
+mod export;
+mod values;
+mod watch;
+
+use std::{
+    io::{Write as _, stdout},
+    process::ExitCode,
+};
+
+use clap::{Args as _, FromArgMatches as _, Subcommand as _, error::ErrorKind};
+
+use self::{
+    doctor::{DoctorArgs, DoctorCommand},
+    export::ExportCommand,
+    watch::Args,
+};
+use crate::{
+    doctor::Report,
+    report::{
+        Screen,
+        log::{printable, start_log},
+    },
+    watch::config::{Config, Hook, Input, Mode, Verbosity},
+};
+
+const FAILED: u8 = 1;
+const WRONG_COMMAND_LINE: u8 = 2;
+
+/// Does what was typed; the process's exit status.
+pub fn run() -> ExitCode {
+    match parse() {
+        Ok(Invocation::Watch(args)) => watch(*args),
+        Ok(Invocation::Export(command)) => export(command),
+        Ok(Invocation::Doctor(args)) => doctor(&args),
+        Err(error) => no_arguments(&error),
+    }
+}
+
+fn watch(args: Args) -> ExitCode {
+    let config = Config::from(args);
+    let screen = screen(&config);
+    start_log(config.verbosity, &screen);
+    match crate::watch::run(&config, &screen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Reads a tree. What comes of it may be a difference, which is no failure but a status of its own.
+fn export(command: ExportCommand) -> ExitCode {
+    start_log(Verbosity::Normal, &Screen::new(false));
+    commands::run(command).unwrap_or_else(|error| {
+        log::error!("{error}");
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Looks at the machine. What is missing is no failure but what was asked.
+fn doctor(args: &DoctorArgs) -> ExitCode {
+    let report = Report::new(&args.subjects());
+    for line in report.lines() {
+        let _unread = writeln!(stdout(), "{}", printable(&line));
+    }
+    ExitCode::from(report.status())
+}
+
+/// Help and version go to standard output and are no error.
+fn no_arguments(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let complaint = printable(&one_line(error));
+        Screen::new(false).say(format_args!("conntrack: {complaint}"));
+        return ExitCode::from(WRONG_COMMAND_LINE);
+    }
+    match error.print() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_nobody_reads) => ExitCode::from(FAILED),
+    }
+}
+
+/// With a live line for a device; a file has its progress bar.
+fn screen(config: &Config) -> Screen {
+    let is_device = matches!(config.input, Input::Device(_));
+    Screen::new(is_device && config.verbosity != Verbosity::Quiet)
+}
+
+/// What the program is to do.
+#[derive(Clone, Debug)]
+enum Invocation {
+    /// Watch, and leave a tree.
+    Watch(Box<Args>),
+    /// Read a tree.
+    Export(ExportCommand),
+    /// Look at the machine.
+    Doctor(DoctorArgs),
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// What is wrong with it; or help or version, which are no errors.
+fn parse() -> Result<Invocation, clap::Error> {
+    let matches = command().try_get_matches()?;
+    if matches.subcommand_name().is_some() {
+        return subcommand(&matches);
+    }
+    let args = Args::from_arg_matches(&matches)?;
+    if args.mode == Mode::Pcap && args.hook == Hook::Xdp {
+        let complaint = "--hook xdp is for eBPF and cannot be used with --mode pcap";
+        return Err(command().error(ErrorKind::ArgumentConflict, complaint));
+    }
+    Ok(Invocation::Watch(Box::new(args)))
+}
+
+/// A command that does not watch.
+fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
+    if matches.subcommand_name() == Some("doctor") {
+        let DoctorCommand::Doctor(args) = DoctorCommand::from_arg_matches(matches)?;
+        return Ok(Invocation::Doctor(args));
+    }
+    ExportCommand::from_arg_matches(matches).map(Invocation::Export)
+}
+
+/// Watching takes no subcommand; everything else is one.
+fn command() -> clap::Command {
+    // In this order: what is said about the program is what it says about watching.
+    let command = ExportCommand::augment_subcommands(clap::Command::new("conntrack"));
+    Args::augment_args(DoctorCommand::augment_subcommands(command))
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
+}
+
+/// clap's complaint in one line: its paragraphs up to the usage, and where to read on.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let complaint: Vec<_> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let complaint = complaint.join(" ");
+    let complaint = complaint.strip_prefix("error: ").unwrap_or(&complaint);
+    format!("{complaint}; see conntrack --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,178 @@
+//! The flags for watching a device or reading a capture file, and what they mean.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use ipnet::IpNet;
+
+use super::values::{interval, network, port};
+use crate::{
+    host::addresses::LocalAddrs,
+    tracker::{Family, Scope, Settings},
+    tree::Limits,
+    watch::config::{ANY, Config, Hook, Input, Mode, TcHook, Verbosity, Watch},
+};
+
+/// Watches a network device and leaves a folder tree of who talks to whom, folded to what a
+/// firewall rule needs.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "conntrack", version, after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Args {
+    /// Device to watch
+    #[arg(short, long, value_name = "DEV", default_value = "eth0")]
+    pub device: String,
+
+    /// Where the tree is written; made if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub path: PathBuf,
+
+    /// How to watch: `auto` is eBPF, and libpcap where the kernel has none
+    #[arg(short, long, value_enum, default_value_t = Mode::Auto)]
+    pub mode: Mode,
+
+    /// Leave out connections that are neither from nor to the device
+    #[arg(short = 'e', long)]
+    pub skip_else: bool,
+
+    /// UDP port of a server on this machine: what it sends is answers [repeatable]
+    #[arg(short, long, value_name = "PORT", value_parser = port)]
+    pub udp_in: Vec<u16>,
+
+    /// Do not fold internet addresses of incoming connections into INTERNET
+    #[arg(short = 'I', long)]
+    pub no_internet_in: bool,
+
+    /// Do not fold internet addresses of outgoing connections into INTERNET
+    #[arg(short = 'O', long)]
+    pub no_internet_out: bool,
+
+    /// Network that is not to be folded into INTERNET [repeatable]
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub internal: Vec<IpNet>,
+
+    /// IPv4 only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// IPv6 only
+    #[arg(short = '6')]
+    pub ipv6: bool,
+
+    /// Where eBPF looks at arriving packets; leaving ones are always seen at TC. XDP comes first, but
+    /// does not see a VLAN tag that the NIC took off, and only one program can be there
+    #[arg(long, value_enum, default_value_t = Hook::Tc)]
+    pub hook: Hook,
+
+    /// End when the device goes away, instead of waiting for it
+    #[arg(long)]
+    pub exit_on_device_loss: bool,
+
+    /// How often new connections are written
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+
+    /// Entries in the kernel's flow map
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=MAX_FLOWS))]
+    pub max_flows: u32,
+
+    /// Files that the tree may hold: then no new ones are made in `else`; `in` and `out` go on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_files: Option<u64>,
+
+    /// Inodes of the file system that stay free: with fewer, no new files are made in `else`; 0 is
+    /// no limit
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub min_free_inodes: u8,
+
+    /// Read a pcap or pcapng file instead of a device; `-` is standard input
+    #[arg(short, long, value_name = "FILE", requires = "local", conflicts_with_all = ["device", "mode", "hook", "exit_on_device_loss"])]
+    pub read: Option<PathBuf>,
+
+    /// With --read: an address of the machine that the file was captured on [repeatable]
+    #[arg(long, value_name = "IP", requires = "read")]
+    pub local: Vec<IpAddr>,
+
+    /// Write the counters there each interval, as metrics for Prometheus
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// Once the device is open, go on as this user, with their groups: DIR has to be theirs to write
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub user: Option<String>,
+
+    /// Take DIR also where anybody could have made it and somebody else did
+    #[arg(long)]
+    pub force_path: bool,
+
+    /// Say nothing but errors and losses
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say more
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Which kind of TC hook: kernels since 6.6 have TCX, all have clsact
+    #[arg(long, value_enum, default_value_t = TcHook::Auto, hide = true)]
+    pub tc_hook: TcHook,
+}
+
+const AFTER_HELP: &str = "\
+Files are named SRCIP-SRCPORT-DSTIP-DSTPORT, in DIR/{in,out,else}/{tcp,udp}/.
+SIGUSR1 prints the counters. Exit status: 0 after SIGINT, SIGTERM or the end of a file; 1 when it
+could not do its work; 2 for a wrong command line.";
+
+/// At some 112 bytes an entry, 7 GiB of kernel memory.
+const MAX_FLOWS: i64 = 1 << 26;
+
+impl From<Args> for Config {
+    fn from(args: Args) -> Self {
+        let settings = Settings {
+            family: family(&args),
+            skip_else: args.skip_else,
+            no_internet_in: args.no_internet_in,
+            no_internet_out: args.no_internet_out,
+            udp_servers: args.udp_in.into_iter().collect(),
+            scope: Scope::new(args.internal),
+        };
+        let limits = Limits { max_files: args.max_files, min_free_inodes: args.min_free_inodes };
+        let verbosity = match (args.quiet, args.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let (input, local) = if let Some(file) = args.read {
+            (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect()))
+        } else {
+            let local = match args.device.as_str() {
+                ANY => LocalAddrs::AllDevices,
+                device => LocalAddrs::Device(device.to_owned()),
+            };
+            let Args { device, mode, hook, tc_hook, exit_on_device_loss, .. } = args;
+            (Input::Device(Watch { device, mode, hook, tc_hook, exit_on_device_loss }), local)
+        };
+        let Args { path, force_path, metrics_file, interval, max_flows, user, .. } = args;
+        Self {
+            input,
+            local,
+            settings,
+            path,
+            force_path,
+            limits,
+            metrics_file,
+            interval,
+            max_flows,
+            user,
+            verbosity,
+        }
+    }
+}
+
+const fn family(args: &Args) -> Family {
+    match (args.ipv4, args.ipv6) {
+        (true, false) => Family::V4,
+        (false, true) => Family::V6,
+        _ => Family::Any,
+    }
+}

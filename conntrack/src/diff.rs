@@ -1,0 +1,137 @@
+//! The difference between two trees: what is new, what is gone, and how much is the same. When
+//! something was seen is no difference.
+
+use std::{cmp::Ordering, fmt};
+
+use crate::{
+    recording::{Record, Recording, utc::Utc},
+    rules::rule_set::count_of,
+    tree,
+};
+
+/// What became of a connection from one tree to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Only the other tree has it.
+    New,
+    /// Only the one tree has it.
+    Gone,
+    /// Both have it.
+    Unchanged,
+}
+
+/// Two trees, compared.
+#[derive(Clone, Debug)]
+pub struct Diff {
+    /// In order of the connections; what is unchanged with the time of the other tree.
+    changes: Vec<(Change, Record)>,
+    show_unchanged: bool,
+}
+
+impl Diff {
+    /// What is different in `other`.
+    pub fn between(one: &Recording, other: &Recording, show_unchanged: bool) -> Self {
+        let mut changes = Vec::new();
+        let (mut one, mut other) = (one.records.iter().peekable(), other.records.iter().peekable());
+        loop {
+            let order = match (one.peek(), other.peek()) {
+                (Some(one), Some(other)) => one.connection.cmp(&other.connection),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return Self { changes, show_unchanged },
+            };
+            let gone = if order == Ordering::Greater { None } else { one.next() };
+            let new = if order == Ordering::Less { None } else { other.next() };
+            changes.extend(match (gone, new) {
+                (Some(_), Some(record)) => Some((Change::Unchanged, *record)),
+                (Some(record), None) => Some((Change::Gone, *record)),
+                (None, Some(record)) => Some((Change::New, *record)),
+                (None, None) => None,
+            });
+        }
+    }
+
+    /// Whether the trees hold the same connections.
+    pub fn is_empty(&self) -> bool {
+        self.count(Change::Unchanged) == self.changes.len()
+    }
+
+    fn count(&self, what: Change) -> usize {
+        self.changes.iter().filter(|(change, _)| *change == what).count()
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (change, record) in &self.changes {
+            let sign = match change {
+                Change::New => '+',
+                Change::Gone => '-',
+                Change::Unchanged if self.show_unchanged => ' ',
+                Change::Unchanged => continue,
+            };
+            let path = tree::path(&record.connection);
+            writeln!(f, "{sign} {path}  {}", Utc(record.last_seen))?;
+        }
+        let [new, gone, unchanged] =
+            [Change::New, Change::Gone, Change::Unchanged].map(|change| self.count(change));
+        writeln!(
+            f,
+            "{}: {new} new, {gone} gone, {unchanged} unchanged",
+            count_of(self.changes.len(), "connection")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::UNIX_EPOCH};
+
+    use super::*;
+    use crate::connection::{Connection, Direction, Host, Protocol, SourcePort};
+
+    fn recording(ports: &[u16]) -> Recording {
+        let record = |port: &u16| Record {
+            connection: Connection {
+                direction: Direction::Out,
+                protocol: Protocol::Tcp,
+                source: Host::Address([10, 0, 0, 1].into()),
+                source_port: SourcePort::Any,
+                destination: Host::Internet,
+                destination_port: *port,
+            },
+            last_seen: UNIX_EPOCH,
+        };
+        Recording {
+            records: ports.iter().map(record).collect(),
+            strangers: Vec::<(PathBuf, _)>::new(),
+        }
+    }
+
+    fn changes(one: &[u16], other: &[u16]) -> Vec<(Change, u16)> {
+        let diff = Diff::between(&recording(one), &recording(other), false);
+        let port =
+            |(change, record): &(Change, Record)| (*change, record.connection.destination_port);
+        diff.changes.iter().map(port).collect()
+    }
+
+    #[test]
+    fn each_connection_is_new_or_gone_or_unchanged() {
+        use Change::{Gone, New, Unchanged};
+        assert_eq!(
+            changes(&[1, 2, 4], &[2, 3, 4]),
+            [(Gone, 1), (Unchanged, 2), (New, 3), (Unchanged, 4)]
+        );
+        assert_eq!(changes(&[], &[1]), [(New, 1)]);
+        assert_eq!(changes(&[1], &[]), [(Gone, 1)]);
+    }
+
+    #[test]
+    fn the_same_connections_are_no_difference() {
+        let tree = recording(&[1, 2]);
+        let mut later = tree.clone();
+        later.records[0].last_seen += std::time::Duration::from_secs(1);
+        assert!(Diff::between(&tree, &later, false).is_empty());
+        assert!(!Diff::between(&tree, &recording(&[1]), false).is_empty());
+    }
+}

@@ -1,0 +1,7 @@
+//! What this machine is: its devices and their addresses, its kernel, a thread of one's own.
+
+pub mod addresses;
+pub mod device;
+pub(crate) mod kernel;
+pub(crate) mod netlink;
+pub(crate) mod thread;

@@ -1,0 +1,39 @@
+//! A table for the eye: every connection on a line, in columns.
+
+use std::fmt;
+
+use super::records::{FIELDS, fields};
+use crate::recording::Record;
+
+/// Records as a table.
+pub struct Table<'a>(pub &'a [Record]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = FIELDS.map(|field| field.to_uppercase().replace('_', " "));
+        let mut widths = head.each_ref().map(String::len);
+        for record in self.0 {
+            widen(&mut widths, &fields(record));
+        }
+        write_line(f, &head, widths)?;
+        self.0.iter().try_for_each(|record| write_line(f, &fields(record), widths))
+    }
+}
+
+fn widen(widths: &mut [usize; 7], fields: &[String; 7]) {
+    for (width, field) in widths.iter_mut().zip(fields) {
+        *width = (*width).max(field.len());
+    }
+}
+
+/// The last column is not padded.
+fn write_line(
+    f: &mut fmt::Formatter<'_>,
+    [fields @ .., last]: &[String; 7],
+    widths: [usize; 7],
+) -> fmt::Result {
+    for (field, width) in fields.iter().zip(widths) {
+        write!(f, "{field:width$}  ")?;
+    }
+    writeln!(f, "{last}")
+}

@@ -1,0 +1,185 @@
+//! A recording: a tree, read into records. What stands for no connection is kept apart, so that it
+//! can be reported.
+
+pub(crate) mod utc;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use crate::{
+    connection::{Connection, Direction, Host, SourcePort},
+    tree::{self, Entry, TreeError},
+};
+
+/// A connection and when it was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// What the file's name says.
+    pub connection: Connection,
+    /// The file's modification time.
+    pub last_seen: SystemTime,
+}
+
+/// What a tree says.
+#[derive(Clone, Debug, Default)]
+pub struct Recording {
+    /// In order of their connections.
+    pub records: Vec<Record>,
+    /// What stands for no connection, by its path, and why.
+    pub strangers: Vec<(PathBuf, &'static str)>,
+}
+
+impl Recording {
+    /// Reads the tree at `root`.
+    ///
+    /// # Errors
+    /// A root that is no tree, or a directory that cannot be read.
+    pub fn read(root: &Path) -> Result<Self, TreeError> {
+        let mut recording = Self::default();
+        tree::read(root, |entry| recording.add(entry))?;
+        recording.records.sort_unstable();
+        recording.strangers.sort_unstable();
+        Ok(recording)
+    }
+
+    fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::Connection(connection, last_seen) if is_possible(&connection) => {
+                self.records.push(Record { connection, last_seen });
+            }
+            Entry::Connection(connection, _) => {
+                let path = tree::path(&connection).into();
+                self.strangers.push((path, "no connection of this direction"));
+            }
+            Entry::Stranger(path, why) => self.strangers.push((path, why)),
+        }
+    }
+
+    /// Leaves out what was last seen before `start`; how many.
+    pub fn forget_before(&mut self, start: SystemTime) -> usize {
+        let before = self.records.len();
+        self.records.retain(|record| record.last_seen >= start);
+        before - self.records.len()
+    }
+}
+
+/// Whether a tracker could have made this: a name may have the right form and mean nothing.
+fn is_possible(connection: &Connection) -> bool {
+    let (source, destination) = (connection.source, connection.destination);
+    let any_port = connection.source_port == SourcePort::Any;
+    match (connection.direction, source, destination) {
+        (Direction::In, Host::Internet, Host::Address(_))
+        | (Direction::Out, Host::Address(_), Host::Internet) => any_port,
+        (Direction::In | Direction::Out, Host::Address(a), Host::Address(b)) => {
+            any_port && same_family(a, b)
+        }
+        (Direction::Else, Host::Address(a), Host::Address(b)) => !any_port && same_family(a, b),
+        _ => false,
+    }
+}
+
+const fn same_family(a: IpAddr, b: IpAddr) -> bool {
+    a.is_ipv4() == b.is_ipv4()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        time::{Duration, UNIX_EPOCH},
+    };
+
+    use super::*;
+
+    fn tree(paths: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a scratch directory");
+        for path in paths {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+            fs::write(path, "").expect("written");
+        }
+        root
+    }
+
+    fn strangers(paths: &[&str]) -> Vec<String> {
+        let recording = Recording::read(tree(paths).path()).expect("a tree");
+        assert_eq!(recording.records, []);
+        recording.strangers.iter().map(|(path, _)| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn records_come_in_order_with_their_times() {
+        let names = ["out/udp/10.0.0.2-PORT-10.0.0.1-53", "in/tcp/INTERNET-PORT-10.0.0.2-22"];
+        let root = tree(&names);
+        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let file = fs::File::options().write(true).open(root.path().join(names[0]));
+        file.and_then(|file| file.set_modified(time)).expect("set");
+        let records = Recording::read(root.path()).expect("a tree").records;
+        let found: Vec<_> = records.iter().map(|it| tree::path(&it.connection)).collect();
+        assert_eq!(found, [names[1], names[0]]);
+        assert_eq!(records[1].last_seen, time);
+    }
+
+    #[test]
+    fn what_no_tracker_makes_is_no_connection() {
+        let impossible = [
+            "else/tcp/10.0.0.1-PORT-10.0.0.2-22",
+            "else/tcp/INTERNET-1-10.0.0.2-22",
+            "in/tcp/10.0.0.1-5-10.0.0.2-22",
+            "in/tcp/10.0.0.1-PORT-INTERNET-22",
+            "out/tcp/10.0.0.1-PORT-2001:db8::1-22",
+            "out/tcp/INTERNET-PORT-10.0.0.2-22",
+        ];
+        assert_eq!(strangers(&impossible), impossible);
+    }
+
+    #[test]
+    fn what_is_no_name_or_no_file_is_reported_wherever_it_is() {
+        let paths = ["README", "in/sctp/x", "in/tcp/\n; flush ruleset", "lost+found/1"];
+        assert_eq!(strangers(&paths), ["README", "in/sctp", paths[2], "lost+found"]);
+        let directory = "out/tcp/10.0.0.1-PORT-INTERNET-443";
+        assert_eq!(strangers(&[&format!("{directory}/x")]), [directory]);
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        let link = "out/tcp/10.0.0.1-PORT-INTERNET-443";
+        let root = tree(&["out/tcp/x"]);
+        symlink("/etc/passwd", root.path().join(link)).expect("linked");
+        let recording = Recording::read(root.path()).expect("a tree");
+        assert_eq!(recording.strangers[0], (link.into(), "no file"));
+
+        symlink(root.path().join("out"), root.path().join("in")).expect("linked");
+        let error = Recording::read(root.path()).expect_err("refused").to_string();
+        assert!(error.contains("in is a file or a symbolic link"), "{error}");
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let link = scratch.path().join("link");
+        symlink(root.path(), &link).expect("linked");
+        Recording::read(&link.join(".")).expect_err("refused");
+    }
+
+    #[test]
+    fn nothing_is_made() {
+        let root = tree(&["out/x"]);
+        Recording::read(root.path()).expect("a tree");
+        assert_eq!(fs::read_dir(root.path()).expect("read").count(), 1);
+        let missing = root.path().join("missing");
+        Recording::read(&missing).expect_err("there is none");
+        assert!(!missing.exists());
+        let error = Recording::read(&root.path().join("out")).expect_err("no tree").to_string();
+        assert!(error.contains("holds no tree"), "{error}");
+    }
+
+    #[test]
+    fn what_was_not_seen_lately_can_be_left_out() {
+        let mut recording =
+            Recording::read(tree(&["in/tcp/INTERNET-PORT-10.0.0.2-22"]).path()).expect("a tree");
+        let last_seen = recording.records[0].last_seen;
+        assert_eq!(recording.forget_before(last_seen), 0);
+        assert_eq!(recording.forget_before(last_seen + Duration::from_nanos(1)), 1);
+    }
+}

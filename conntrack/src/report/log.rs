@@ -1,0 +1,58 @@
+//! What the program says on standard error: one line each, with its kind in words, or for the
+//! journal with its priority.
+
+use std::{env, io::Write as _};
+
+use env_logger::Target;
+use log::{Level, LevelFilter};
+use rustix::{fs::fstat, stdio::stderr};
+
+use super::Screen;
+use crate::watch::config::Verbosity;
+
+/// What names and paths hold may be anything; a message is one line and moves no cursor.
+pub(crate) fn printable(text: &str) -> String {
+    let printed = |character: char| -> String {
+        if character.is_control() { character.escape_default().collect() } else { character.into() }
+    };
+    text.chars().map(printed).collect()
+}
+
+/// Messages are lines on the screen, like those of other network tools.
+pub(crate) fn start_log(verbosity: Verbosity, screen: &Screen) {
+    let level = match verbosity {
+        Verbosity::Quiet => LevelFilter::Warn,
+        Verbosity::Normal => LevelFilter::Info,
+        Verbosity::Verbose => LevelFilter::Debug,
+    };
+    let prefix = if is_journal() { for_journal } else { for_people };
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Warn)
+        .filter_module("conntrack", level)
+        .format(move |line, record| {
+            writeln!(line, "{}{}", prefix(record.level()), printable(&record.args().to_string()))
+        })
+        .target(Target::Pipe(Box::new(screen.clone())))
+        .init();
+}
+
+fn for_people(level: Level) -> &'static str {
+    if level == Level::Warn { "conntrack: warning: " } else { "conntrack: " }
+}
+
+/// As sd-daemon(3) has it. The journal knows who we are.
+fn for_journal(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+/// Whether standard error is the journal's: systemd names its device and inode. It may name another
+/// one, which a child of a service inherited.
+fn is_journal() -> bool {
+    let Ok(journal) = env::var("JOURNAL_STREAM") else { return false };
+    fstat(stderr()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
+}

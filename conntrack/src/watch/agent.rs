@@ -1,0 +1,163 @@
+//! The agent: takes batches from a source, has the tracker make connections of them and the tree
+//! show them. The only place that knows all three.
+//!
+//! Everything that it reacts to is an argument: the source, the signals. It reads no clock and no
+//! command line.
+
+use std::{collections::BTreeSet, future::Future, io, net::IpAddr};
+
+use conntrack_common::policy::Policy;
+use tokio::sync::mpsc;
+
+use super::stats::Stats;
+use crate::{
+    host::addresses::LocalAddrs,
+    report::Report,
+    source::{FlowBatch, Source, SourceCounters, SourceError},
+    tracker::Tracker,
+    tree::{Cause, LastSeen, Obstacle, Shown, Tree},
+};
+
+/// One run, from its first batch to its last.
+pub struct Agent {
+    tracker: Tracker,
+    tree: Tree,
+    local: LocalAddrs,
+    /// The local addresses when they were last read.
+    was_local: BTreeSet<IpAddr>,
+    /// Those that the source's policy is for.
+    policy_for: BTreeSet<IpAddr>,
+    stats: Stats,
+    /// Of which causes it was said that files are not made. Said again when they were in between.
+    warned: [bool; Cause::ALL.len()],
+    /// Which of the source's losses were said.
+    losses_said: [bool; SourceCounters::LOSSES],
+}
+
+impl Agent {
+    /// An agent that has seen nothing yet.
+    ///
+    /// # Errors
+    /// The kernel's refusal to list local addresses.
+    pub fn new(tracker: Tracker, tree: Tree, local: LocalAddrs) -> io::Result<Self> {
+        let was_local = local.current()?.unwrap_or_default();
+        let policy_for = was_local.clone();
+        let (stats, warned, losses_said) = Default::default();
+        Ok(Self { tracker, tree, local, was_local, policy_for, stats, warned, losses_said })
+    }
+
+    /// The policy for a source to start with.
+    pub fn policy(&self) -> Policy {
+        self.tracker.policy(&self.was_local)
+    }
+
+    /// Works until `shutdown` is ready, the source ends or it fails. `report` is handed the counters
+    /// at once, after each batch, and for each message on `report_requests`.
+    ///
+    /// What was seen up to then is written and the source is detached, whatever happened; the
+    /// counters and the source's error are handed back.
+    pub async fn run<S: Source>(
+        mut self,
+        mut source: S,
+        shutdown: impl Future<Output = ()>,
+        mut report_requests: mpsc::Receiver<()>,
+        report: &mut impl Report,
+    ) -> (Stats, Result<(), SourceError>) {
+        tokio::pin!(shutdown);
+        self.stats.source = source.counters();
+        report.progress(&self.stats);
+        let worked = loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break Ok(()),
+                Some(()) = report_requests.recv() => {
+                    self.stats.source = source.counters();
+                    report.asked(&self.stats);
+                }
+                batch = source.next_batch() => match batch {
+                    Ok(Some(batch)) => {
+                        self.take(&batch, &mut source);
+                        report.progress(&self.stats);
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                },
+            }
+        };
+        report.stopping();
+        let (last, finished) = source.finish().await;
+        self.take(&last, &mut source);
+        (self.stats, worked.and(finished))
+    }
+
+    fn take(&mut self, batch: &FlowBatch, source: &mut impl Source) {
+        self.read_local_addresses(source);
+        let connections = batch.flows.iter().filter_map(|flow| self.tracker.track(flow));
+        let connections: Vec<_> = connections.collect();
+        self.stats.flows += connections.len() as u64;
+        let last_seen = batch.captured_at.map_or(LastSeen::Now, LastSeen::At);
+        let shown = self.tree.show(connections, last_seen);
+        self.count(&shown);
+        self.stats.source = source.counters();
+        self.warn_of_losses();
+    }
+
+    /// The first of each cause is said with what to do about it; how many there are, the report says.
+    fn warn_of_losses(&mut self) {
+        for (loss, said) in self.stats.source.losses().into_iter().zip(&mut self.losses_said) {
+            if loss.packets > 0 && !*said {
+                log::warn!("{}: {} packets are lost; {}", loss.what, loss.packets, loss.advice);
+                *said = true;
+            }
+        }
+    }
+
+    /// A batch's packets were seen between the last reading and this one: what was local at either
+    /// time is local to them, and to what the source has yet to read. So an address that goes takes
+    /// nothing with it. A device that is not there has the addresses that it had.
+    fn read_local_addresses(&mut self, source: &mut impl Source) {
+        let now = self.local.current().unwrap_or_else(|error| {
+            log::warn!("cannot read the local addresses, going on with the last: {error}");
+            None
+        });
+        let now = now.unwrap_or_else(|| self.was_local.clone());
+        let local = &self.was_local | &now;
+        self.was_local = now;
+        self.tracker.set_local_addresses(&local);
+        if local != self.policy_for {
+            match source.set_policy(&self.tracker.policy(&local)) {
+                Ok(()) => self.policy_for = local,
+                Err(error) => log::warn!("going on with the local addresses that were: {error}"),
+            }
+        }
+    }
+
+    fn count(&mut self, shown: &Shown) {
+        self.stats.files.add(&shown.made);
+        self.stats.connections.add(&shown.made);
+        self.stats.connections.add(&shown.touched);
+        for cause in Cause::ALL {
+            let obstacle = shown.obstacle(cause);
+            self.stats.not_shown[cause as usize] += obstacle.connections;
+            self.say(cause, obstacle);
+        }
+    }
+
+    /// Says once that something is in the way, and once that it no longer is.
+    fn say(&mut self, cause: Cause, obstacle: &Obstacle) {
+        let warned = &mut self.warned[cause as usize];
+        match &obstacle.first_error {
+            Some(error) if !*warned => {
+                log::warn!("{error}; {}", cause.meanwhile());
+                *warned = true;
+            }
+            None if *warned && obstacle.is_over => {
+                if let Some(farewell) = cause.farewell() {
+                    log::info!("{farewell}");
+                }
+                *warned = false;
+            }
+            _ => {}
+        }
+    }
+}

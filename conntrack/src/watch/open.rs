@@ -1,0 +1,190 @@
+//! Opening the source that the user asked for: which one, what it needs, and what to fall back on.
+
+use std::path::Path;
+
+use conntrack_common::policy::Policy;
+
+use super::config::{ANY, Config, Input, Mode, Watch};
+use crate::{
+    host::device::Device,
+    privilege::{self, Watching},
+    report::Subject,
+    source::{Reattaching, Source, SourceError},
+};
+#[cfg(feature = "ebpf")]
+use crate::{
+    source::ebpf::{Chain, EbpfSource, Ingress, Options},
+    watch::config::{Hook, TcHook},
+};
+#[cfg(feature = "pcap")]
+use crate::{
+    source::pcap::{file::FileSource, live::LiveSource},
+    watch::config::Verbosity,
+};
+
+/// An open source.
+pub(crate) enum Opened {
+    #[cfg(feature = "ebpf")]
+    Ebpf(Box<Reattaching<EbpfSource>>),
+    #[cfg(feature = "pcap")]
+    Live(Box<Reattaching<LiveSource>>),
+    #[cfg(feature = "pcap")]
+    File(FileSource),
+}
+
+impl Opened {
+    /// What is watched, and how.
+    pub(crate) fn subject(&self, config: &Config) -> Subject {
+        let (kind, name) = match &config.input {
+            Input::Device(watch) => ("device", watch.device.clone()),
+            Input::File(path) => ("file", path.display().to_string()),
+        };
+        let (mode, hook) = match self {
+            #[cfg(feature = "ebpf")]
+            Self::Ebpf(source) => {
+                ("ebpf", source.source().map_or_else(String::new, EbpfSource::hook))
+            }
+            #[cfg(feature = "pcap")]
+            Self::Live(_) => ("pcap", String::new()),
+            #[cfg(feature = "pcap")]
+            Self::File(_) => ("file", String::new()),
+        };
+        Subject { kind, name, mode, hook }
+    }
+
+    /// What it goes on needing privileges for.
+    pub(crate) const fn watching(&self) -> Watching {
+        match self {
+            #[cfg(feature = "ebpf")]
+            Self::Ebpf(_) => Watching::Ebpf,
+            #[cfg(feature = "pcap")]
+            Self::Live(_) => Watching::Pcap,
+            #[cfg(feature = "pcap")]
+            Self::File(_) => Watching::File,
+        }
+    }
+
+    /// Says what is watched, and how.
+    pub(crate) fn announce(&self, config: &Config) {
+        let Input::Device(watch) = &config.input else { return };
+        let how = self.subject(config);
+        log::info!("watching {} with {how}, writing {}", watch.device, config.path.display());
+    }
+}
+
+/// Opens what the user asked for.
+pub(crate) async fn source(config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+    match &config.input {
+        Input::File(path) => file(path, config, policy).await,
+        Input::Device(watch) => device(watch, config, policy),
+    }
+}
+
+/// Starts watching a device. Only a kernel that cannot is a reason to fall back: missing privilege
+/// or a missing device would be missing for libpcap too, or be a surprise.
+fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+    // That it is not there is said before that privilege is missing.
+    if watch.device != ANY {
+        Device::find(&watch.device)?;
+    }
+    match watch.mode {
+        Mode::Pcap => live(watch, config, policy),
+        Mode::Ebpf => Ok(ebpf(watch, config, policy)?.map_err(with_advice)?),
+        Mode::Auto => match ebpf(watch, config, policy)? {
+            Err(SourceError::Unsupported(why)) => {
+                log::warn!("no eBPF here ({why}); using libpcap instead");
+                live(watch, config, policy)
+            }
+            opened => Ok(opened?),
+        },
+    }
+}
+
+/// What can be done where only eBPF was wanted and the kernel cannot.
+fn with_advice(error: SourceError) -> SourceError {
+    match error {
+        SourceError::Unsupported(why) => {
+            SourceError::Unsupported(format!("no eBPF here ({why}); use --mode pcap"))
+        }
+        error => error,
+    }
+}
+
+#[cfg(feature = "ebpf")]
+fn ebpf(
+    watch: &Watch,
+    config: &Config,
+    policy: &Policy,
+) -> anyhow::Result<Result<Opened, SourceError>> {
+    if watch.device == ANY {
+        let why = "eBPF watches one device, not any".to_owned();
+        return Ok(Err(SourceError::Unsupported(why)));
+    }
+    privilege::for_ebpf()?;
+    let options = Options {
+        interval: config.interval,
+        max_flows: config.max_flows,
+        ingress: match watch.hook {
+            Hook::Tc => Ingress::Tc,
+            Hook::Xdp => Ingress::Xdp,
+        },
+        chain: match watch.tc_hook {
+            TcHook::Auto => Chain::Auto,
+            TcHook::Tcx => Chain::Tcx,
+            TcHook::Clsact => Chain::Clsact,
+        },
+    };
+    let name = watch.device.clone();
+    let open = move |policy: &Policy| EbpfSource::open(&Device::find(&name)?, options, policy);
+    let source = reattaching(watch, config, policy, open);
+    Ok(source.map(|source| Opened::Ebpf(Box::new(source))))
+}
+
+#[cfg(feature = "pcap")]
+fn live(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+    privilege::for_pcap()?;
+    let Config { interval, max_flows, .. } = *config;
+    let name = watch.device.clone();
+    let open = move |policy: &Policy| {
+        if name != ANY {
+            Device::find(&name)?;
+        }
+        LiveSource::open(&name, interval, max_flows, policy)
+    };
+    Ok(Opened::Live(Box::new(reattaching(watch, config, policy, open)?)))
+}
+
+/// Opens the source, to be opened anew when its device was away.
+fn reattaching<S: Source>(
+    watch: &Watch,
+    config: &Config,
+    policy: &Policy,
+    open: impl FnMut(&Policy) -> Result<S, SourceError> + 'static,
+) -> Result<Reattaching<S>, SourceError> {
+    let source = Reattaching::new(&watch.device, config.interval, policy, Box::new(open))?;
+    Ok(if watch.exit_on_device_loss { source.exiting() } else { source })
+}
+
+#[cfg(feature = "pcap")]
+async fn file(path: &Path, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+    let progress = config.verbosity != Verbosity::Quiet;
+    let source = FileSource::open(path, config.interval, config.max_flows, progress, policy);
+    Ok(Opened::File(source.await?))
+}
+
+#[cfg(not(feature = "ebpf"))]
+#[expect(clippy::unnecessary_wraps, reason = "the signature of its counterpart")]
+fn ebpf(_: &Watch, _: &Config, _: &Policy) -> anyhow::Result<Result<Opened, SourceError>> {
+    Ok(Err(SourceError::Unsupported("this program was built without it".to_owned())))
+}
+
+#[cfg(not(feature = "pcap"))]
+fn live(_: &Watch, _: &Config, _: &Policy) -> anyhow::Result<Opened> {
+    anyhow::bail!("this program was built without libpcap; use --mode ebpf")
+}
+
+#[cfg(not(feature = "pcap"))]
+#[expect(clippy::unused_async, reason = "the signature of its counterpart")]
+async fn file(_: &Path, _: &Config, _: &Policy) -> anyhow::Result<Opened> {
+    anyhow::bail!("this program was built without libpcap, which reads capture files")
+}
