@@ -1,7 +1,5 @@
 //! Capture files: each in `testdata/` leads to the tree that stands beside it, written by hand.
 
-mod support;
-
 use std::{
     ffi::OsStr,
     fs,
@@ -11,8 +9,8 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use crate::support::{Case, PATIENCE, assert_same_tree, conntrack, files, testdata, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Case, PATIENCE, assert_same_tree, conntrack, files, testdata, wait_until};
 use tempfile::TempDir;
 
 /// Reads a capture into a new tree.

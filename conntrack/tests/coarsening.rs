@@ -1,25 +1,21 @@
 //! Coarsening is a cheaper way to the same tree: what is recorded with it is what is recorded without,
 //! for packets at random and for every capture.
 
-mod support;
-
 use std::{cell::RefCell, collections::BTreeSet, ffi::OsStr, time::Duration};
 
-use clap::Parser as _;
+use crate::support::{
+    Case,
+    coarsening::{self, Given, Packet},
+    generator::check::check,
+};
 use conntrack::{
-    cli::Args,
-    config::Config,
+    cli,
     connection::Connection,
     source::{Source as _, pcap::file::FileSource},
     tracker::Tracker,
 };
 use conntrack_common::{flow::FlowKey, policy::Policy, rules};
 use proptest::collection;
-use support::{
-    Case,
-    coarsening::{self, Given, Packet},
-    generator::check::check,
-};
 
 /// The connections of each batch, each of which shows its files anew.
 type Shown = Vec<BTreeSet<Connection>>;
@@ -81,7 +77,7 @@ fn given(case: &Case) -> Given {
     let capture = case.capture.as_os_str();
     let arguments = ["conntrack", "-p", "nowhere", "-r"].map(OsStr::new).into_iter();
     let arguments = arguments.chain([capture]).chain(case.arguments.iter().map(OsStr::new));
-    let config = Config::from(Args::try_parse_from(arguments).expect("arguments of a case"));
+    let config = cli::config(arguments).expect("arguments of a case");
     let local = config.local.current().expect("no error").expect("fixed addresses");
     Given { settings: config.settings, local: local.into_iter().collect() }
 }

@@ -1,11 +1,9 @@
 //! The command line: what is wrong with it is one clear line and status 2; a path that cannot be
 //! used is one clear line and status 1.
 
-mod support;
-
 use std::{fs, os::unix::fs::symlink, path::Path, process::Output};
 
-use support::{Case, conntrack, files};
+use crate::support::{Case, conntrack, files};
 
 /// Runs the program with these arguments; its status and its one line.
 #[track_caller]

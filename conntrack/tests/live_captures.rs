@@ -1,18 +1,16 @@
 //! Frames of `testdata/` sent over a veth pair: both modes must leave the tree that stands beside
 //! the capture, written by hand. Needs root.
 
-mod support;
-
 use std::{net::IpAddr, path::Path};
 
-use etherparse::{NetSlice, SlicedPacket};
-use support::{
+use crate::support::{
     Case, assert_same_tree,
     collector::Collector,
     frames::{Wire, of_capture},
     lab::Lab,
     usual::each_way,
 };
+use etherparse::{NetSlice, SlicedPacket};
 
 /// Sends a case's frames, each from the side that it would come from, and compares the tree; what the
 /// collector said.

@@ -11,10 +11,12 @@
 //! packets that end inside their IP header. Nor does it give TC packets in pages: those are in
 //! `live_links.rs`.
 
-mod support;
-
 use std::{borrow::Cow, cell::RefCell, io::Write as _};
 
+use crate::support::coarsening;
+use crate::support::generator::{
+    CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies,
+};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray},
@@ -29,10 +31,6 @@ use conntrack_common::{
     wire::{LinkLayer, PacketBytes, Skip},
 };
 use proptest::{option, strategy::Strategy};
-use support::coarsening;
-use support::generator::{
-    CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies,
-};
 
 /// Frames that are compared, each at TC and at XDP.
 const ETHERNET_FRAMES: u32 = 100_000;

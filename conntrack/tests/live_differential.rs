@@ -1,11 +1,9 @@
 //! The central promise: eBPF on TC, eBPF on XDP and libpcap, side by side on one device under mixed
 //! traffic, leave the same tree. Needs root.
 
-mod support;
-
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use support::{
+use crate::support::{
     Files, assert_same_tree,
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},

@@ -2,8 +2,6 @@
 //! status which modes would start, and leaves nothing behind. Needs root, to have something to take
 //! away.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
@@ -11,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use support::{
+use crate::support::{
     collector::Collector,
     lab::{DEVICE, Lab},
     mount::Mount,

@@ -1,11 +1,9 @@
 //! Starting where something is missing: privilege, eBPF in the kernel, a device that can be read.
 //! Needs root, to have something to take away.
 
-mod support;
-
 use std::{net::SocketAddr, process::Output};
 
-use support::{
+use crate::support::{
     Files, assert_same_tree,
     collector::Collector,
     frames::{Tcp, Wire, tcp},

@@ -2,8 +2,6 @@
 //! nothing of it is lost without being counted, and none of it changes the order of what is handed out.
 //! Needs root; bounded in count, and all of it stays in namespaces.
 
-mod support;
-
 use std::{
     collections::HashSet,
     sync::{
@@ -14,8 +12,14 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    collector::Collector,
+    frames::{Tcp, Wire, tcp, udp},
+    lab::{DEVICE, Lab},
+    usual::{EBPF, HOST, PCAP, XDP, end},
+};
 use conntrack::{
-    device::Device,
+    host::device::Device,
     source::{
         FlowBatch, Source,
         ebpf::{Chain, EbpfSource, Ingress, Options},
@@ -23,12 +27,6 @@ use conntrack::{
     },
 };
 use conntrack_common::{address::Address, policy::Policy};
-use support::{
-    collector::Collector,
-    frames::{Tcp, Wire, tcp, udp},
-    lab::{DEVICE, Lab},
-    usual::{EBPF, HOST, PCAP, XDP, end},
-};
 
 /// Where addresses and ports are in an Ethernet frame with an IPv4 header without options.
 const SRC: usize = 26;

@@ -2,8 +2,6 @@
 //! where ours should be, put there before the start and while it runs. Nothing is followed, waited
 //! for or written to; it is named, and the rest goes on. Needs root, to be several users.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown, symlink},
@@ -11,11 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use rustix::{
-    fs::{CWD, FileType, Mode, makedev, mknodat},
-    process::{Pid, Signal, kill_process},
-};
-use support::{
+use crate::support::{
     Case, PATIENCE,
     collector::Collector,
     conntrack,
@@ -23,6 +17,10 @@ use support::{
     lab::{DEVICE, Lab},
     usual::{HOST, request},
     wait_until,
+};
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    process::{Pid, Signal, kill_process},
 };
 use tempfile::TempDir;
 

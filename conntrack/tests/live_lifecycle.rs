@@ -1,13 +1,9 @@
 //! Coming and going: what is left of us on a device after each kind of end, what the next start
 //! finds, and that the tree is kept up while we run. Needs root.
 
-mod support;
-
 use std::{fs, net::SocketAddr};
 
-use aya::programs::{SchedClassifier, TcAttachType};
-use rustix::process::Signal;
-use support::{
+use crate::support::{
     Files, PATIENCE, assert_same_tree,
     collector::Collector,
     frames::{Wire, udp},
@@ -15,6 +11,8 @@ use support::{
     usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, end, has_tcx, request},
     wait_until,
 };
+use aya::programs::{SchedClassifier, TcAttachType};
+use rustix::process::Signal;
 
 /// Programs that the kernel has loaded under our name, on whatever device.
 fn loaded_programs() -> Vec<u32> {

@@ -1,16 +1,13 @@
 //! What happens when files run out: `else` stops at the limits while `in` and `out` go on, a full
 //! file system is survived, and every connection is either a file or counted. Needs root.
 
-mod support;
-
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
 };
 
-use rustix::process::Signal;
-use support::{
+use crate::support::{
     Files, PATIENCE,
     collector::{Collector, Ended},
     frames::{Tcp, Wire, tcp, udp},
@@ -19,6 +16,7 @@ use support::{
     usual::HOST,
     wait_until,
 };
+use rustix::process::Signal;
 
 const FEW: &str = "inodes are free, so new files are not made in else";
 const ROOM_IN_ELSE: &str = "there is room again, new files are made in else again";

@@ -1,11 +1,9 @@
 //! Devices of other kinds than an Ethernet wire, and packets of other shapes than a frame in one
 //! piece: tun, loopback, all devices at once, packets in pages, super-packets. Needs root.
 
-mod support;
-
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use support::{
+use crate::support::{
     Files, assert_same_tree,
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
@@ -161,8 +159,12 @@ fn headers_in_pages() {
         let collector = Collector::start_on(&lab.host, TUN, mode);
         let payload = vec![0; 9000];
         for frame in [
-            support::frames::udp_with(end("10.0.0.1:1000"), end("192.168.200.230:2000"), &payload),
-            tagged(support::frames::udp_with(
+            crate::support::frames::udp_with(
+                end("10.0.0.1:1000"),
+                end("192.168.200.230:2000"),
+                &payload,
+            ),
+            tagged(crate::support::frames::udp_with(
                 end("[fd00::1]:1000"),
                 end("[2001:db8:200::230]:2001"),
                 &payload,
@@ -185,7 +187,7 @@ fn headers_in_pages_without_a_link_header() {
         let tun = Tun::new(&lab.host, Kind::TunWithHeader, HOST);
         let collector = Collector::start_on(&lab.host, TUN, mode);
         let (src, dst) = (end("10.0.0.1:1000"), end("192.168.200.230:2000"));
-        let frame = support::frames::udp_with(src, dst, &vec![0; 9000]);
+        let frame = crate::support::frames::udp_with(src, dst, &vec![0; 9000]);
         tun.arrive_in_pages(20, &without_link_header(&frame));
         let expected = paths(["in/udp/10.0.0.1-PORT-192.168.200.230-2000"]);
         assert_tree(&format!("tun, pages, {mode:?}"), collector, &expected);
@@ -197,9 +199,9 @@ fn super_packets() {
     const MEGABYTE: usize = 1 << 20;
     for mode in ALL {
         let lab = Lab::new(&[HOST]);
-        lab.peer.add_address(support::lab::PEER_DEVICE, "192.168.200.1");
+        lab.peer.add_address(crate::support::lab::PEER_DEVICE, "192.168.200.1");
         lab.host.run("ip", &["link", "set", DEVICE, "mtu", "1500"]);
-        lab.peer.run("ip", &["link", "set", support::lab::PEER_DEVICE, "mtu", "1500"]);
+        lab.peer.run("ip", &["link", "set", crate::support::lab::PEER_DEVICE, "mtu", "1500"]);
         let collector = Collector::start(&lab.host, mode);
         transfer(&lab, MEGABYTE);
         let expected = paths(["out/tcp/192.168.200.230-PORT-192.168.200.1-8080"]);

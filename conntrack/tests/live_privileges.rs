@@ -1,8 +1,6 @@
 //! What a running agent may still do: every thread's capabilities, its user, where it can write; and
 //! that it goes on working with that. Needs root, to have something to give up.
 
-mod support;
-
 use std::{
     env, fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
@@ -10,9 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use conntrack::privilege::{LandlockStatus, limit_writing};
-use rustix::process::Signal;
-use support::{
+use crate::support::{
     Case, PATIENCE,
     collector::Collector,
     conntrack,
@@ -21,6 +17,8 @@ use support::{
     usual::{CLSACT, EBPF, HOST, PCAP, each_way, request},
     wait_until,
 };
+use conntrack::privilege::{LandlockStatus, limit_writing};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 const NET_ADMIN: u64 = 1 << 12;

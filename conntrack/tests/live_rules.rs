@@ -1,8 +1,6 @@
 //! The closed loop: what a tree recorded of real traffic becomes rules, and these let exactly that
 //! traffic through. In namespaces, over IPv4 and IPv6, TCP and UDP, in and out.
 
-mod support;
-
 use std::{
     fs,
     io::{self, Read as _, Write as _},
@@ -11,6 +9,12 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    Files,
+    collector::Collector,
+    conntrack,
+    lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
+};
 use conntrack::{
     connection::{Connection, Direction, Host, Protocol, SourcePort},
     tree,
@@ -18,12 +22,6 @@ use conntrack::{
 use rustix::net::{
     AddressFamily, SocketType, bind, connect, socket,
     sockopt::{Timeout, set_socket_timeout},
-};
-use support::{
-    Files,
-    collector::Collector,
-    conntrack,
-    lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
 };
 
 const HOST_V4: &str = "192.168.200.230";
@@ -190,7 +188,7 @@ fn record(lab: &Lab) -> Collector {
         expected.insert(conversation.path());
     }
     collector.wait_for_files(&expected);
-    support::assert_same_tree("recorded", &expected, &collector.files());
+    crate::support::assert_same_tree("recorded", &expected, &collector.files());
     collector
 }
 
@@ -512,7 +510,7 @@ fn forwarded_traffic_goes_on_and_no_other() {
     }
     // Of UDP there is the answer, too.
     let all_there = || recorder.files().len() == 6;
-    assert!(support::wait_until(PATIENCE, all_there), "{:#?}", recorder.files());
+    assert!(crate::support::wait_until(PATIENCE, all_there), "{:#?}", recorder.files());
     let (_scratch, file) = rules(recorder.path(), &["--enforce", "--forward"]);
     Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
     for (talk, ends) in talks.iter().flat_map(|talk| ends.map(|ends| (*talk, ends))) {

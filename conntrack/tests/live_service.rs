@@ -1,8 +1,6 @@
 //! As a service and on a terminal, watching a device: when it is ready, how it ends, what the live
 //! line and the metrics show, and that what the systemd unit leaves is enough. Needs root.
 
-mod support;
-
 use std::{
     fs,
     os::unix::{fs::chown, net::UnixDatagram},
@@ -11,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
-use support::{
+use crate::support::{
     PATIENCE, assert_same_tree,
     collector::Collector,
     exposition::Exposition,
@@ -25,6 +21,8 @@ use support::{
     usual::{CLSACT, EBPF, HOST, PCAP, TCX, XDP, each_way, has_tcx, request},
     wait_until,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 each_way!(sigterm_ends_it_within_a_second_with_what_was_seen_last);
 
@@ -68,7 +66,7 @@ fn it_is_ready_once_it_watches() {
         child.signal(Signal::TERM);
         manager.wait_for("STOPPING=1");
         assert!(child.0.wait().expect("ended").success());
-        assert_same_tree("seen since it was ready", &expected, &support::files(&tree));
+        assert_same_tree("seen since it was ready", &expected, &crate::support::files(&tree));
     }
 }
 
@@ -210,7 +208,7 @@ fn a_terminal_that_stops_its_output_stops_nothing_else() {
     for port in 1..=10 {
         let (frame, expected) = request(port);
         wire.leave(&frame);
-        let is_recorded = || support::files(tree.path()).is_superset(&expected);
+        let is_recorded = || crate::support::files(tree.path()).is_superset(&expected);
         assert!(wait_until(PATIENCE, is_recorded), "it waits for the terminal");
     }
     terminal.resume_output();
@@ -230,7 +228,7 @@ fn there_is_no_live_line_where_it_is_not_wanted() {
         let (frame, expected) = request(443);
         let is_recorded = || {
             wire.leave(&frame);
-            support::files(tree.path()) == expected
+            crate::support::files(tree.path()) == expected
         };
         assert!(wait_until(PATIENCE, is_recorded), "{:?}", terminal.shows());
         child.signal(Signal::USR1);
@@ -336,7 +334,7 @@ fn what_the_unit_leaves_is_enough() {
         let (frame, expected) = request(443);
         let is_recorded = || {
             wire.leave(&frame);
-            state.join("out").exists() && support::files(&state) == expected
+            state.join("out").exists() && crate::support::files(&state) == expected
         };
         assert!(wait_until(PATIENCE, is_recorded), "{arguments:?}");
         drop(child);

@@ -1,8 +1,6 @@
 //! Metrics: what the file says, that it is always whole, and what becomes of one that cannot be
 //! written.
 
-mod support;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -11,18 +9,18 @@ use std::{
     process::Command,
 };
 
-use rustix::process::Signal;
-use support::{
+use crate::support::{
     Case, PATIENCE, assert_same_tree, conntrack, exposition::Exposition, files, pipe::PipeReader,
     wait_until,
 };
+use rustix::process::Signal;
 
 fn read(path: &Path) -> Exposition {
     Exposition::parse(&fs::read_to_string(path).expect("metrics"))
 }
 
 /// Reads a capture; its metrics and what was said.
-fn metrics_of(capture: &Path, arguments: &[String]) -> (Exposition, String, support::Files) {
+fn metrics_of(capture: &Path, arguments: &[String]) -> (Exposition, String, crate::support::Files) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let [tree, metrics] = ["tree", "it.prom"].map(|name| scratch.path().join(name));
     let mut command = conntrack();

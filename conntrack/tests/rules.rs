@@ -1,7 +1,5 @@
 //! `conntrack rules`, `diff` and `audit` on trees that were made by hand. No root, no device.
 
-mod support;
-
 use std::{
     fs::{self, File},
     io::Write as _,
@@ -10,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use support::conntrack;
+use crate::support::conntrack;
 use tempfile::TempDir;
 
 const SEED: &str = "out/tcp/192.168.200.230-PORT-INTERNET-443";

@@ -1,8 +1,6 @@
 //! As a service: what the service manager and the journal are told. None of it needs privileges;
 //! what does is in `live_service`.
 
-mod support;
-
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -17,8 +15,8 @@ use std::{
     process::{self, Command, Stdio},
 };
 
+use crate::support::{Case, conntrack, manager::Manager, pipe::PipeReader};
 use rustix::process::Signal;
-use support::{Case, conntrack, manager::Manager, pipe::PipeReader};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {

@@ -2,14 +2,20 @@
 //! for any bytes, and tables of whole frames named after what they show. What the programs in the
 //! kernel make of such frames is `live_corpus.rs`; what each header's parser does is beside it.
 
-mod support;
-
 use std::{
     cell::RefCell,
     fmt::Debug,
     net::{IpAddr, Ipv4Addr},
 };
 
+use crate::support::generator::{
+    CUSTOMER_TAG, Damage, Ethernet, Extension, Frame, IPV4, IPV6, Ipv4, Ipv6, Kind, Length, Packet,
+    SERVICE_TAG, Transport,
+    check::check,
+    dissect, flag,
+    number::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING},
+    strategies::{frames, valid_frames, valid_packet},
+};
 use conntrack_common::{
     address::Address,
     counters::{Counters, Outcome},
@@ -20,14 +26,6 @@ use conntrack_common::{
 use etherparse::{
     IpNumber, Ipv6ExtensionSlice, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket,
     TcpHeaderSlice, TransportSlice, UdpHeaderSlice, ip_number,
-};
-use support::generator::{
-    CUSTOMER_TAG, Damage, Ethernet, Extension, Frame, IPV4, IPV6, Ipv4, Ipv6, Kind, Length, Packet,
-    SERVICE_TAG, Transport,
-    check::check,
-    dissect, flag,
-    number::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING},
-    strategies::{frames, valid_frames, valid_packet},
 };
 
 const CASES: u32 = 10_000;

@@ -15,13 +15,12 @@ use std::{
 };
 
 use conntrack::{
-    agent::Agent,
     connection::{Direction, Protocol},
-    local_addrs::LocalAddrs,
+    host::addresses::LocalAddrs,
     source::pcap::file::FileSource,
-    stats::Stats,
     tracker::{Settings, Tracker},
     tree::{self, Tree},
+    watch::{agent::Agent, stats::Stats},
 };
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;

@@ -8,11 +8,12 @@ mod values;
 mod watch;
 
 use std::{
+    ffi::OsStr,
     io::{Write as _, stdout},
     process::ExitCode,
 };
 
-use clap::{Args as _, FromArgMatches as _, Subcommand as _, error::ErrorKind};
+use clap::{Args as _, FromArgMatches as _, Parser as _, Subcommand as _, error::ErrorKind};
 
 use self::{
     doctor::{DoctorArgs, DoctorCommand},
@@ -117,6 +118,14 @@ fn parse() -> Result<Invocation, clap::Error> {
         return Err(command().error(ErrorKind::ArgumentConflict, complaint));
     }
     Ok(Invocation::Watch(Box::new(args)))
+}
+
+/// What arguments for watching mean, the program's name first.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn config<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Config, clap::Error> {
+    Args::try_parse_from(arguments).map(Config::from)
 }
 
 /// A command that does not watch.

@@ -25,7 +25,7 @@ pub const PCAP: &[&str] = &["--mode", "pcap"];
 macro_rules! each_way {
     ($($test:ident),+ $(,)?) => {$(
         mod $test {
-            use super::support::usual::{CLSACT, PCAP, TCX, XDP};
+            use crate::support::usual::{CLSACT, PCAP, TCX, XDP};
 
             #[test]
             fn tcx() {

@@ -1,0 +1,44 @@
+//! Every integration test, one module for each subject, in one program: `tests/support` is compiled
+//! once. Modules named `live_*` watch real devices: they need root and network namespaces.
+
+mod support;
+
+#[cfg(feature = "pcap")]
+mod captures;
+#[cfg(feature = "pcap")]
+mod coarsening;
+#[cfg(feature = "pcap")]
+mod command_line;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_captures;
+#[cfg(feature = "ebpf")]
+mod live_corpus;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_differential;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_doctor;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_errors;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_floods;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_hostile_tree;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_lifecycle;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_limits;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_links;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_privileges;
+#[cfg(feature = "pcap")]
+mod live_rules;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_service;
+#[cfg(feature = "pcap")]
+mod metrics;
+mod rules;
+#[cfg(feature = "pcap")]
+mod service;
+mod tracker_rules;
+mod wire_judge;
