@@ -1,7 +1,8 @@
-//! What this machine is: its devices and their addresses, its kernel, a thread of one's own.
+//! What this machine is: its devices and their addresses, its sockets, its kernel, a thread of one's own.
 
 pub mod addresses;
 pub mod device;
 pub(crate) mod kernel;
 pub(crate) mod netlink;
+
 pub(crate) mod thread;
