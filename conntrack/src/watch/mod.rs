@@ -11,6 +11,7 @@ use std::{future::Future, io};
 
 use anyhow::anyhow;
 use tokio::{
+    runtime::Builder,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
@@ -31,8 +32,13 @@ use crate::{
 ///
 /// # Errors
 /// Why it cannot start or go on, in one line for people.
-#[tokio::main(flavor = "current_thread")]
-pub async fn run(config: &Config, screen: &Screen) -> anyhow::Result<()> {
+pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| anyhow!("cannot wait for events: {error}"))?;
+    runtime.block_on(watch(config, screen))
+}
+
+async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let (shutdown, report_requests) = signals().map_err(|error| anyhow!("no signals: {error}"))?;
     tokio::pin!(shutdown);
     let outlets = outlets(config, screen.clone())?;
