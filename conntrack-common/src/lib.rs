@@ -13,4 +13,5 @@ pub mod flow;
 mod pod;
 pub mod policy;
 pub mod rules;
+pub mod seen;
 pub mod wire;

@@ -1,5 +1,5 @@
 //! A connection as the tree shows it: a flow with its direction, folded to what a firewall rule
-//! needs. What the tracker makes and the tree names; both know only this.
+//! needs; and what came of it. What the tracker makes and the tree keeps; both know only this.
 
 use std::net::IpAddr;
 
@@ -38,6 +38,70 @@ pub struct Connection {
     pub destination: Host,
     /// The port it was for.
     pub destination_port: u16,
+}
+
+/// What came of a connection, weaker words first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Evidence {
+    /// UDP: every datagram so far was the answer to one of the other direction.
+    Reply,
+    /// TCP: the other end sent an RST.
+    Refused,
+    /// UDP: nobody answered, and a socket of this machine was bound to the port.
+    Served,
+    /// The other end answered.
+    Answered,
+}
+
+impl Evidence {
+    /// Every word, weaker ones first.
+    pub const ALL: [Self; 4] = [Self::Reply, Self::Refused, Self::Served, Self::Answered];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Refused => "refused",
+            Self::Served => "served",
+            Self::Answered => "answered",
+        }
+    }
+
+    /// The evidence that this word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|evidence| evidence.as_str() == word)
+    }
+}
+
+/// What one batch shows of a connection: what the tracker makes of flows and the tree keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Which connection.
+    pub connection: Connection,
+    /// Whether a packet of its own was seen. An answer alone makes no file and sets no time.
+    pub has_packet: bool,
+    /// Whether one of its packets opens it: SYN, or a datagram that answers none. Such a connection is
+    /// no `reply`, from then on.
+    pub opens: bool,
+    /// The strongest word.
+    pub evidence: Option<Evidence>,
+}
+
+impl Sighting {
+    /// A connection of which a packet was seen that opens it.
+    pub const fn opened(connection: Connection) -> Self {
+        Self { connection, has_packet: true, opens: true, evidence: None }
+    }
+
+    /// Adds what else was seen of the same connection.
+    pub fn merge(&mut self, other: &Self) {
+        self.has_packet |= other.has_packet;
+        self.opens |= other.opens;
+        self.evidence = self.evidence.max(other.evidence);
+        if self.opens && self.evidence == Some(Evidence::Reply) {
+            self.evidence = None;
+        }
+    }
 }
 
 /// A number for each direction.

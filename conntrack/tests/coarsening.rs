@@ -14,7 +14,7 @@ use conntrack::{
     source::{Source as _, pcap::file::FileSource},
     tracker::Tracker,
 };
-use conntrack_common::{flow::FlowKey, policy::Policy, rules};
+use conntrack_common::{flow::FlowKey, policy::Policy, rules, seen::Flow};
 use proptest::collection;
 
 /// The connections of each batch, each of which shows its files anew.
@@ -22,7 +22,7 @@ type Shown = Vec<BTreeSet<Connection>>;
 
 fn shown(mut tracker: Tracker, policy: &Policy, batches: &[Vec<Packet>]) -> Shown {
     let flows = |batch: &Vec<Packet>| batch_of(policy, batch.iter().map(Packet::key));
-    let mut track = |flow| tracker.track(&flow);
+    let mut track = |key| Some(tracker.track(&Flow::opened(key))?.connection);
     batches.iter().map(|batch| flows(batch).into_iter().filter_map(&mut track).collect()).collect()
 }
 
@@ -91,10 +91,14 @@ fn of_capture(case: &Case, mut tracker: Tracker, policy: &Policy) -> BTreeSet<Co
         let source = FileSource::open(&case.capture, second, 65_536, false, policy);
         let mut source = source.await.expect("a capture");
         while let Ok(Some(batch)) = source.next_batch().await {
-            shown.extend(batch.flows.iter().filter_map(|flow| tracker.track(flow)));
+            shown.extend(
+                batch.flows.iter().filter_map(|flow| tracker.track(flow)).map(|it| it.connection),
+            );
         }
         let (last, _) = source.finish().await;
-        shown.extend(last.flows.iter().filter_map(|flow| tracker.track(flow)));
+        shown.extend(
+            last.flows.iter().filter_map(|flow| tracker.track(flow)).map(|it| it.connection),
+        );
     });
     shown
 }

@@ -151,11 +151,14 @@ struct Order {
 impl Order {
     fn check(&mut self, batch: &FlowBatch) {
         for flow in &batch.flows {
-            if flow.dst_port() == 53 {
-                self.requested.insert(flow.dst());
-            } else if flow.src_port() == 53 {
-                assert!(self.requested.contains(&flow.src()), "{flow:?} came before its request");
-                self.answered.insert(flow.src());
+            if flow.key.dst_port() == 53 {
+                self.requested.insert(flow.key.dst());
+            } else if flow.key.src_port() == 53 {
+                assert!(
+                    self.requested.contains(&flow.key.src()),
+                    "{flow:?} came before its request"
+                );
+                self.answered.insert(flow.key.src());
             }
         }
         let answered = u32::try_from(self.answered.len()).expect("not so many");

@@ -7,16 +7,16 @@ use conntrack::{
     tracker::{Family, Settings, Tracker},
     tree,
 };
-use conntrack_common::{address::Address, flow::FlowKey};
+use conntrack_common::{address::Address, flow::FlowKey, seen::Flow};
 
 const LOCAL: [&str; 2] = ["192.168.200.230", "2001:db8::230"];
 
-fn key(protocol: Protocol, src: &str, dst: &str) -> FlowKey {
+fn flow(protocol: Protocol, src: &str, dst: &str) -> Flow {
     let end = |text: &str| {
         let end: SocketAddr = text.parse().expect("an address with a port");
         (Address::from(end.ip()), end.port())
     };
-    FlowKey::new(protocol, end(src), end(dst))
+    Flow::opened(FlowKey::new(protocol, end(src), end(dst)))
 }
 
 fn tracker(settings: Settings) -> Tracker {
@@ -29,20 +29,21 @@ fn tracker(settings: Settings) -> Tracker {
 fn udp(settings: Settings, flows: &[(&str, &str)]) -> Vec<String> {
     let mut tracker = tracker(settings);
     let recorded =
-        flows.iter().filter_map(|(src, dst)| tracker.track(&key(Protocol::Udp, src, dst)));
-    recorded.map(|connection| tree::path(&connection)).collect()
+        flows.iter().filter_map(|(src, dst)| tracker.track(&flow(Protocol::Udp, src, dst)));
+    recorded.map(|sighting| tree::path(&sighting.connection)).collect()
 }
 
 fn tcp(settings: Settings, src: &str, dst: &str) -> Option<String> {
-    let connection = tracker(settings).track(&key(Protocol::Tcp, src, dst));
-    connection.map(|connection| tree::path(&connection))
+    let sighting = tracker(settings).track(&flow(Protocol::Tcp, src, dst));
+    sighting.map(|sighting| tree::path(&sighting.connection))
 }
 
 #[test]
 fn the_source_decides_the_direction_first() {
     let connection = tracker(Settings::default())
-        .track(&key(Protocol::Tcp, "192.168.200.230:1000", "192.168.200.230:22"))
-        .expect("recorded");
+        .track(&flow(Protocol::Tcp, "192.168.200.230:1000", "192.168.200.230:22"))
+        .expect("recorded")
+        .connection;
     assert_eq!(connection.direction, Direction::Out);
     assert_eq!(connection.source_port, SourcePort::Any);
     assert!(matches!(connection.destination, Host::Address(_)));
@@ -143,21 +144,22 @@ fn a_local_server_s_answers_are_neither_recorded_nor_remembered() {
 #[test]
 fn the_rule_is_for_udp_and_for_the_device_alone() {
     let mut tracker = tracker(Settings::default());
-    assert!(tracker.track(&key(Protocol::Udp, REQUEST.0, REQUEST.1)).is_some());
-    assert!(tracker.track(&key(Protocol::Tcp, ANSWER.0, ANSWER.1)).is_some());
-    assert!(tracker.track(&key(Protocol::Udp, "10.0.0.1:53", "10.0.0.2:53")).is_some());
+    assert!(tracker.track(&flow(Protocol::Udp, REQUEST.0, REQUEST.1)).is_some());
+    assert!(tracker.track(&flow(Protocol::Tcp, ANSWER.0, ANSWER.1)).is_some());
+    assert!(tracker.track(&flow(Protocol::Udp, "10.0.0.1:53", "10.0.0.2:53")).is_some());
 }
 
 #[test]
 fn ports_of_an_earlier_run_are_remembered() {
     let mut tracker = Tracker::new(Settings::default(), [53, 2000]);
     tracker.set_local_addresses(&LOCAL.map(|address| address.parse().expect("an address")).into());
-    assert_eq!(tracker.track(&key(Protocol::Udp, ANSWER.0, ANSWER.1)), None);
+    assert_eq!(tracker.track(&flow(Protocol::Udp, ANSWER.0, ANSWER.1)), None);
 }
 
 #[test]
 fn without_an_address_everything_is_else() {
     let mut tracker = Tracker::new(Settings::default(), []);
-    let connection = tracker.track(&key(Protocol::Udp, REQUEST.0, REQUEST.1)).expect("recorded");
+    let connection =
+        tracker.track(&flow(Protocol::Udp, REQUEST.0, REQUEST.1)).expect("recorded").connection;
     assert_eq!(connection.direction, Direction::Else);
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use conntrack::{
-    connection::{Connection, Direction, Host, Protocol, SourcePort},
+    connection::{Connection, Direction, Host, Protocol, Sighting, SourcePort},
     tree::{LastSeen, Tree, file_name},
 };
 use rustix::fs::{Mode, OFlags, openat};
@@ -60,8 +60,9 @@ fn connection(number: u32) -> Connection {
 fn by_tree(connections: Vec<Connection>) -> f64 {
     let directory = tempdir().expect("a scratch directory");
     let mut tree = Tree::open_or_make(directory.path()).expect("a tree");
+    let sightings = connections.into_iter().map(Sighting::opened).collect();
     let start = Instant::now();
-    let shown = tree.show(connections, LastSeen::Now);
+    let shown = tree.show(sightings, LastSeen::Now);
     let took = start.elapsed().as_secs_f64();
     assert_eq!(shown.made.total(), u64::from(FILES));
     assert_eq!(entries(&directory.path().join("else/udp")), FILES as usize);

@@ -25,8 +25,8 @@ use std::{
 
 use conntrack_common::{
     counters::{Counters, Loss, Outcome},
-    flow::FlowKey,
     policy::Policy,
+    seen::Flow,
 };
 
 pub use reattaching::Reattaching;
@@ -37,8 +37,8 @@ use crate::host::device::DeviceError;
 /// The flows of one interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowBatch {
-    /// Distinct flows in the order of their first packets.
-    pub flows: Vec<FlowKey>,
+    /// Distinct flows in the order of their first packets, each with what was seen of it.
+    pub flows: Vec<Flow>,
     /// When the last packet was captured, if that was not just now.
     pub captured_at: Option<SystemTime>,
 }

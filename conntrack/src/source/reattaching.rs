@@ -138,15 +138,20 @@ impl<S: Source> Source for Reattaching<S> {
 mod tests {
     use std::{cell::RefCell, rc::Rc};
 
-    use conntrack_common::{address::Address, counters::Outcome, flow::FlowKey, flow::Protocol};
+    use conntrack_common::{
+        address::Address,
+        counters::Outcome,
+        flow::{FlowKey, Protocol},
+        seen::Flow,
+    };
 
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    fn flow(port: u16) -> FlowKey {
+    fn flow(port: u16) -> Flow {
         let end = (Address::default(), port);
-        FlowKey::new(Protocol::Tcp, end, end)
+        Flow::opened(FlowKey::new(Protocol::Tcp, end, end))
     }
 
     /// Hands out one flow, then its device is gone; one more was seen meanwhile.

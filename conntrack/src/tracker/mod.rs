@@ -14,11 +14,12 @@ use conntrack_common::{
     flow::{FlowKey, Protocol},
     policy::{Policy, Wanted},
     rules,
+    seen::Flow,
 };
 pub use scope::Scope;
 use udp_replies::UdpReplies;
 
-use crate::connection::{Connection, Direction};
+use crate::connection::{Connection, Direction, Sighting};
 
 /// Which IP versions are of interest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,10 +93,14 @@ impl Tracker {
         Policy::new(local, settings.scope.internal(), udp_servers, wanted)
     }
 
-    /// The connection that this flow shows, or `None` where the rules say that it is not recorded.
-    ///
+    /// What this flow shows of a connection, or `None` where the rules say that it is not recorded.
+    pub fn track(&mut self, flow: &Flow) -> Option<Sighting> {
+        let connection = self.connection(&flow.key)?;
+        Some(Sighting::opened(connection))
+    }
+
     /// A coarse flow keeps the direction that was found when its packet was seen.
-    pub fn track(&mut self, flow: &FlowKey) -> Option<Connection> {
+    fn connection(&mut self, flow: &FlowKey) -> Option<Connection> {
         if !self.settings.family.contains(&flow.src()) {
             return None;
         }

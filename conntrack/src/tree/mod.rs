@@ -30,7 +30,7 @@ pub use owners::{Owner, Owners};
 pub use reading::{Entry, read};
 pub use shown::{Cause, Obstacle, Shown};
 
-use crate::connection::{Connection, Direction, Protocol};
+use crate::connection::{Connection, Direction, Protocol, Sighting};
 
 /// When connections were last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,17 +141,23 @@ impl Tree {
 
     /// Makes the connections visible: a file for each, its modification time set to when it was
     /// last seen. They may come in any order, and more than once.
-    pub fn show(&mut self, mut connections: Vec<Connection>, last_seen: LastSeen) -> Shown {
+    pub fn show(&mut self, mut sightings: Vec<Sighting>, last_seen: LastSeen) -> Shown {
         let mut shown = Shown::default();
-        if connections.is_empty() {
+        if sightings.is_empty() {
             return shown;
         }
         // By directory first; `else` comes last, and gets what `in` and `out` leave of the room.
-        connections.sort_unstable();
-        connections.dedup();
+        sightings.sort_unstable_by_key(|sighting| sighting.connection);
+        sightings.dedup_by(|later, first| {
+            let is_same = later.connection == first.connection;
+            if is_same {
+                first.merge(later);
+            }
+            is_same
+        });
         match self.open_root() {
-            Ok(root) => self.show_below(&root, &connections, last_seen, &mut shown),
-            Err(error) => shown.fail(connections.len(), error),
+            Ok(root) => self.show_below(&root, &sightings, last_seen, &mut shown),
+            Err(error) => shown.fail(sightings.len(), error),
         }
         shown.conclude(|cause| self.room.has_room(cause));
         shown
@@ -161,14 +167,16 @@ impl Tree {
     fn show_below(
         &mut self,
         root: &Directory,
-        connections: &[Connection],
+        sightings: &[Sighting],
         last_seen: LastSeen,
         shown: &mut Shown,
     ) {
         self.room.begin(root);
-        let mut rest = connections;
+        let mut rest = sightings;
         for (known, (direction, protocol)) in self.known.iter_mut().zip(directories()) {
-            let is_here = |it: &Connection| (it.direction, it.protocol) == (direction, protocol);
+            let is_here = |it: &Sighting| {
+                (it.connection.direction, it.connection.protocol) == (direction, protocol)
+            };
             let (here, others) = rest.split_at(rest.partition_point(is_here));
             rest = others;
             if here.is_empty() {
@@ -200,11 +208,12 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn show(&mut self, connections: &[Connection], shown: &mut Shown) {
+    fn show(&mut self, sightings: &[Sighting], shown: &mut Shown) {
         self.known.begin(&self.directory);
         let made_before = shown.made.total();
         let mut name = String::new();
-        for connection in connections {
+        for sighting in sightings.iter().filter(|it| it.has_packet) {
+            let connection = &sighting.connection;
             name.clear();
             name::push_file_name(&mut name, connection);
             if let Err(error) = self.show_one(connection.direction, &name, shown) {

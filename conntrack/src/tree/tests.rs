@@ -40,8 +40,12 @@ impl Fixture {
     }
 }
 
+fn opened<const N: usize>(connections: [Connection; N]) -> Vec<Sighting> {
+    connections.map(Sighting::opened).to_vec()
+}
+
 fn show(tree: &mut Tree, last_seen: LastSeen) -> Shown {
-    tree.show(vec![connection()], last_seen)
+    tree.show(opened([connection()]), last_seen)
 }
 
 fn at(seconds: u64) -> LastSeen {
@@ -260,12 +264,12 @@ fn made_and_held_back(shown: &Shown) -> (u64, u64) {
 fn at_max_files_only_new_files_in_else_are_held_back() {
     let fixture = Fixture::new();
     let mut tree = fixture.tree().with_limits(at_most(2)).expect("counted");
-    let shown = tree.show(vec![others(1), others(2), others(3)], at(1_000));
+    let shown = tree.show(opened([others(1), others(2), others(3)]), at(1_000));
     assert_eq!(made_and_held_back(&shown), (2, 1));
     let error = shown.obstacle(Cause::MaxFiles).first_error.as_ref().expect("an error").to_string();
     assert!(error.contains("holds 2 files") && error.contains("--max-files"), "{error}");
 
-    let shown = tree.show(vec![connection(), others(1), others(3)], at(2_000));
+    let shown = tree.show(opened([connection(), others(1), others(3)]), at(2_000));
     assert_eq!(made_and_held_back(&shown), (1, 1), "out goes on");
     let there = fixture.root().join("else/udp").join(file_name(&others(1)));
     assert_eq!(fs::metadata(there).expect("a file").mtime(), 2_000, "what is there goes on");
@@ -275,18 +279,18 @@ fn at_max_files_only_new_files_in_else_are_held_back() {
 fn a_known_file_that_was_removed_is_a_new_one_to_the_limits() {
     let fixture = Fixture::new();
     let mut tree = fixture.tree().with_limits(at_most(2)).expect("counted");
-    tree.show(vec![others(1), others(2)], LastSeen::Now);
+    tree.show(opened([others(1), others(2)]), LastSeen::Now);
     fs::remove_file(fixture.root().join("else/udp").join(file_name(&others(1)))).expect("removed");
-    let shown = tree.show(vec![others(1), others(2)], LastSeen::Now);
+    let shown = tree.show(opened([others(1), others(2)]), LastSeen::Now);
     assert_eq!((shown.touched.total(), made_and_held_back(&shown)), (1, (0, 1)));
 }
 
 #[test]
 fn files_of_an_earlier_run_count() {
     let fixture = Fixture::new();
-    fixture.tree().show(vec![connection(), others(1), others(2)], LastSeen::Now);
+    fixture.tree().show(opened([connection(), others(1), others(2)]), LastSeen::Now);
     let mut tree = fixture.tree().with_limits(at_most(3)).expect("counted");
-    let shown = tree.show(vec![others(1), others(3)], LastSeen::Now);
+    let shown = tree.show(opened([others(1), others(3)]), LastSeen::Now);
     assert_eq!((shown.touched.total(), made_and_held_back(&shown)), (1, (0, 1)));
 }
 
@@ -294,10 +298,10 @@ fn files_of_an_earlier_run_count() {
 fn room_that_somebody_makes_is_found() {
     let fixture = Fixture::new();
     let mut tree = fixture.tree().with_limits(at_most(1)).expect("counted");
-    tree.show(vec![others(1)], LastSeen::Now);
+    tree.show(opened([others(1)]), LastSeen::Now);
     fs::remove_file(fixture.root().join("else/udp").join(file_name(&others(1)))).expect("removed");
     let batches = (1..1_000).find(|_| {
-        let shown = tree.show(vec![others(2)], LastSeen::Now);
+        let shown = tree.show(opened([others(2)]), LastSeen::Now);
         let (made, held_back) = made_and_held_back(&shown);
         assert_eq!(made + held_back, 1, "a file or counted");
         made == 1
@@ -309,7 +313,10 @@ fn room_that_somebody_makes_is_found() {
 fn a_cause_is_over_when_something_went_its_way() {
     let fixture = Fixture::new();
     let mut tree = fixture.tree();
-    assert!(!tree.show(vec![], LastSeen::Now).obstacle(Cause::Full).is_over, "nothing was tried");
+    assert!(
+        !tree.show(opened([]), LastSeen::Now).obstacle(Cause::Full).is_over,
+        "nothing was tried"
+    );
     assert!(show(&mut tree, LastSeen::Now).obstacle(Cause::Full).is_over, "a file was made");
     let touched = show(&mut tree, LastSeen::Now);
     assert!(!touched.obstacle(Cause::Full).is_over, "a file that is there needs no room");

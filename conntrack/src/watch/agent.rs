@@ -92,11 +92,11 @@ impl Agent {
 
     fn take(&mut self, batch: &FlowBatch, source: &mut impl Source) {
         self.read_local_addresses(source);
-        let connections = batch.flows.iter().filter_map(|flow| self.tracker.track(flow));
-        let connections: Vec<_> = connections.collect();
-        self.stats.flows += connections.len() as u64;
+        let sightings = batch.flows.iter().filter_map(|flow| self.tracker.track(flow));
+        let sightings: Vec<_> = sightings.collect();
+        self.stats.flows += sightings.iter().filter(|it| it.has_packet).count() as u64;
         let last_seen = batch.captured_at.map_or(LastSeen::Now, LastSeen::At);
-        let shown = self.tree.show(connections, last_seen);
+        let shown = self.tree.show(sightings, last_seen);
         self.count(&shown);
         self.stats.source = source.counters();
         self.warn_of_losses();

@@ -6,7 +6,9 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray},
 };
-use conntrack_common::{counters::Counters, counters::Outcome, flow::FlowKey, policy::Policy};
+use conntrack_common::{
+    counters::Counters, counters::Outcome, flow::FlowKey, policy::Policy, seen::Flow,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
@@ -47,7 +49,7 @@ impl Drain {
     }
 
     /// The flows that are due, in the order of first sight.
-    pub(super) fn next(&mut self) -> Result<Vec<FlowKey>, SourceError> {
+    pub(super) fn next(&mut self) -> Result<Vec<Flow>, SourceError> {
         let start = now();
         // Before the walk: what comes in meanwhile may be taken or not, and counts as not.
         self.new_flows.set(0, [0, 0], 0).map_err(|error| failed(&error))?;
@@ -64,7 +66,7 @@ impl Drain {
     }
 
     /// All flows that are left, once the programs are detached.
-    pub(super) fn last(&mut self) -> (Vec<FlowKey>, Result<(), SourceError>) {
+    pub(super) fn last(&mut self) -> (Vec<Flow>, Result<(), SourceError>) {
         let taken = self.take_all();
         (self.held_back.all(), taken)
     }
@@ -92,7 +94,7 @@ impl Drain {
         if self.in_batches {
             let map = self.flows.map().fd().as_fd();
             let taken = batch::take_all(map, |flow, seen| {
-                self.held_back.add(flow, seen);
+                self.held_back.add(Flow::opened(flow), seen);
                 *found += 1;
             });
             match taken.map_err(|error| (error.raw_os_error(), error)) {
@@ -114,7 +116,7 @@ impl Drain {
         for key in keys.map_err(|error| failed(&error))? {
             let first_seen = self.flows.get(&key, 0).map_err(|error| failed(&error))?;
             self.flows.remove(&key).map_err(|error| failed(&error))?;
-            self.held_back.add(key, first_seen);
+            self.held_back.add(Flow::opened(key), first_seen);
             *found += 1;
         }
         Ok(())

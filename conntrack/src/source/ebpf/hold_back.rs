@@ -7,7 +7,10 @@
 
 use std::collections::HashMap;
 
-use conntrack_common::flow::FlowKey;
+use conntrack_common::{
+    flow::FlowKey,
+    seen::{Flow, Seen},
+};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(super) type Nanoseconds = u64;
@@ -16,37 +19,43 @@ pub(super) type Nanoseconds = u64;
 #[derive(Debug, Default)]
 pub(super) struct HoldBack {
     /// Held back once. Few: what came while a walk was going on.
-    waiting: HashMap<FlowKey, Nanoseconds>,
+    waiting: HashMap<FlowKey, (Nanoseconds, Seen)>,
     /// Added since. A walk meets each flow once.
-    found: Vec<(Nanoseconds, FlowKey)>,
+    found: Vec<(Nanoseconds, Flow)>,
 }
 
 impl HoldBack {
     /// Adds a flow that a walk has found.
-    pub(super) fn add(&mut self, flow: FlowKey, first_seen: Nanoseconds) {
-        // A flow that waits and is seen again keeps its first sight.
-        if self.waiting.is_empty() || !self.waiting.contains_key(&flow) {
+    pub(super) fn add(&mut self, flow: Flow, first_seen: Nanoseconds) {
+        if self.waiting.is_empty() {
             self.found.push((first_seen, flow));
+            return;
+        }
+        // A flow that waits and is seen again keeps its first sight.
+        match self.waiting.get_mut(&flow.key) {
+            Some((_, seen)) => *seen |= flow.seen,
+            None => self.found.push((first_seen, flow)),
         }
     }
 
     /// What may be handed out after a walk that began at `start`, oldest first. Nothing waits twice,
     /// whatever the clock says: in a time namespace ours may be behind the kernel's.
-    pub(super) fn due(&mut self, start: Nanoseconds) -> Vec<FlowKey> {
+    pub(super) fn due(&mut self, start: Nanoseconds) -> Vec<Flow> {
         let (mut due, waited) = self.take();
         let late = due.extract_if(waited.., |(first_seen, _)| *first_seen > start);
-        self.waiting.extend(late.map(|(first_seen, flow)| (flow, first_seen)));
+        self.waiting.extend(late.map(|(first_seen, Flow { key, seen })| (key, (first_seen, seen))));
         oldest_first(due)
     }
 
     /// Everything, oldest first.
-    pub(super) fn all(&mut self) -> Vec<FlowKey> {
+    pub(super) fn all(&mut self) -> Vec<Flow> {
         oldest_first(self.take().0)
     }
 
     /// What waited, then what was found; and how many waited.
-    fn take(&mut self) -> (Vec<(Nanoseconds, FlowKey)>, usize) {
-        let waited = self.waiting.drain().map(|(flow, first_seen)| (first_seen, flow));
+    fn take(&mut self) -> (Vec<(Nanoseconds, Flow)>, usize) {
+        let waiting = self.waiting.drain();
+        let waited = waiting.map(|(key, (first_seen, seen))| (first_seen, Flow { key, seen }));
         let mut all: Vec<_> = waited.collect();
         let waited = all.len();
         all.append(&mut self.found);
@@ -54,7 +63,7 @@ impl HoldBack {
     }
 }
 
-fn oldest_first(mut flows: Vec<(Nanoseconds, FlowKey)>) -> Vec<FlowKey> {
+fn oldest_first(mut flows: Vec<(Nanoseconds, Flow)>) -> Vec<Flow> {
     flows.sort_unstable_by_key(|(first_seen, _)| *first_seen);
     flows.into_iter().map(|(_, flow)| flow).collect()
 }
@@ -65,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    fn flow(port: u16) -> FlowKey {
+    fn flow(port: u16) -> Flow {
         let end = (Address::default(), port);
-        FlowKey::new(Protocol::Udp, end, end)
+        Flow::opened(FlowKey::new(Protocol::Udp, end, end))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use conntrack_common::{
     flow::FlowKey,
     policy::Policy,
     rules,
+    seen::Flow,
     wire::{LinkLayer, PacketBytes},
 };
 
@@ -16,7 +17,7 @@ use crate::source::{Drained, SourceCounters};
 #[derive(Debug)]
 pub(super) struct FlowCache {
     known: HashSet<FlowKey>,
-    flows: Vec<FlowKey>,
+    flows: Vec<Flow>,
     max_flows: usize,
     policy: Box<Policy>,
     counters: Counters,
@@ -48,7 +49,7 @@ impl FlowCache {
     }
 
     /// The flows, leaving none.
-    pub(super) fn take(&mut self) -> Vec<FlowKey> {
+    pub(super) fn take(&mut self) -> Vec<Flow> {
         let start = Instant::now();
         self.known.clear();
         let flows = std::mem::take(&mut self.flows);
@@ -79,7 +80,7 @@ impl FlowCache {
             return Outcome::Lost(Loss::MapFull);
         }
         self.known.insert(key);
-        self.flows.push(key);
+        self.flows.push(Flow::opened(key));
         Outcome::Flow
     }
 }
@@ -99,8 +100,8 @@ mod tests {
         packet
     }
 
-    fn ports(flows: &[FlowKey]) -> Vec<u16> {
-        flows.iter().map(FlowKey::src_port).collect()
+    fn ports(flows: &[Flow]) -> Vec<u16> {
+        flows.iter().map(|flow| flow.key.src_port()).collect()
     }
 
     #[test]

@@ -1,0 +1,63 @@
+//! What was seen of a flow: a set of bits, the same in the kernel's flow map and in user space.
+
+use core::ops::{BitOr, BitOrAssign};
+
+use crate::flow::FlowKey;
+
+/// What was seen of a flow between two drains. A value of the flow map, so every bit pattern is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Seen(u64);
+
+impl Seen {
+    /// TCP: a SYN without ACK. UDP: a datagram that answers none.
+    pub const OPENS: Self = Self(1);
+    /// UDP: a datagram that answers one of the reverse flow.
+    pub const REPLIES: Self = Self(1 << 1);
+    /// TCP: a SYN-ACK of the reverse flow. UDP: a datagram of the reverse flow that answers this one.
+    pub const ANSWERED: Self = Self(1 << 2);
+    /// TCP: an RST of the reverse flow that answers a SYN.
+    pub const REFUSED: Self = Self(1 << 3);
+
+    /// Whether all of `others` were seen.
+    #[inline(always)]
+    pub const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// Whether a packet of the flow itself was seen, not only one that answers it.
+    pub const fn has_packet(self) -> bool {
+        self.0 & (Self::OPENS.0 | Self::REPLIES.0) != 0
+    }
+}
+
+impl BitOr for Seen {
+    type Output = Self;
+
+    #[inline(always)]
+    fn bitor(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
+impl BitOrAssign for Seen {
+    fn bitor_assign(&mut self, others: Self) {
+        *self = *self | others;
+    }
+}
+
+/// A flow and what was seen of it: what a source yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flow {
+    /// Which flow.
+    pub key: FlowKey,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+impl Flow {
+    /// A flow of which a packet was seen that opens it.
+    pub const fn opened(key: FlowKey) -> Self {
+        Self { key, seen: Seen::OPENS }
+    }
+}
