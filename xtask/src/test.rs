@@ -1,6 +1,5 @@
-//! `cargo xtask test`: every test there is. Test targets named `live_*` watch real devices, so they
-//! need root and network namespaces; the others need nothing. It never leaves tests out without
-//! saying how many.
+//! `cargo xtask test`: every test. Integration tests in modules named `live_*` watch real devices, so
+//! they need root and network namespaces; the others need nothing. Tests that are left out are counted.
 
 use std::{
     ffi::OsString,
@@ -36,15 +35,15 @@ pub(crate) struct Args {
 /// Runs every step even if one fails, so that one run tells all.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let purpose = if args.unprivileged { Purpose::Build } else { Purpose::Test };
-    let suite = Suite::find(args)?;
+    let suite = Suite { workspace: Workspace::find()?, libtest: &args.libtest };
     setup::prepare(&suite.workspace, purpose)?;
     // Each step takes the same packages, features and profile, so nothing is compiled twice.
     command::run(suite.cargo_test().arg("--no-run"))?;
 
     let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
-        ("tests that need no root", &|| suite.unprivileged()),
+        ("unit tests", &|| suite.unit()),
         ("documentation tests", &|| suite.documentation()),
-        ("tests that need root", &|| suite.live(args.unprivileged)),
+        ("integration tests", &|| suite.integration(args.unprivileged)),
         ("fuzz targets", &|| fuzz(args)),
     ];
     let mut failed = Vec::new();
@@ -69,22 +68,73 @@ fn fuzz(args: &Args) -> Result<()> {
     fuzz::run(&fuzz::Args::all(args.fuzz_seconds))
 }
 
+/// A part of the names of the tests that need root, and of no other's: that of their module.
+const LIVE: &str = "live_";
+
 /// All tests of this workspace.
 struct Suite<'a> {
     workspace: Workspace,
-    /// Names of the test targets that need root.
-    live: Vec<String>,
-    /// Names of the other integration test targets.
-    other: Vec<String>,
     libtest: &'a [OsString],
 }
 
-impl<'a> Suite<'a> {
-    fn find(args: &'a Args) -> Result<Self> {
-        let workspace = Workspace::find()?;
-        let targets = workspace.integration_tests()?;
-        let (live, other) = targets.into_iter().partition(|name| is_live(name));
-        Ok(Self { workspace, live, other, libtest: &args.libtest })
+impl Suite<'_> {
+    fn unit(&self) -> Result<()> {
+        self.run(self.cargo_test().args(["--lib", "--bins"]), &[])
+    }
+
+    fn documentation(&self) -> Result<()> {
+        self.run(self.cargo_test().arg("--doc"), &[])
+    }
+
+    fn integration(&self, unprivileged: bool) -> Result<()> {
+        let privilege = Privilege::find();
+        if unprivileged {
+            self.without_live()?;
+            eprintln!("{} tests that need root did not run (--unprivileged)", self.count_live()?);
+        } else if let Some(obstacle) = obstacle(privilege) {
+            // Both are told: what failed, and what did not run.
+            let others = self.without_live();
+            let count = self.count_live()?;
+            let accept = "use root, or accept it with --unprivileged";
+            eprintln!("error: {count} tests that need root did not run ({obstacle}): {accept}");
+            others?;
+            bail!("{count} tests did not run");
+        } else {
+            self.with_live(privilege)?;
+        }
+        Ok(())
+    }
+
+    fn without_live(&self) -> Result<()> {
+        self.run(&mut self.integration_tests(), &["--skip", LIVE])
+    }
+
+    /// All of them with the same privileges, in one run. What the kernel is too old for is left out, and
+    /// said.
+    fn with_live(&self, privilege: Privilege) -> Result<()> {
+        let mut cargo = self.integration_tests();
+        if privilege == Privilege::Sudo {
+            cargo.env(Compiler::find()?.runner_variable(), "sudo -E");
+        }
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        if lacks_tcx(&release) {
+            eprintln!("the tests of TCX do not run: it takes Linux 6.6, this is {release}");
+            self.run(&mut cargo, &["--skip", "::tcx"])
+        } else {
+            self.run(&mut cargo, &[])
+        }
+    }
+
+    fn count_live(&self) -> Result<usize> {
+        let mut cargo = self.integration_tests();
+        let cargo = cargo.arg("--").args(self.libtest).arg("--list");
+        Ok(count(&command::output(cargo)?))
+    }
+
+    fn integration_tests(&self) -> Command {
+        let mut cargo = self.cargo_test();
+        cargo.args(["--test", "*"]);
+        cargo
     }
 
     fn cargo_test(&self) -> Command {
@@ -94,60 +144,9 @@ impl<'a> Suite<'a> {
     }
 
     /// Runs the tests that `cargo` selects, all of them even if some fail.
-    fn run(&self, cargo: &mut Command) -> Result<()> {
-        command::run(cargo.args(["--no-fail-fast", "--"]).args(self.libtest))
-    }
-
-    fn unprivileged(&self) -> Result<()> {
-        let mut cargo = self.cargo_test();
-        cargo.args(["--lib", "--bins"]);
-        self.run(select(&mut cargo, &self.other))
-    }
-
-    fn documentation(&self) -> Result<()> {
-        self.run(self.cargo_test().arg("--doc"))
-    }
-
-    fn live(&self, unprivileged: bool) -> Result<()> {
-        if self.live.is_empty() {
-            return Ok(());
-        }
-        let privilege = Privilege::find();
-        if unprivileged {
-            eprintln!("{} tests that need root did not run (--unprivileged)", self.count_live()?);
-        } else if let Some(obstacle) = obstacle(privilege) {
-            bail!(
-                "{} tests that need root did not run ({obstacle}): use root, or accept it with \
-                 --unprivileged",
-                self.count_live()?
-            );
-        } else {
-            self.privileged(privilege)?;
-        }
-        Ok(())
-    }
-
-    /// What the kernel is too old for is left out, and said.
-    fn privileged(&self, privilege: Privilege) -> Result<()> {
-        let mut cargo = self.cargo_test();
-        select(&mut cargo, &self.live);
-        if privilege == Privilege::Sudo {
-            cargo.env(Compiler::find()?.runner_variable(), "sudo -E");
-        }
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        cargo.args(["--no-fail-fast", "--"]).args(self.libtest);
-        if lacks_tcx(&release) {
-            eprintln!("the tests of TCX do not run: it takes Linux 6.6, this is {release}");
-            cargo.args(["--skip", "::tcx"]);
-        }
-        command::run(&mut cargo)
-    }
-
-    fn count_live(&self) -> Result<usize> {
-        let mut cargo = self.cargo_test();
-        select(&mut cargo, &self.live);
-        let cargo = cargo.arg("--").args(self.libtest).arg("--list");
-        Ok(count(&command::output(cargo)?))
+    fn run(&self, cargo: &mut Command, libtest: &[&str]) -> Result<()> {
+        cargo.args(["--no-fail-fast", "--"]).args(self.libtest).args(libtest);
+        command::run(cargo)
     }
 }
 
@@ -159,20 +158,9 @@ fn lacks_tcx(release: &str) -> bool {
     version.is_some_and(|version| version < (6, 6))
 }
 
-fn select<'c>(cargo: &'c mut Command, targets: &[String]) -> &'c mut Command {
-    for target in targets {
-        cargo.args(["--test", target]);
-    }
-    cargo
-}
-
-fn is_live(target: &str) -> bool {
-    target.starts_with("live_")
-}
-
-/// How many tests a libtest list has.
+/// How many tests of a libtest list need root.
 fn count(list: &str) -> usize {
-    list.lines().filter(|line| line.ends_with(": test")).count()
+    list.lines().filter(|line| line.contains(LIVE) && line.ends_with(": test")).count()
 }
 
 /// What keeps us from running the tests that need root.
@@ -192,30 +180,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_that_need_root_are_told_by_their_names() {
-        assert!(is_live("live_modes"));
-        assert!(!is_live("capture_files"));
-        assert!(!is_live("alive_test"));
-    }
-
-    #[test]
     fn tcx_is_of_linux_6_6() {
         assert!(lacks_tcx("6.1.0-50-amd64\n") && lacks_tcx("5.10.0-32-amd64\n"));
         assert!(!lacks_tcx("6.6.0\n") && !lacks_tcx("7.3.4+deb13\n") && !lacks_tcx("unknown"));
     }
 
     #[test]
-    fn tests_are_counted_over_all_lists() {
-        let list = "tcx: test\nclsact: test\n\n2 tests, 0 benchmarks\n\
-            a_bench: benchmark\nxdp: test\n\n1 test, 1 benchmark\n";
-        assert_eq!(count(list), 3);
+    fn tests_that_need_root_are_counted_over_all_lists() {
+        let list = "live_links::tcx: test\nwire_judge::udp: test\n\n2 tests, 0 benchmarks\n\
+            live_bench: benchmark\nlive_links::xdp: test\n\n1 test, 1 benchmark\n";
+        assert_eq!(count(list), 2);
         assert_eq!(count(""), 0);
-    }
-
-    #[test]
-    fn each_target_is_selected_by_name() {
-        let mut cargo = Command::new("cargo");
-        select(&mut cargo, &["a".into(), "b".into()]);
-        assert_eq!(command::line(&cargo), "cargo --test a --test b");
     }
 }

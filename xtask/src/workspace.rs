@@ -53,18 +53,6 @@ impl Workspace {
         command.env("PATH", &self.path);
         command
     }
-
-    /// The names of all integration test targets.
-    pub(crate) fn integration_tests(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for member in entries(&self.root)? {
-            for test in entries(&member.join("tests"))? {
-                names.extend(target_name(&test));
-            }
-        }
-        names.sort();
-        Ok(names)
-    }
 }
 
 /// What is in `dir`; nothing if it is no folder.
@@ -76,23 +64,9 @@ pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     paths().with_context(|| dir.display().to_string())
 }
 
-/// The test target that cargo makes of a path in `tests/`: `NAME.rs` or `NAME/main.rs`.
-fn target_name(path: &Path) -> Option<String> {
-    let is_target = path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").is_file();
-    let name = path.file_stem()?.to_str()?;
-    is_target.then(|| name.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_rust_files_and_folders_with_a_main_are_test_targets() {
-        assert_eq!(target_name(Path::new("tests/a.rs")).as_deref(), Some("a"));
-        assert_eq!(target_name(Path::new("tests/support")), None);
-        assert_eq!(target_name(Path::new("tests/a.pcap")), None);
-    }
 
     #[test]
     fn a_folder_that_is_not_there_is_empty() -> Result<()> {

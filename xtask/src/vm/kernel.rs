@@ -11,7 +11,7 @@ use super::{
     archive::{Archive, unpack},
     machine::{AMD64, ARM64, Architecture},
     once,
-    suite::TARGETS,
+    suite::MODULES,
     without_bpf,
 };
 use crate::{command, mirror::Mirror};
@@ -123,14 +123,14 @@ impl Kernel {
         programs
     }
 
-    /// What runs on it, for the first process: a line for each test program, with its arguments. If
-    /// tests are named, only they.
+    /// What runs on it, for the first process: a line for each module, with the arguments that choose
+    /// among its tests. If tests are named, only they.
     pub(crate) fn plan(&self, tests: &[String]) -> String {
         let skipped = self.lacks.iter().map(|lack| format!(" --skip {}", lack.tests));
         let only = self.only.iter().copied().filter(|_| tests.is_empty());
         let named = only.chain(tests.iter().map(String::as_str)).map(|name| format!(" {name}"));
         let arguments: String = skipped.chain(named).collect();
-        TARGETS.map(|target| format!("{target}{arguments}\n")).concat()
+        MODULES.map(|module| format!("{module}{arguments}\n")).concat()
     }
 
     /// Downloads or builds it, unless that was done before.
@@ -203,13 +203,13 @@ mod tests {
             !all.contains("tags") && some.lines().all(|line| line.ends_with(" tags")),
             "{some}"
         );
-        assert_eq!(all.lines().count(), TARGETS.len());
+        assert_eq!(all.lines().count(), MODULES.len());
     }
 
     #[test]
     fn what_is_left_out_or_picked_by_name_is_there() -> Result<()> {
         let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../conntrack/tests");
-        let sources = TARGETS.map(|it| fs::read_to_string(format!("{tests}/{it}.rs")));
+        let sources = MODULES.map(|it| fs::read_to_string(format!("{tests}/{it}.rs")));
         let sources = sources.into_iter().collect::<Result<String, _>>()?;
         let lacks = ALL.iter().flat_map(|kernel| kernel.lacks).map(|lack| lack.tests);
         let only = ALL.iter().flat_map(|kernel| kernel.only).copied();

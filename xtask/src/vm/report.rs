@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     kernel::{Kernel, Lack},
-    suite::TARGETS,
+    suite::MODULES,
 };
 
 /// How one kernel did.
@@ -29,7 +29,7 @@ pub(crate) struct Boot {
 
 /// A test and whether it passed.
 pub(crate) struct Outcome {
-    program: String,
+    module: String,
     test: String,
     passed: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
 impl Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.passed { "ok" } else { "FAILED" };
-        write!(f, "{:<18} {:<70} {verdict}", self.program, self.test)
+        write!(f, "{:<18} {:<70} {verdict}", self.module, self.test)
     }
 }
 
@@ -45,8 +45,8 @@ impl Display for Outcome {
 #[derive(Default)]
 pub(crate) struct Transcript {
     version: String,
-    program: String,
-    /// How many passed by the program's own count.
+    module: String,
+    /// How many passed by the test program's own count.
     counted: Option<usize>,
     ended: usize,
     outcomes: Vec<Outcome>,
@@ -60,14 +60,17 @@ impl Transcript {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
             ["@", "kernel", version] => version.clone_into(&mut self.version),
-            ["@", "begin", program] => {
-                program.clone_into(&mut self.program);
+            ["@", "begin", module] => {
+                module.clone_into(&mut self.module);
                 self.counted = None;
             }
-            ["@", "end", program, status] => self.end(program, status),
+            ["@", "end", module, status] => self.end(module, status),
             ["test", test, "...", verdict] => {
-                let (program, passed) = (self.program.clone(), verdict == "ok");
-                self.outcomes.push(Outcome { program, test: test.to_owned(), passed });
+                self.outcomes.push(Outcome {
+                    module: self.module.clone(),
+                    test: self.without_module(test).to_owned(),
+                    passed: verdict == "ok",
+                });
                 return self.outcomes.last();
             }
             ["test", "result:", _, passed, "passed;", ..] => self.counted = passed.parse().ok(),
@@ -76,22 +79,27 @@ impl Transcript {
         None
     }
 
-    fn end(&mut self, program: &str, status: &str) {
+    fn without_module<'n>(&self, test: &'n str) -> &'n str {
+        let below = test.strip_prefix(self.module.as_str()).and_then(|it| it.strip_prefix("::"));
+        below.unwrap_or(test)
+    }
+
+    fn end(&mut self, module: &str, status: &str) {
         self.ended += 1;
-        let outcomes = self.outcomes.iter().filter(|it| it.program == program);
+        let outcomes = self.outcomes.iter().filter(|it| it.module == module);
         let (passed, failed): (Vec<_>, Vec<_>) = outcomes.partition(|it| it.passed);
         if status != "0" && failed.is_empty() {
-            self.problem = Some(format!("{program} ended with status {status}"));
+            self.problem = Some(format!("{module} ended with status {status}"));
         } else if self.counted != Some(passed.len()) {
             // A line that something else was written into.
             let counted = format!("{:?} by its own count", self.counted);
-            self.problem = Some(format!("{program}: {} passed, {counted}", passed.len()));
+            self.problem = Some(format!("{module}: {} passed, {counted}", passed.len()));
         }
     }
 
     /// Whether anything of ours was said.
     pub(crate) fn has_begun(&self) -> bool {
-        !self.version.is_empty() || !self.program.is_empty()
+        !self.version.is_empty() || !self.module.is_empty()
     }
 
     /// Once the machine has been running for too long.
@@ -102,8 +110,8 @@ impl Transcript {
 
     /// Once the machine has ended.
     pub(crate) fn finish(mut self, kernel: &'static Kernel, took: Duration) -> Boot {
-        if self.ended < TARGETS.len() {
-            let when = if self.program.is_empty() { "before any test" } else { &self.program };
+        if self.ended < MODULES.len() {
+            let when = if self.module.is_empty() { "before any test" } else { &self.module };
             self.problem = Some(format!("the machine ended early: {when}"));
         } else if self.outcomes.is_empty() {
             self.problem = Some("no test ran".to_owned());
@@ -222,12 +230,12 @@ mod tests {
     /// the first, which ends with this status.
     fn boot(said: &str, status: &str) -> Boot {
         let passed = said.matches(" ... ok\n").count();
-        let said = format!("{said}test result: ok. {passed} passed; 0 failed\n");
         let mut transcript = Transcript::default();
-        let program = TARGETS[0];
-        let start =
-            format!("@ kernel 6.1.0-50\n@ begin {program}\n{said}@ end {program} {status}\n");
-        let rest = TARGETS[1..]
+        let module = MODULES[0];
+        let said = said.replace("test ", &format!("test {module}::"));
+        let said = format!("{said}test result: ok. {passed} passed; 0 failed\n");
+        let start = format!("@ kernel 6.1.0-50\n@ begin {module}\n{said}@ end {module} {status}\n");
+        let rest = MODULES[1..]
             .iter()
             .map(|it| format!("@ begin {it}\ntest result: ok. 0 passed; 0 failed\n@ end {it} 0\n"));
         for line in (start + &rest.collect::<String>()).lines() {

@@ -1,5 +1,5 @@
-//! The tests that are taken into the machines: built as `cargo xtask test` builds them, without their
-//! symbols. It knows nothing of where they run.
+//! The program with the tests, taken into the machines: built as `cargo xtask test` builds it, without
+//! its symbols. It knows nothing of where it runs.
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +18,12 @@ use crate::{
     workspace::{ALL_BUT_EBPF, Workspace},
 };
 
-/// Test targets that tell one kernel from another, as many as emulation has time for.
-pub(crate) const TARGETS: [&str; 5] =
+/// Modules of [`TESTS`] that tell one kernel from another, as many as emulation has time for.
+pub(crate) const MODULES: [&str; 5] =
     ["live_captures", "live_lifecycle", "live_privileges", "live_differential", "live_limits"];
+
+/// The program with all integration tests.
+const TESTS: &str = "tests";
 
 /// The program that they start, by a path that was compiled into them.
 const PROGRAM: &str = "conntrack";
@@ -29,8 +32,10 @@ const PROGRAM: &str = "conntrack";
 pub(crate) struct Suite {
     workspace_root: PathBuf,
     strip: &'static str,
-    /// Where each is, by its name: [`TARGETS`] and [`PROGRAM`].
-    executables: BTreeMap<String, PathBuf>,
+    /// Where [`TESTS`] is.
+    tests: PathBuf,
+    /// Where [`PROGRAM`] is.
+    program: PathBuf,
 }
 
 impl Suite {
@@ -47,23 +52,21 @@ impl Suite {
             Some(cross) => cross_build(&mut cargo, cross, userland)?,
         };
         let built = executables(&command::output(&mut cargo)?)?;
-        let named = |name: &str| {
-            let path = built.get(name).with_context(|| format!("cargo built no {name}"))?;
-            Ok((name.to_owned(), path.clone()))
-        };
-        let executables = TARGETS.into_iter().chain([PROGRAM]).map(named).collect::<Result<_>>()?;
-        Ok(Self { workspace_root: workspace.root.clone(), strip: architecture.strip, executables })
+        let named =
+            |name: &str| built.get(name).cloned().with_context(|| format!("cargo built no {name}"));
+        Ok(Self {
+            workspace_root: workspace.root.clone(),
+            strip: architecture.strip,
+            tests: named(TESTS)?,
+            program: named(PROGRAM)?,
+        })
     }
 
-    /// Puts everything below `root`: the tests into `/tests`, and the program and the captures where
-    /// the tests look for them.
+    /// Puts everything below `root`: the tests where the first process looks for them, and the program
+    /// and the captures where the tests do.
     pub(crate) fn install(&self, root: &Path) -> Result<()> {
-        for (name, path) in &self.executables {
-            let inside = if name == PROGRAM { path } else { &Path::new("/tests").join(name) };
-            let to = below(root, inside);
-            make_parent(&to)?;
-            command::output(Command::new(self.strip).arg("-o").args([&to, path]))?;
-        }
+        self.without_symbols(&self.tests, &root.join(TESTS))?;
+        self.without_symbols(&self.program, &below(root, &self.program))?;
         let captures = below(root, &self.workspace_root.join("testdata"));
         make_parent(&captures)?;
         let mut copy = Command::new("cp");
@@ -71,6 +74,11 @@ impl Suite {
         command::output(&mut copy)?;
         // Paths from the manifest on go through its folder.
         make_parent(&below(root, &self.workspace_root.join("conntrack/Cargo.toml")))
+    }
+
+    fn without_symbols(&self, from: &Path, to: &Path) -> Result<()> {
+        make_parent(to)?;
+        command::output(Command::new(self.strip).arg("-o").args([to, from])).map(drop)
     }
 }
 
@@ -149,23 +157,23 @@ mod tests {
             artifact("lib", "conntrack", false, "null"),
             artifact("bin", "conntrack", false, r#""/t/debug/conntrack""#),
             artifact("bin", "conntrack", true, r#""/t/debug/deps/conntrack-1""#),
-            artifact("test", "live_links", true, r#""/t/debug/deps/live_links-2""#),
+            artifact("test", "tests", true, r#""/t/debug/deps/tests-2""#),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
         ];
         let found = executables(&messages.join("\n"))?;
         let expected = [
             ("conntrack".to_owned(), "/t/debug/conntrack".into()),
-            ("live_links".to_owned(), "/t/debug/deps/live_links-2".into()),
+            ("tests".to_owned(), "/t/debug/deps/tests-2".into()),
         ];
         assert_eq!(found, expected.into());
         Ok(())
     }
 
     #[test]
-    fn every_target_is_there() {
-        for target in TARGETS {
-            let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../conntrack/tests");
-            assert!(Path::new(tests).join(target).with_extension("rs").is_file(), "{target}");
+    fn every_module_is_there() {
+        let program = include_str!("../../../conntrack/tests/main.rs");
+        for module in MODULES {
+            assert!(program.contains(&format!("\nmod {module};\n")), "{module}");
         }
     }
 
