@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-pub use conntrack_common::flow::{Direction, Protocol};
+pub use conntrack_common::flow::{Direction, IpVersion, Protocol};
 
 /// One end's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,11 +1,12 @@
-//! The difference between two trees: what is new, what is gone, and how much is the same. When
-//! something was seen is no difference.
+//! The difference between two trees: which connections are new, which are gone, and how many are in
+//! both. Times do not count.
 
 use std::{cmp::Ordering, fmt};
 
 use crate::{
-    recording::{Record, Recording, utc::Utc},
-    rules::rule_set::count_of,
+    print::{netfilter::count_of, utc::Utc},
+    record::Record,
+    recording::Recording,
     tree,
 };
 
@@ -32,7 +33,8 @@ impl Diff {
     /// What is different in `other`.
     pub fn between(one: &Recording, other: &Recording, show_unchanged: bool) -> Self {
         let mut changes = Vec::new();
-        let (mut one, mut other) = (one.records.iter().peekable(), other.records.iter().peekable());
+        let mut one = one.records.iter().peekable();
+        let mut other = other.records.iter().peekable();
         loop {
             let order = match (one.peek(), other.peek()) {
                 (Some(one), Some(other)) => one.connection.cmp(&other.connection),

@@ -24,6 +24,7 @@ pub mod doctor;
 pub mod host;
 pub mod print;
 pub mod privilege;
+pub mod record;
 pub mod recording;
 pub mod report;
 pub mod rules;

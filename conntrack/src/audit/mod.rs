@@ -8,12 +8,15 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use self::rules::{Chain, Rule, Rules};
 use crate::{
-    connection::{Direction, Host},
-    recording::{Record, Recording, utc::Utc},
+    connection::{Direction, Host, IpVersion},
+    print::utc::Utc,
+    record::Record,
+    recording::Recording,
     rules::{
-        addresses::{AddressSet, Family},
+        addresses::{AddressSet, version},
+        choosing::{Omission, choose},
         internet::Internet,
-        rule_set::{PortRange, choose},
+        vocabulary::PortRange,
     },
     tree,
 };
@@ -27,8 +30,8 @@ pub struct Audit {
     pub not_understood: Vec<(usize, String)>,
     /// Directions that no chain filters, each with how many records there are.
     pub unfiltered: Vec<(Direction, usize)>,
-    /// What needs no rule, as when rules are printed.
-    pub left_out: Vec<String>,
+    /// Records that are not judged because they need no rule.
+    pub omissions: Vec<Omission>,
 }
 
 impl Audit {
@@ -38,9 +41,10 @@ impl Audit {
         if rules.chains.is_empty() {
             return None;
         }
-        let (mut accepted, mut refused) = (0, Vec::new());
+        let mut accepted = 0;
+        let mut refused = Vec::new();
         let mut unfiltered = BTreeMap::<Direction, usize>::new();
-        let (judged, left_out) = choose(recording, rules.chains.contains_key(&Direction::Else));
+        let (judged, omissions) = choose(recording, rules.chains.contains_key(&Direction::Else));
         for record in judged {
             let direction = record.connection.direction;
             match rules.chains.get(&direction) {
@@ -51,7 +55,7 @@ impl Audit {
         }
         let unfiltered = unfiltered.into_iter().collect();
         let not_understood = rules.not_understood;
-        Some(Self { accepted, refused, not_understood, unfiltered, left_out })
+        Some(Self { accepted, refused, not_understood, unfiltered, omissions })
     }
 
     /// Whether all that was judged is accepted.
@@ -75,7 +79,7 @@ fn accepts(chain: &Chain, record: &Record, internet: &Internet) -> bool {
 
 /// What of a record no rule has decided yet. At most one of its sides has several addresses.
 struct Undecided {
-    family: Family,
+    family: IpVersion,
     fixed: IpAddr,
     fixed_is_source: bool,
     rest: AddressSet,
@@ -83,16 +87,16 @@ struct Undecided {
 
 impl Undecided {
     fn of(record: &Record, internet: &Internet) -> Option<Self> {
-        let (source, destination) = (record.connection.source, record.connection.destination);
-        let (fixed, other) = match (source, destination) {
+        let source = record.connection.source;
+        let (fixed, other) = match (source, record.connection.destination) {
             (Host::Address(source), other) => (source, other),
             (Host::Internet, Host::Address(destination)) => (destination, Host::Internet),
             (Host::Internet, Host::Internet) => return None,
         };
-        let family = Family::of(fixed);
+        let family = version(fixed);
         let rest = match other {
             Host::Address(address) => AddressSet::from(address),
-            Host::Internet => internet.addresses(family).clone(),
+            Host::Internet => internet.addresses(family),
         };
         Some(Self { family, fixed, fixed_is_source: source == Host::Address(fixed), rest })
     }
@@ -118,10 +122,10 @@ impl Undecided {
 }
 
 /// Whether a rule has to do with the record's protocol, family and port.
-fn is_about(rule: &Rule, record: &Record, family: Family) -> bool {
-    let (protocol, port) = (record.connection.protocol, record.connection.destination_port);
+fn is_about(rule: &Rule, record: &Record, family: IpVersion) -> bool {
+    let port = record.connection.destination_port;
     let on_port = |ranges: &Vec<PortRange>| ranges.iter().any(|range| range.contains(port));
-    rule.protocol.is_none_or(|it| it == protocol)
+    rule.protocol.is_none_or(|it| it == record.connection.protocol)
         && rule.family.is_none_or(|it| it == family)
         && rule.ports.as_ref().is_none_or(on_port)
 }

@@ -7,11 +7,11 @@ use ipnet::IpNet;
 
 use super::syntax::{Item, Statement, parse};
 use crate::{
-    connection::{Direction, Protocol},
-    print::nftables::{ESSENTIALS_CHAIN, TABLE, hook},
+    connection::{Direction, IpVersion, Protocol},
+    print::nftables::{self, ESSENTIALS_CHAIN, TABLE},
     rules::{
-        addresses::{AddressSet, Family, Interval},
-        rule_set::PortRange,
+        addresses::{AddressSet, Interval},
+        vocabulary::{BaseChain, PortRange},
     },
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Rules {
 /// What matches all of this has the verdict. `None` matches everything.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rule {
-    pub(super) family: Option<Family>,
+    pub(super) family: Option<IpVersion>,
     pub(super) source: Option<AddressSet>,
     pub(super) destination: Option<AddressSet>,
     pub(super) protocol: Option<Protocol>,
@@ -78,7 +78,7 @@ impl Rules {
                     rules.read_table(&items);
                 }
                 Item::Statement(statement) if is_renewal(&statement) => {}
-                Item::Statement(head) | Item::Block(head, _) => rules.wonder(&head),
+                Item::Statement(head) | Item::Block(head, _) => rules.note(&head),
             }
         }
         rules.not_understood.sort_unstable();
@@ -94,7 +94,7 @@ impl Rules {
                     sets.insert(head.words.get(1).copied().unwrap_or_default(), elements);
                 }
                 Item::Block(head, _) if head.words.first() == Some(&"chain") => {}
-                Item::Statement(head) | Item::Block(head, _) => self.wonder(head),
+                Item::Statement(head) | Item::Block(head, _) => self.note(head),
             }
         }
         for item in items {
@@ -107,9 +107,10 @@ impl Rules {
     }
 
     fn read_chain(&mut self, head: &Statement, name: &str, items: &[Item], sets: &Sets) {
-        let Some(direction) = Direction::ALL.into_iter().find(|it| hook(*it) == name) else {
+        let is_named = |it: &Direction| nftables::name(BaseChain::of(*it)) == name;
+        let Some(direction) = Direction::ALL.into_iter().find(is_named) else {
             if name != ESSENTIALS_CHAIN {
-                self.wonder(head);
+                self.note(head);
             }
             return;
         };
@@ -119,15 +120,15 @@ impl Rules {
                 Item::Statement(it) if is_of_chain(it) || never_matches(it) => {}
                 Item::Statement(it) => match Cursor::new(it, sets).rule() {
                     Some(rule) => chain.push(rule),
-                    None => self.wonder(it),
+                    None => self.note(it),
                 },
-                Item::Block(head, _) => self.wonder(head),
+                Item::Block(head, _) => self.note(head),
             }
         }
         self.chains.insert(direction, chain);
     }
 
-    fn wonder(&mut self, statement: &Statement) {
+    fn note(&mut self, statement: &Statement) {
         self.not_understood.push((statement.line, statement.words.join(" ")));
     }
 }
@@ -202,8 +203,8 @@ impl<'a> Cursor<'a> {
         let mut rule = Rule::default();
         loop {
             match self.next()? {
-                "ip" => self.address(Family::V4, &mut rule)?,
-                "ip6" => self.address(Family::V6, &mut rule)?,
+                "ip" => self.address(IpVersion::V4, &mut rule)?,
+                "ip6" => self.address(IpVersion::V6, &mut rule)?,
                 "tcp" => self.port(Protocol::Tcp, &mut rule)?,
                 "udp" => self.port(Protocol::Udp, &mut rule)?,
                 "ct" => (self.next()? == "state" && self.next()? == "new").then_some(())?,
@@ -230,7 +231,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn address(&mut self, family: Family, rule: &mut Rule) -> Option<()> {
+    fn address(&mut self, family: IpVersion, rule: &mut Rule) -> Option<()> {
         let side = match self.next()? {
             "saddr" => &mut rule.source,
             "daddr" => &mut rule.destination,
@@ -268,20 +269,21 @@ impl<'a> Cursor<'a> {
 }
 
 /// An address, a network, or two addresses with a dash between them.
-fn interval(text: &str, family: Family) -> Option<Interval> {
+fn interval(text: &str, family: IpVersion) -> Option<Interval> {
     let address = |text: &str| text.parse::<IpAddr>().ok();
     let interval = match text.split_once('-') {
         Some((first, last)) => Interval::new(address(first)?, address(last)?)?,
         None => match text.parse::<IpNet>() {
-            Ok(network) => Interval::of(network),
-            Err(_) => Interval::of(address(text)?.into()),
+            Ok(network) => network.into(),
+            Err(_) => IpNet::from(address(text)?).into(),
         },
     };
-    (interval.family() == family).then_some(interval)
+    (interval.version() == family).then_some(interval)
 }
 
 fn port_range(text: &str) -> Option<PortRange> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    let first = first.parse().ok()?;
+    let last = last.parse().ok()?;
     (first <= last).then_some(PortRange { first, last })
 }

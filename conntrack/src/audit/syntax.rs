@@ -62,8 +62,8 @@ impl<'a> Reader<'a> {
             END if self.in_literal => {}
             END => self.end_statement(),
             "{" if opens_block => {
-                let (statement, items) = (&mut self.statement, &mut self.items);
-                self.open.push((std::mem::take(statement), std::mem::take(items)));
+                let head = std::mem::take(&mut self.statement);
+                self.open.push((head, std::mem::take(&mut self.items)));
             }
             "}" if !self.in_literal => self.end_block(),
             word => {

@@ -1,5 +1,4 @@
-//! The subcommands that read a tree: what they print, and with which status they end. What is
-//! printed is made in the library.
+//! The subcommands that read a tree: what they print and with which status they end.
 
 use std::{
     fmt::Display,
@@ -14,20 +13,24 @@ use super::export::{AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs};
 use crate::{
     audit::Audit,
     diff::Diff,
-    print::{iptables, nftables, records, table},
-    recording::Recording,
-    rules::{
-        internet::Internet,
-        rule_set::{RuleSet, count_of},
+    print::{
+        csv::Csv,
+        iptables,
+        json::Json,
+        netfilter::{self, count_of},
+        nftables,
+        table::Table,
     },
+    recording::Recording,
+    rules::{choosing::Omission, internet::Internet, rule_set::RuleSet},
     tree::direction_directory,
 };
 use anyhow::anyhow;
 
-/// Not what it should be, which is no failure but what was asked.
+/// The trees differ, or the rules refuse a connection.
 const DIFFERENT: u8 = 1;
 
-/// More are not named, only counted.
+/// The others are only counted.
 const STRANGERS_NAMED: usize = 10;
 
 pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
@@ -49,19 +52,27 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Nftables => print(&nftables::File::of(&rule_set(&recording, args)))?,
         Format::Iptables => print(&iptables::File(&rule_set(&recording, args)))?,
-        Format::Json => print(&records::Json(records))?,
-        Format::Csv => print(&records::Csv(records))?,
-        Format::Table => print(&table::Table(records))?,
+        Format::Json => print(&Json(records))?,
+        Format::Csv => print(&Csv(records))?,
+        Format::Table => print(&Table(records))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The rules that are asked for; what is to be said about them is said.
+/// The rules that are asked for. Their warnings are logged.
 fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
-    let rule_set = RuleSet::of(recording, args.options());
-    rule_set.left_out.iter().for_each(|line| log::info!("{line}"));
-    rule_set.warnings.iter().for_each(|line| log::warn!("{line}"));
+    let rule_set = RuleSet::of(recording, args.request());
+    tell_omissions(&rule_set.omissions);
+    for warning in &rule_set.warnings {
+        log::warn!("{}", netfilter::warning(warning));
+    }
     rule_set
+}
+
+fn tell_omissions(omissions: &[Omission]) {
+    for omission in omissions {
+        log::info!("{}", netfilter::omission(omission));
+    }
 }
 
 fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
@@ -80,16 +91,17 @@ fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     for (line, text) in &audit.not_understood {
         log::warn!("{file}:{line} not understood and left out: {text}");
     }
-    audit.left_out.iter().for_each(|line| log::info!("{line}"));
+    tell_omissions(&audit.omissions);
     for (direction, count) in &audit.unfiltered {
-        let (count, direction) = (count_of(*count, "connection"), direction_directory(*direction));
+        let count = count_of(*count, "connection");
+        let direction = direction_directory(*direction);
         log::info!("{count} of {direction} not judged: no chain filters them");
     }
     print(&audit)?;
     Ok(if audit.is_covered() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-/// Reads a tree, and says what in it stands for no connection.
+/// Reads a tree. Names that stand for no connection are logged.
 fn read(path: &Path) -> anyhow::Result<Recording> {
     let recording = Recording::read(path)?;
     for (path, why) in recording.strangers.iter().take(STRANGERS_NAMED) {
@@ -102,7 +114,7 @@ fn read(path: &Path) -> anyhow::Result<Recording> {
     Ok(recording)
 }
 
-/// Writes to standard output. Who stops reading, as `head` does, has what was wanted.
+/// Writes to standard output. A broken pipe (`head`) is not an error.
 fn print(text: &impl Display) -> anyhow::Result<()> {
     let mut output = BufWriter::new(stdout().lock());
     let written = write!(output, "{text}").and_then(|()| output.flush());

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use super::values::{aggregation, device, duration, network};
-use crate::rules::rule_set::{Aggregation, Options};
+use crate::rules::vocabulary::{Aggregation, Request};
 
 /// Reading a tree.
 #[derive(Clone, Debug, Subcommand)]
@@ -107,8 +107,8 @@ pub(super) struct DiffArgs {
 
 impl RulesArgs {
     /// What they mean for the rules.
-    pub(super) fn options(&self) -> Options {
-        Options {
+    pub(super) fn request(&self) -> Request {
+        Request {
             enforce: self.enforce,
             forward: self.forward,
             aggregation: self.aggregate.unwrap_or(Aggregation::NONE),

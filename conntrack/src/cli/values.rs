@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::rules::rule_set::Aggregation;
+use crate::rules::vocabulary::Aggregation;
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
@@ -32,7 +32,8 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 
 pub(super) fn aggregation(text: &str) -> Result<Aggregation, String> {
     let lengths = text.split_once(',').and_then(|(v4, v6)| {
-        let (v4, v6) = (v4.parse().ok()?, v6.parse().ok()?);
+        let v4 = v4.parse().ok()?;
+        let v6 = v6.parse().ok()?;
         (v4 <= Aggregation::NONE.v4 && v6 <= Aggregation::NONE.v6).then_some(Aggregation { v4, v6 })
     });
     lengths.ok_or_else(|| "two prefix lengths, of IPv4 and IPv6, as in 24,64".to_owned())

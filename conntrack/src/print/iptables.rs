@@ -1,44 +1,24 @@
-//! iptables: one file for both `iptables-restore` and `ip6tables-restore`. Lines with `-4` or `-6`
-//! are passed over by the other one. It replaces the filter table: iptables has no table of one's
-//! own. Knows nothing of how rules come about.
+//! iptables: one file for both `iptables-restore` and `ip6tables-restore`; each skips the lines of the
+//! other, which have `-4` or `-6`. It replaces the filter table: iptables has no tables of one's own.
+//! Knows nothing of how rules are made.
 
 use std::fmt;
 
-use ipnet::IpNet;
-
-use super::header;
+use super::netfilter;
 use crate::{
-    connection::{Direction, Protocol},
+    connection::{IpVersion, Protocol},
     rules::{
-        addresses::{Family, Interval},
+        addresses::{AddressSet, Interval},
+        essentials::{ESSENTIALS, Essential, Icmp},
         internet::folded_groups,
-        rule_set::{Chain, PortRange, Rule, RuleSet, Side},
+        rule_set::RuleSet,
+        vocabulary::{BaseChain, Chain, PortRange, Rule, Side},
     },
 };
 
 const LOAD: &str = "iptables-restore FILE; ip6tables-restore FILE";
 
-/// What a host dies without, as in [`super::nftables`].
 const ESSENTIALS_CHAIN: &str = "essentials";
-const ICMP: [&str; 4] =
-    ["destination-unreachable", "time-exceeded", "parameter-problem", "echo-request"];
-/// The listeners' messages (MLD, RFC 2710 and RFC 9777) have no names here.
-const ICMPV6: [&str; 13] = [
-    "destination-unreachable",
-    "packet-too-big",
-    "time-exceeded",
-    "parameter-problem",
-    "echo-request",
-    "router-solicitation",
-    "router-advertisement",
-    "neighbour-solicitation",
-    "neighbour-advertisement",
-    "130",
-    "131",
-    "132",
-    "143",
-];
-
 /// Chains that accept what comes from the internet or goes to it.
 const FROM_INTERNET: &str = "from_internet";
 const TO_INTERNET: &str = "to_internet";
@@ -53,10 +33,10 @@ pub struct File<'a>(pub &'a RuleSet);
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        header::write(f, self.0, LOAD)?;
+        netfilter::write_header(f, self.0, LOAD)?;
         writeln!(f, "# They replace all that is in the filter table.\n\n*filter")?;
-        for direction in Direction::ALL {
-            writeln!(f, ":{} {} [0:0]", hook(direction), self.policy(direction))?;
+        for base in BaseChain::ALL {
+            writeln!(f, ":{} {} [0:0]", name(base), self.policy(base))?;
         }
         for chain in [ESSENTIALS_CHAIN, FROM_INTERNET, TO_INTERNET] {
             writeln!(f, ":{chain} - [0:0]")?;
@@ -71,64 +51,97 @@ impl fmt::Display for File<'_> {
 }
 
 impl File<'_> {
-    fn policy(&self, direction: Direction) -> &'static str {
-        let is_filtered = self.0.chains.iter().any(|chain| chain.direction == direction);
-        if is_filtered && self.0.options.enforce { "DROP" } else { "ACCEPT" }
+    fn policy(&self, base: BaseChain) -> &'static str {
+        if self.0.filters(base) && self.0.request.enforce { "DROP" } else { "ACCEPT" }
     }
 
     fn write_internet(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for family in Family::ALL.into_iter().filter(|it| self.0.uses(&Side::Internet, *it)) {
-            for interval in self.0.internet.addresses(family).intervals() {
-                let number = option(family);
-                let (source, destination) = match interval.prefix_length() {
-                    Some(_) => (format!("-s {interval}"), format!("-d {interval}")),
-                    None => (
-                        format!("-m iprange --src-range {interval}"),
-                        format!("-m iprange --dst-range {interval}"),
-                    ),
-                };
-                writeln!(f, "-A {FROM_INTERNET} {number} {source} -j ACCEPT")?;
-                writeln!(f, "-A {TO_INTERNET} {number} {destination} -j ACCEPT")?;
+        for version in [IpVersion::V4, IpVersion::V6] {
+            for interval in self.0.internet(version).iter().flat_map(AddressSet::intervals) {
+                let [source, destination] = address_matches(interval);
+                let option = option(version);
+                writeln!(f, "-A {FROM_INTERNET} {option} {source} -j ACCEPT")?;
+                writeln!(f, "-A {TO_INTERNET} {option} {destination} -j ACCEPT")?;
             }
         }
         Ok(())
     }
 
     fn write_chain(&self, f: &mut fmt::Formatter<'_>, chain: &Chain) -> fmt::Result {
-        let (name, options) = (hook(chain.direction), &self.0.options);
+        let name = name(chain.base);
+        let request = &self.0.request;
         writeln!(f)?;
-        if let Some(device) = &options.device {
-            writeln!(f, "-A {name} {} -j ACCEPT", other_devices(chain.direction, device))?;
+        if let Some(device) = &request.device {
+            writeln!(f, "-A {name} {} -j ACCEPT", other_devices(chain.base, device))?;
         }
-        match chain.direction {
-            Direction::In => writeln!(f, "-A {name} -i lo -j ACCEPT")?,
-            Direction::Out => writeln!(f, "-A {name} -o lo -j ACCEPT")?,
-            Direction::Else => {}
+        match chain.base {
+            BaseChain::Input => writeln!(f, "-A {name} -i lo -j ACCEPT")?,
+            BaseChain::Output => writeln!(f, "-A {name} -o lo -j ACCEPT")?,
+            BaseChain::Forward => {}
         }
-        let invalid = if options.enforce { "DROP" } else { "ACCEPT" };
+        let invalid = if request.enforce { "DROP" } else { "ACCEPT" };
         writeln!(f, "-A {name} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")?;
         writeln!(f, "-A {name} -m conntrack --ctstate INVALID -j {invalid}")?;
         writeln!(f, "-A {name} -j {ESSENTIALS_CHAIN}")?;
         for rule in &chain.rules {
             write_rule(f, name, rule)?;
         }
-        write_closing(f, name, options.enforce)
+        write_closing(f, name, request.enforce)
+    }
+}
+
+/// An interval as source and as destination.
+fn address_matches(interval: Interval) -> [String; 2] {
+    match interval.network() {
+        Some(_) => [format!("-s {interval}"), format!("-d {interval}")],
+        None => [
+            format!("-m iprange --src-range {interval}"),
+            format!("-m iprange --dst-range {interval}"),
+        ],
     }
 }
 
 fn write_essentials(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for kind in ICMP {
-        writeln!(f, "-A {ESSENTIALS_CHAIN} -4 -p icmp -m icmp --icmp-type {kind} -j ACCEPT")?;
-    }
-    writeln!(f, "-A {ESSENTIALS_CHAIN} -4 -p igmp -j ACCEPT")?;
-    for kind in ICMPV6 {
-        let kind = format_args!("-p ipv6-icmp -m icmp6 --icmpv6-type {kind}");
-        writeln!(f, "-A {ESSENTIALS_CHAIN} -6 {kind} -j ACCEPT")?;
+    for essential in ESSENTIALS {
+        match essential {
+            Essential::Igmp => writeln!(f, "-A {ESSENTIALS_CHAIN} -4 -p igmp -j ACCEPT")?,
+            Essential::IcmpV4(messages) => {
+                write_icmp(f, "-4 -p icmp -m icmp --icmp-type", messages)?;
+            }
+            Essential::IcmpV6(messages) => {
+                write_icmp(f, "-6 -p ipv6-icmp -m icmp6 --icmpv6-type", messages)?;
+            }
+        }
     }
     Ok(())
 }
 
-/// What no rule accepts: logged, but not every packet, and counted. The policy decides about it.
+fn write_icmp(f: &mut fmt::Formatter<'_>, matching: &str, messages: &[Icmp]) -> fmt::Result {
+    messages.iter().try_for_each(|message| {
+        writeln!(f, "-A {ESSENTIALS_CHAIN} {matching} {} -j ACCEPT", icmp_type(*message))
+    })
+}
+
+/// Multicast listener discovery has no names here.
+const fn icmp_type(message: Icmp) -> &'static str {
+    match message {
+        Icmp::DestinationUnreachable => "destination-unreachable",
+        Icmp::PacketTooBig => "packet-too-big",
+        Icmp::TimeExceeded => "time-exceeded",
+        Icmp::ParameterProblem => "parameter-problem",
+        Icmp::EchoRequest => "echo-request",
+        Icmp::RouterSolicitation => "router-solicitation",
+        Icmp::RouterAdvertisement => "router-advertisement",
+        Icmp::NeighborSolicitation => "neighbour-solicitation",
+        Icmp::NeighborAdvertisement => "neighbour-advertisement",
+        Icmp::ListenerQuery => "130",
+        Icmp::ListenerReport => "131",
+        Icmp::ListenerDone => "132",
+        Icmp::ListenerReportV2 => "143",
+    }
+}
+
+/// Packets that no rule accepts: counted, and logged up to a limit. The policy decides about them.
 fn write_closing(f: &mut fmt::Formatter<'_>, name: &str, enforce: bool) -> fmt::Result {
     let (log, count) =
         if enforce { ("drops", "dropped") } else { ("would drop", "would be dropped") };
@@ -141,7 +154,8 @@ fn write_closing(f: &mut fmt::Formatter<'_>, name: &str, enforce: bool) -> fmt::
 
 /// One line, or more where a line cannot hold it.
 fn write_rule(f: &mut fmt::Formatter<'_>, chain: &str, rule: &Rule) -> fmt::Result {
-    let (source, destination) = (matches("-s", &rule.source), matches("-d", &rule.destination));
+    let sources = matches("-s", &rule.source);
+    let destinations = matches("-d", &rule.destination);
     let protocol = match rule.protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
@@ -151,13 +165,14 @@ fn write_rule(f: &mut fmt::Formatter<'_>, chain: &str, rule: &Rule) -> fmt::Resu
         (_, Side::Internet) => TO_INTERNET,
         _ => "ACCEPT",
     };
-    let (family, comment) = (option(rule.family), rule.comment());
-    for source in &source {
-        for destination in &destination {
+    let version = option(rule.version);
+    let comment = netfilter::comment(rule);
+    for source in &sources {
+        for destination in &destinations {
             for ports in ports(&rule.ports) {
                 writeln!(
                     f,
-                    "-A {chain} {family}{source}{destination} -p {protocol} {ports} \
+                    "-A {chain} {version}{source}{destination} -p {protocol} {ports} \
                      -m comment --comment \"{comment}\" -j {target}"
                 )?;
             }
@@ -174,11 +189,9 @@ fn matches(flag: &str, side: &Side) -> Vec<String> {
     };
     match side {
         Side::Internet => vec![String::new()],
-        Side::FoldedGroups => {
-            lines(folded_groups().intervals().iter().map(Interval::to_string).collect())
-        }
+        Side::FoldedGroups => lines(folded_groups().intervals().map(|it| it.to_string()).collect()),
         Side::Networks(networks) => {
-            lines(networks.iter().map(|it: &IpNet| Interval::of(*it).to_string()).collect())
+            lines(networks.iter().map(|it| Interval::from(*it).to_string()).collect())
         }
     }
 }
@@ -208,26 +221,26 @@ fn in_one_line(ranges: &[PortRange]) -> usize {
     taken.take_while(|taken| *taken <= PORTS_IN_LINE).count()
 }
 
-fn other_devices(direction: Direction, device: &str) -> String {
-    match direction {
-        Direction::In => format!("! -i {device}"),
-        Direction::Out => format!("! -o {device}"),
-        Direction::Else => format!("! -i {device} ! -o {device}"),
+fn other_devices(base: BaseChain, device: &str) -> String {
+    match base {
+        BaseChain::Input => format!("! -i {device}"),
+        BaseChain::Output => format!("! -o {device}"),
+        BaseChain::Forward => format!("! -i {device} ! -o {device}"),
     }
 }
 
-const fn hook(direction: Direction) -> &'static str {
-    match direction {
-        Direction::In => "INPUT",
-        Direction::Out => "OUTPUT",
-        Direction::Else => "FORWARD",
+const fn name(base: BaseChain) -> &'static str {
+    match base {
+        BaseChain::Input => "INPUT",
+        BaseChain::Output => "OUTPUT",
+        BaseChain::Forward => "FORWARD",
     }
 }
 
-const fn option(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "-4",
-        Family::V6 => "-6",
+const fn option(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "-4",
+        IpVersion::V6 => "-6",
     }
 }
 

@@ -1,10 +1,13 @@
 //! Printers, one file for each format: rules for nftables and iptables, records as JSON, CSV and a table.
 //!
-//! Each output is a [`Display`](std::fmt::Display) of its own and depends on nothing but what it is
-//! made from: the same tree gives the same bytes.
+//! Each output is a [`Display`](std::fmt::Display) and depends on nothing but what it is made from:
+//! the same tree gives the same bytes.
 
-mod header;
+pub mod csv;
+mod fields;
 pub mod iptables;
+pub mod json;
+pub(crate) mod netfilter;
 pub mod nftables;
-pub mod records;
 pub mod table;
+pub(crate) mod utc;

@@ -1,38 +1,24 @@
-//! nftables: a file for `nft -f`. One table of our own, made anew in one transaction; no other
-//! table is touched. Knows nothing of how rules come about.
+//! nftables: a file for `nft -f`. One table of our own, replaced in one transaction; no other table is
+//! touched. Knows nothing of how rules are made.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::header;
+use super::netfilter;
 use crate::{
-    connection::{Direction, Protocol},
+    connection::{IpVersion, Protocol},
     rules::{
-        addresses::{AddressSet, Family, Interval},
+        addresses::{AddressSet, Interval},
+        essentials::{ESSENTIALS, Essential, Icmp},
         internet::folded_groups,
-        rule_set::{Chain, Rule, RuleSet, Side},
+        rule_set::RuleSet,
+        vocabulary::{BaseChain, Chain, Rule, Side},
     },
 };
 
-/// The table that all of it is in.
+/// The table that holds all of it.
 pub const TABLE: &str = "inet conntrack_learned";
 
-const INTERNET_SETS: [(Family, &str); 2] =
-    [(Family::V4, "internet_v4"), (Family::V6, "internet_v6")];
 const FOLDED_GROUPS_SET: &str = "multicast_broadcast_v4";
-
-/// What a host dies without: errors with path MTU discovery, who listens to multicast, and of IPv6
-/// neighbours and routers (RFC 4890 sections 4.3 and 4.4). No recording shows them.
-const ESSENTIALS: [&str; 5] = [
-    "icmp type { destination-unreachable, time-exceeded, parameter-problem, echo-request } \
-     counter accept",
-    "ip protocol igmp counter accept",
-    "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, \
-     echo-request } counter accept",
-    "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } \
-     counter accept",
-    "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, \
-     mld2-listener-report } counter accept",
-];
 pub(crate) const ESSENTIALS_CHAIN: &str = "essentials";
 
 /// Up to so many are written into the rule; more become a set with a name.
@@ -62,11 +48,11 @@ struct Set {
 }
 
 impl<'a> File<'a> {
-    /// Puts a rule set into the words of nftables.
+    /// The file for a rule set.
     pub fn of(rule_set: &'a RuleSet) -> Self {
         let mut sets = Sets { list: common_sets(rule_set), names: BTreeMap::new() };
         let chains = rule_set.chains.iter().map(|chain| {
-            let rules = chain.rules.iter().map(|it| rule(chain.direction, it, &mut sets)).collect();
+            let rules = chain.rules.iter().map(|it| rule(chain.base, it, &mut sets)).collect();
             (chain, rules)
         });
         let chains = chains.collect();
@@ -76,14 +62,14 @@ impl<'a> File<'a> {
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        header::write(f, self.rule_set, "nft -f FILE")?;
+        netfilter::write_header(f, self.rule_set, "nft -f FILE")?;
         writeln!(f, "\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{")?;
         for set in &self.sets.list {
             writeln!(f, "{set}")?;
         }
         if !self.chains.is_empty() {
             writeln!(f, "    chain {ESSENTIALS_CHAIN} {{")?;
-            write_lines(f, ESSENTIALS)?;
+            write_lines(f, ESSENTIALS.iter().map(essential))?;
             writeln!(f, "    }}")?;
         }
         for (chain, rules) in &self.chains {
@@ -101,16 +87,16 @@ impl File<'_> {
         chain: &Chain,
         rules: &[String],
     ) -> fmt::Result {
-        let options = &self.rule_set.options;
-        let name = hook(chain.direction);
-        let policy = if options.enforce { "drop" } else { "accept" };
+        let request = &self.rule_set.request;
+        let name = name(chain.base);
+        let policy = if request.enforce { "drop" } else { "accept" };
         writeln!(f, "    chain {name} {{")?;
         writeln!(f, "        type filter hook {name} priority filter; policy {policy};")?;
-        write_lines(f, opening(chain.direction, options.device.as_deref(), options.enforce))?;
+        write_lines(f, opening(chain.base, request.device.as_deref(), request.enforce))?;
         writeln!(f)?;
         write_lines(f, rules)?;
         writeln!(f)?;
-        write_lines(f, closing(name, options.enforce))?;
+        write_lines(f, closing(name, request.enforce))?;
         writeln!(f, "    }}")
     }
 }
@@ -123,20 +109,20 @@ fn write_lines(
     lines.into_iter().try_for_each(|line| writeln!(f, "        {line}"))
 }
 
-/// What comes before the rules: what is not looked at, and what belongs to a connection.
-fn opening(direction: Direction, device: Option<&str>, enforce: bool) -> Vec<String> {
+/// Before the rules: traffic that is not judged, and packets of connections that are open.
+fn opening(base: BaseChain, device: Option<&str>, enforce: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(device) = device {
-        lines.push(match direction {
-            Direction::In => format!("iifname != \"{device}\" accept"),
-            Direction::Out => format!("oifname != \"{device}\" accept"),
-            Direction::Else => format!("iifname != \"{device}\" oifname != \"{device}\" accept"),
+        lines.push(match base {
+            BaseChain::Input => format!("iifname != \"{device}\" accept"),
+            BaseChain::Output => format!("oifname != \"{device}\" accept"),
+            BaseChain::Forward => format!("iifname != \"{device}\" oifname != \"{device}\" accept"),
         });
     }
-    match direction {
-        Direction::In => lines.push("iif \"lo\" accept".to_owned()),
-        Direction::Out => lines.push("oif \"lo\" accept".to_owned()),
-        Direction::Else => {}
+    match base {
+        BaseChain::Input => lines.push("iif \"lo\" accept".to_owned()),
+        BaseChain::Output => lines.push("oif \"lo\" accept".to_owned()),
+        BaseChain::Forward => {}
     }
     lines.push("ct state established,related counter accept".to_owned());
     lines.push(if enforce {
@@ -148,7 +134,7 @@ fn opening(direction: Direction, device: Option<&str>, enforce: bool) -> Vec<Str
     lines
 }
 
-/// What no rule accepts: logged, but not every packet, and counted. The policy decides about it.
+/// Packets that no rule accepts: counted, and logged up to a limit. The policy decides about them.
 fn closing(chain: &str, enforce: bool) -> [String; 2] {
     let (log, count) =
         if enforce { ("drops", "dropped") } else { ("would drop", "would be dropped") };
@@ -158,64 +144,92 @@ fn closing(chain: &str, enforce: bool) -> [String; 2] {
     ]
 }
 
-/// The chain's name is that of its hook.
-pub(crate) const fn hook(direction: Direction) -> &'static str {
-    match direction {
-        Direction::In => "input",
-        Direction::Out => "output",
-        Direction::Else => "forward",
+/// A base chain has the name of its hook.
+pub(crate) const fn name(base: BaseChain) -> &'static str {
+    match base {
+        BaseChain::Input => "input",
+        BaseChain::Output => "output",
+        BaseChain::Forward => "forward",
     }
 }
 
-/// The sets that rules share, as far as one does.
+fn essential(essential: &Essential) -> String {
+    let (protocol, messages) = match essential {
+        Essential::Igmp => return "ip protocol igmp counter accept".to_owned(),
+        Essential::IcmpV4(messages) => ("icmp", messages),
+        Essential::IcmpV6(messages) => ("icmpv6", messages),
+    };
+    let types: Vec<_> = messages.iter().map(|it| icmp_type(*it)).collect();
+    format!("{protocol} type {{ {} }} counter accept", types.join(", "))
+}
+
+const fn icmp_type(message: Icmp) -> &'static str {
+    match message {
+        Icmp::DestinationUnreachable => "destination-unreachable",
+        Icmp::PacketTooBig => "packet-too-big",
+        Icmp::TimeExceeded => "time-exceeded",
+        Icmp::ParameterProblem => "parameter-problem",
+        Icmp::EchoRequest => "echo-request",
+        Icmp::RouterSolicitation => "nd-router-solicit",
+        Icmp::RouterAdvertisement => "nd-router-advert",
+        Icmp::NeighborSolicitation => "nd-neighbor-solicit",
+        Icmp::NeighborAdvertisement => "nd-neighbor-advert",
+        Icmp::ListenerQuery => "mld-listener-query",
+        Icmp::ListenerReport => "mld-listener-report",
+        Icmp::ListenerDone => "mld-listener-done",
+        Icmp::ListenerReportV2 => "mld2-listener-report",
+    }
+}
+
+/// The sets that rules share, as far as a rule refers to them.
 fn common_sets(rule_set: &RuleSet) -> Vec<Set> {
-    let internet =
-        INTERNET_SETS.into_iter().filter(|(family, _)| rule_set.uses(&Side::Internet, *family));
-    let internet = internet
-        .map(|(family, name)| Set::of_addresses(name, family, rule_set.internet.addresses(family)));
+    let internet = [IpVersion::V4, IpVersion::V6].into_iter().filter_map(|version| {
+        let addresses = rule_set.internet(version)?;
+        Some(Set::of_addresses(internet_set(version), version, &addresses))
+    });
     let groups = rule_set
-        .uses(&Side::FoldedGroups, Family::V4)
-        .then(|| Set::of_addresses(FOLDED_GROUPS_SET, Family::V4, &folded_groups()));
+        .uses(&Side::FoldedGroups, IpVersion::V4)
+        .then(|| Set::of_addresses(FOLDED_GROUPS_SET, IpVersion::V4, &folded_groups()));
     internet.chain(groups).collect()
 }
 
-fn rule(direction: Direction, rule: &Rule, sets: &mut Sets) -> String {
+fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
     let protocol = protocol(rule.protocol);
-    let ip = match rule.family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
+    let ip = match rule.version {
+        IpVersion::V4 => "ip",
+        IpVersion::V6 => "ip6",
     };
-    let name = set_name(direction, rule);
+    let name = set_name(base, rule);
     let hosts = (format!("{name}_hosts"), HOSTS_IN_RULE);
     let peers = (name.clone(), PEERS_IN_RULE);
     let (sources, destinations) =
-        if direction == Direction::Out { (hosts, peers) } else { (peers, hosts) };
-    let source = addresses(&rule.source, rule.family, &sources, sets);
-    let destination = addresses(&rule.destination, rule.family, &destinations, sets);
+        if base == BaseChain::Output { (hosts, peers) } else { (peers, hosts) };
+    let source = addresses(&rule.source, rule.version, &sources, sets);
+    let destination = addresses(&rule.destination, rule.version, &destinations, sets);
     let ports = rule.ports.iter().map(|range| range.text("-")).collect();
     let ports = operand(ports, &(format!("{name}_ports"), PORTS_IN_RULE), "inet_service", sets);
-    let comment = rule.comment();
+    let comment = netfilter::comment(rule);
     format!(
         "{ip} saddr {source} {ip} daddr {destination} {protocol} dport {ports} counter accept \
          comment \"{comment}\""
     )
 }
 
-/// What sets of a rule are called: by its chain and its first port.
-fn set_name(direction: Direction, rule: &Rule) -> String {
+/// The name of a rule's sets: its chain, protocol and first port.
+fn set_name(base: BaseChain, rule: &Rule) -> String {
     let first_port = rule.ports.first().map_or(0, |range| range.first);
-    let version = if rule.family == Family::V6 { "_v6" } else { "" };
-    format!("{}_{}_{first_port}{version}", hook(direction), protocol(rule.protocol))
+    let version = if rule.version == IpVersion::V6 { "_v6" } else { "" };
+    format!("{}_{}_{first_port}{version}", name(base), protocol(rule.protocol))
 }
 
 /// A side of a rule.
-fn addresses(side: &Side, family: Family, set: &(String, usize), sets: &mut Sets) -> String {
+fn addresses(side: &Side, version: IpVersion, set: &(String, usize), sets: &mut Sets) -> String {
     match side {
-        Side::Internet => format!("@{}", internet_set(family)),
+        Side::Internet => format!("@{}", internet_set(version)),
         Side::FoldedGroups => format!("@{FOLDED_GROUPS_SET}"),
         Side::Networks(networks) => {
-            let elements = networks.iter().map(|it| Interval::of(*it).to_string()).collect();
-            operand(elements, set, address_kind(family), sets)
+            let elements = networks.iter().map(|it| Interval::from(*it).to_string()).collect();
+            operand(elements, set, address_kind(version), sets)
         }
     }
 }
@@ -245,18 +259,17 @@ impl Sets {
     }
 }
 
-const fn internet_set(family: Family) -> &'static str {
-    let [(_, v4), (_, v6)] = INTERNET_SETS;
-    match family {
-        Family::V4 => v4,
-        Family::V6 => v6,
+const fn internet_set(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "internet_v4",
+        IpVersion::V6 => "internet_v6",
     }
 }
 
-const fn address_kind(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4_addr",
-        Family::V6 => "ipv6_addr",
+const fn address_kind(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "ipv4_addr",
+        IpVersion::V6 => "ipv6_addr",
     }
 }
 
@@ -268,20 +281,20 @@ const fn protocol(protocol: Protocol) -> &'static str {
 }
 
 impl Set {
-    fn of_addresses(name: &str, family: Family, addresses: &AddressSet) -> Self {
-        let elements = addresses.intervals().iter().map(Interval::to_string).collect();
-        Self { name: name.to_owned(), kind: address_kind(family), elements }
+    fn of_addresses(name: &str, version: IpVersion, addresses: &AddressSet) -> Self {
+        let elements = addresses.intervals().map(|it| it.to_string()).collect();
+        Self { name: name.to_owned(), kind: address_kind(version), elements }
     }
 }
 
 impl fmt::Display for Set {
-    /// `auto-merge`, so that whoever adds a network by hand need not look for overlaps.
+    /// With `auto-merge`, networks that are added by hand may overlap.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "    set {} {{", self.name)?;
         writeln!(f, "        type {}; flags interval; auto-merge;", self.kind)?;
         let line = format!("        elements = {{ {} }}", self.elements.join(", "));
         if self.elements.is_empty() {
-            // Braces around nothing are an error.
+            // nft takes no empty braces.
         } else if line.len() <= WIDTH {
             writeln!(f, "{line}")?;
         } else {

@@ -1,9 +1,9 @@
-//! A table for the eye: every connection on a line, in columns.
+//! A table for people: a line for each record, in columns.
 
 use std::fmt;
 
-use super::records::{FIELDS, fields};
-use crate::recording::Record;
+use super::fields::{FIELDS, fields};
+use crate::record::Record;
 
 /// Records as a table.
 pub struct Table<'a>(pub &'a [Record]);
@@ -20,7 +20,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-fn widen(widths: &mut [usize; 7], fields: &[String; 7]) {
+fn widen(widths: &mut [usize; FIELDS.len()], fields: &[String; FIELDS.len()]) {
     for (width, field) in widths.iter_mut().zip(fields) {
         *width = (*width).max(field.len());
     }
@@ -29,8 +29,8 @@ fn widen(widths: &mut [usize; 7], fields: &[String; 7]) {
 /// The last column is not padded.
 fn write_line(
     f: &mut fmt::Formatter<'_>,
-    [fields @ .., last]: &[String; 7],
-    widths: [usize; 7],
+    [fields @ .., last]: &[String; FIELDS.len()],
+    widths: [usize; FIELDS.len()],
 ) -> fmt::Result {
     for (field, width) in fields.iter().zip(widths) {
         write!(f, "{field:width$}  ")?;

@@ -1,156 +1,118 @@
-//! Addresses as sets: sorted intervals of one family, what is left when others are taken away, and
-//! their text.
+//! Sets of addresses, of both families: as intervals and as networks.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
+use rangemap::{RangeInclusiveSet, StepFns};
 
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
+use crate::connection::IpVersion;
 
-impl Family {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// The family of an address.
-    pub const fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    const fn width(self) -> u32 {
-        match self {
-            Self::V4 => 32,
-            Self::V6 => 128,
-        }
-    }
-
-    /// The address that this number stands for.
-    fn address(self, bits: u128) -> IpAddr {
-        match self {
-            Self::V4 => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)).into(),
-            Self::V6 => Ipv6Addr::from_bits(bits).into(),
-        }
-    }
-}
-
-/// The number that an address stands for.
-fn bits(address: IpAddr) -> u128 {
+/// The version of an address.
+pub(crate) const fn version(address: IpAddr) -> IpVersion {
     match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
+        IpAddr::V4(_) => IpVersion::V4,
+        IpAddr::V6(_) => IpVersion::V6,
     }
 }
 
 /// From the first to the last of some addresses of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval {
-    family: Family,
-    first: u128,
-    last: u128,
+    first: IpAddr,
+    last: IpAddr,
 }
 
 impl Interval {
     /// From `first` to `last`; `None` if they are of two families or the wrong way round.
     pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
-        let family = Family::of(first);
-        (family == Family::of(last) && first <= last).then(|| Self {
-            family,
-            first: bits(first),
-            last: bits(last),
-        })
+        let is_one = first.is_ipv4() == last.is_ipv4() && first <= last;
+        is_one.then_some(Self { first, last })
     }
 
-    /// Of its addresses.
-    pub const fn family(self) -> Family {
-        self.family
+    /// The version of its addresses.
+    pub const fn version(self) -> IpVersion {
+        version(self.first)
     }
 
-    /// All addresses of a network.
-    pub fn of(network: IpNet) -> Self {
-        let family = Family::of(network.addr());
-        Self { family, first: bits(network.network()), last: bits(network.broadcast()) }
+    /// The fewest networks that hold exactly its addresses, in order.
+    pub fn networks(self) -> impl Iterator<Item = IpNet> {
+        match (self.first, self.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                IpSubnets::V4(Ipv4Subnets::new(first, last, 0))
+            }
+            (first, last) => IpSubnets::V6(Ipv6Subnets::new(to_v6(first), to_v6(last), 0)),
+        }
     }
 
-    /// What is left of it without `other`: below and above.
-    fn without(self, other: Self) -> impl Iterator<Item = Self> {
-        let apart =
-            self.family != other.family || other.last < self.first || self.last < other.first;
-        let below = other.first.checked_sub(1).filter(|last| !apart && self.first <= *last);
-        let above = other.last.checked_add(1).filter(|first| !apart && *first <= self.last);
-        let below = below.map(|last| Self { last, ..self });
-        let above = above.map(|first| Self { first, ..self });
-        apart.then_some(self).into_iter().chain(below).chain(above)
+    /// The network that it is; `None` if it is none.
+    pub fn network(self) -> Option<IpNet> {
+        self.networks().next().filter(|network| network.broadcast() == self.last)
     }
+}
 
-    /// The prefix length of the network that it is; `None` if it is none.
-    pub(crate) fn prefix_length(self) -> Option<u32> {
-        let span = self.last - self.first;
-        let is_network = span & span.wrapping_add(1) == 0 && self.first & span == 0;
-        is_network.then(|| self.family.width() - span.count_ones())
+/// Never IPv4 here: both ends of an interval are of one family.
+const fn to_v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+impl From<IpNet> for Interval {
+    fn from(network: IpNet) -> Self {
+        Self { first: network.network(), last: network.broadcast() }
     }
 }
 
 impl fmt::Display for Interval {
+    /// An address alone, a network, or two addresses with a dash between them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let first = self.family.address(self.first);
-        match self.prefix_length() {
-            Some(length) if length == self.family.width() => write!(f, "{first}"),
-            Some(length) => write!(f, "{first}/{length}"),
-            None => write!(f, "{first}-{}", self.family.address(self.last)),
+        match self.network() {
+            _ if self.first == self.last => write!(f, "{}", self.first),
+            Some(network) => write!(f, "{network}"),
+            None => write!(f, "{}-{}", self.first, self.last),
         }
     }
 }
 
-/// Addresses of one family, in intervals that are in order and do not overlap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddressSet(Vec<Interval>);
+/// A set of addresses.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct AddressSet(RangeInclusiveSet<IpAddr, NextAddress>);
 
 impl AddressSet {
     /// All addresses of these networks.
     pub fn of(networks: impl IntoIterator<Item = IpNet>) -> Self {
-        networks.into_iter().map(Interval::of).collect()
+        networks.into_iter().map(Interval::from).collect()
     }
 
-    /// What is left of it without `interval`.
+    /// Takes the addresses of `interval` out.
     pub fn remove(&mut self, interval: Interval) {
-        self.0 = self.0.iter().flat_map(|it| it.without(interval)).collect();
+        self.0.remove(range(interval));
     }
 
-    /// What is left of it without what is in `other`, which is of the same family.
+    /// What is left of it without what is in `other`.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
-        Self(self.0.iter().flat_map(|interval| other.left_of(*interval)).collect())
-    }
-
-    /// What is left of `interval` without what is in here.
-    fn left_of(&self, interval: Interval) -> Vec<Interval> {
-        let mut left = vec![interval];
-        for other in self.from(interval.first).iter().take_while(|it| it.first <= interval.last) {
-            // They are in order, so only the uppermost piece can overlap.
-            let uppermost = left.pop();
-            left.extend(uppermost.into_iter().flat_map(|piece| piece.without(*other)));
+        let mut left = self.clone();
+        for common in self.0.iter().flat_map(|range| other.0.overlapping(range)) {
+            left.0.remove(common.clone());
         }
         left
     }
 
-    /// Whether an address of the same family is in it.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = bits(address);
-        self.from(address).first().is_some_and(|interval| interval.first <= address)
+    /// Its addresses of one version.
+    #[must_use]
+    pub fn of_version(&self, version: IpVersion) -> Self {
+        self.intervals().filter(|it| it.version() == version).collect()
     }
 
-    /// Its intervals but those below an address.
-    fn from(&self, first: u128) -> &[Interval] {
-        &self.0[self.0.partition_point(|interval| interval.last < first)..]
+    /// Whether an address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
     }
 
     /// Whether no address is in it.
@@ -158,22 +120,27 @@ impl AddressSet {
         self.0.is_empty()
     }
 
-    /// Its intervals.
-    pub fn intervals(&self) -> &[Interval] {
-        &self.0
+    /// The fewest intervals that hold exactly its addresses, in order.
+    pub fn intervals(&self) -> impl Iterator<Item = Interval> {
+        self.0.iter().map(|range| Interval { first: *range.start(), last: *range.end() })
     }
+}
+
+fn range(interval: Interval) -> RangeInclusive<IpAddr> {
+    interval.first..=interval.last
 }
 
 impl FromIterator<Interval> for AddressSet {
     fn from_iter<T: IntoIterator<Item = Interval>>(intervals: T) -> Self {
-        let mut sorted: Vec<_> = intervals.into_iter().collect();
-        sorted.sort_unstable();
-        sorted.dedup_by(|next, kept| {
-            let overlaps = next.first <= kept.last;
-            kept.last = if overlaps { kept.last.max(next.last) } else { kept.last };
-            overlaps
-        });
-        Self(sorted)
+        let mut set = Self::default();
+        intervals.into_iter().for_each(|interval| set.0.insert(range(interval)));
+        set
+    }
+}
+
+impl fmt::Debug for AddressSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.intervals()).finish()
     }
 }
 
@@ -183,38 +150,69 @@ impl From<IpAddr> for AddressSet {
     }
 }
 
+/// Which address comes next, within a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct NextAddress;
+
+impl StepFns<IpAddr> for NextAddress {
+    fn add_one(address: &IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(it) => Ipv4Addr::from_bits(it.to_bits().saturating_add(1)).into(),
+            IpAddr::V6(it) => Ipv6Addr::from_bits(it.to_bits().saturating_add(1)).into(),
+        }
+    }
+
+    fn sub_one(address: &IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(it) => Ipv4Addr::from_bits(it.to_bits().saturating_sub(1)).into(),
+            IpAddr::V6(it) => Ipv6Addr::from_bits(it.to_bits().saturating_sub(1)).into(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn set(network: &str, without: &[&str]) -> String {
-        let mut set = AddressSet::of([network.parse().expect("a network")]);
-        for network in without {
-            set.remove(Interval::of(network.parse().expect("a network")));
+    fn network(text: &str) -> IpNet {
+        text.parse().expect("a network")
+    }
+
+    fn set(networks: &[&str]) -> AddressSet {
+        AddressSet::of(networks.iter().map(|it| network(it)))
+    }
+
+    fn text(set: &AddressSet) -> String {
+        set.intervals().map(|it| it.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn left_of(whole: &str, without: &[&str]) -> String {
+        let mut left = set(&[whole]);
+        for other in without {
+            left.remove(network(other).into());
         }
-        set.intervals().iter().map(Interval::to_string).collect::<Vec<_>>().join(" ")
+        assert_eq!(left, set(&[whole]).without(&set(without)));
+        text(&left)
     }
 
     #[test]
     fn taking_away_leaves_what_is_below_and_above() {
-        assert_eq!(set("10.0.0.0/24", &[]), "10.0.0.0/24");
-        assert_eq!(set("10.0.0.0/24", &["10.0.0.0/25"]), "10.0.0.128/25");
-        assert_eq!(set("10.0.0.0/24", &["10.0.0.1/32"]), "10.0.0.0 10.0.0.2-10.0.0.255");
-        assert_eq!(set("10.0.0.0/24", &["10.0.1.0/24"]), "10.0.0.0/24");
-        assert_eq!(set("10.0.0.0/24", &["::/0"]), "10.0.0.0/24");
-        assert_eq!(set("10.0.0.0/24", &["0.0.0.0/0"]), "");
-        assert_eq!(set("::/0", &["::/1"]), "8000::/1");
-        assert_eq!(set("::/0", &[]), "::/0");
+        assert_eq!(left_of("10.0.0.0/24", &[]), "10.0.0.0/24");
+        assert_eq!(left_of("10.0.0.0/24", &["10.0.0.0/25"]), "10.0.0.128/25");
+        assert_eq!(left_of("10.0.0.0/24", &["10.0.0.1/32"]), "10.0.0.0 10.0.0.2-10.0.0.255");
+        assert_eq!(left_of("10.0.0.0/24", &["10.0.1.0/24"]), "10.0.0.0/24");
+        assert_eq!(left_of("10.0.0.0/24", &["::/0"]), "10.0.0.0/24");
+        assert_eq!(left_of("10.0.0.0/24", &["0.0.0.0/0"]), "");
+        assert_eq!(left_of("0.0.0.0/0", &["255.255.255.255/32"]), "0.0.0.0-255.255.255.254");
+        assert_eq!(left_of("::/0", &["::/1"]), "8000::/1");
+        assert_eq!(left_of("::/0", &[]), "::/0");
         let left = "2000::-2001:db7:ffff:ffff:ffff:ffff:ffff:ffff \
             2001:db9::-3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
-        assert_eq!(set("2000::/3", &["2001:db8::/32"]), left);
+        assert_eq!(left_of("2000::/3", &["2001:db8::/32"]), left);
     }
 
     #[test]
     fn sets_are_taken_from_sets() {
-        let set = |networks: &[&str]| {
-            AddressSet::of(networks.iter().map(|it| it.parse::<IpNet>().expect("a network")))
-        };
         let one = set(&["10.0.0.0/24", "10.0.2.0/24"]);
         let other = set(&["10.0.2.128/25", "10.0.0.0/26", "10.0.0.128/25", "10.0.0.192/26"]);
         assert_eq!(one.without(&other), set(&["10.0.0.64/26", "10.0.2.0/25"]));
@@ -223,6 +221,26 @@ mod tests {
         for (address, is_in) in [("10.0.0.255", true), ("10.0.1.0", false), ("10.0.3.0", false)] {
             assert_eq!(one.contains(address.parse().expect("an address")), is_in, "{address}");
         }
+    }
+
+    #[test]
+    fn neighbours_are_one_interval_but_not_across_families() {
+        assert_eq!(text(&set(&["10.0.0.0/32", "10.0.0.1/32"])), "10.0.0.0/31");
+        let all = set(&["::/0", "255.255.255.255/32", "255.255.255.254/32"]);
+        assert_eq!(text(&all), "255.255.255.254/31 ::/0");
+        assert_eq!(text(&all.of_version(IpVersion::V6)), "::/0");
+    }
+
+    #[test]
+    fn an_interval_is_networks_too() {
+        let networks = |first: &str, last: &str| {
+            let [first, last] = [first, last].map(|it| it.parse().expect("an address"));
+            let interval = Interval::new(first, last).expect("an interval");
+            interval.networks().map(|it| it.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(networks("10.0.0.1", "10.0.0.4"), ["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/32"]);
+        assert_eq!(networks("0.0.0.0", "255.255.255.255"), ["0.0.0.0/0"]);
+        assert_eq!(networks("fd00::", "fd00::1"), ["fd00::/127"]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! What a rule about `INTERNET` matches. The tree folded everything into it that is outside the
-//! internal networks, multicast and broadcast included; a rule about them would be another one, so
-//! they are apart here.
+//! The addresses that `INTERNET` stands for. The tree folds multicast and broadcast into it, too; they
+//! are a set of their own here, because they need rules of their own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::addresses::{AddressSet, Family, Interval};
+use super::addresses::AddressSet;
+use crate::connection::IpVersion;
 
 /// IPv4 multicast (RFC 5771) and limited broadcast (RFC 919).
 const GROUPS: [IpNet; 2] = [v4([224, 0, 0, 0], 4), v4([255; 4], 32)];
@@ -24,39 +24,32 @@ const fn v4([a, b, c, d]: [u8; 4], prefix_length: u8) -> IpNet {
 
 /// Unicast addresses outside the internal networks.
 #[derive(Clone, Debug)]
-pub struct Internet {
-    v4: AddressSet,
-    v6: AddressSet,
-}
+pub struct Internet(AddressSet);
 
 impl Internet {
     /// The internet, if these networks are internal besides those that always are.
     pub fn without(internal: &[IpNet]) -> Self {
-        let mut internet =
-            Self { v4: AddressSet::of([ALL_IPV4]), v6: AddressSet::of([GLOBAL_UNICAST]) };
+        let mut addresses = AddressSet::of([ALL_IPV4, GLOBAL_UNICAST]);
         for &network in PRIVATE.iter().chain(&GROUPS).chain(internal) {
-            internet.v4.remove(Interval::of(network));
-            internet.v6.remove(Interval::of(network));
+            addresses.remove(network.into());
         }
-        internet
+        Self(addresses)
     }
 
-    /// That of one family.
-    pub fn addresses(&self, family: Family) -> &AddressSet {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
+    /// Its addresses of one version.
+    pub fn addresses(&self, version: IpVersion) -> AddressSet {
+        self.0.of_version(version)
     }
 }
 
-/// What of the IPv4 multicast and broadcast addresses the tree folds into `INTERNET`; of IPv6, it
-/// folds none.
+/// The multicast and broadcast addresses that the tree folds into `INTERNET`. Those of IPv6 keep
+/// their names.
 pub(crate) fn folded_groups() -> AddressSet {
     AddressSet::of(GROUPS)
 }
 
-/// Whether many hosts listen to this address. The broadcast address of a network does not tell.
+/// Whether this is a multicast address or the broadcast address of all networks. Those of single
+/// networks cannot be told from their hosts.
 pub(crate) fn is_group(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
@@ -66,13 +59,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tracker::Scope;
-
-    fn contains(set: &AddressSet, address: IpAddr) -> bool {
-        let mut rest = AddressSet::from(address);
-        set.intervals().iter().for_each(|interval| rest.remove(*interval));
-        rest.is_empty()
-    }
+    use crate::{rules::addresses::version, tracker::Scope};
 
     fn any_network() -> impl Strategy<Value = IpNet> {
         (any_address(), 0..=128_u8).prop_map(|(address, length)| {
@@ -91,16 +78,16 @@ mod tests {
     }
 
     proptest! {
-        /// Else a rule would accept something else than the tracker folded.
+        /// Otherwise a rule would not accept exactly what the tracker folded.
         #[test]
-        fn it_is_what_the_tracker_folds_but_groups(
+        fn it_is_what_the_tracker_folds_except_groups(
             address in any_address(),
             internal in prop::collection::vec(any_network(), 0..3),
         ) {
             let internet = Internet::without(&internal);
-            let set = internet.addresses(Family::of(address));
             let folds = Scope::new(internal).is_internet(address);
-            prop_assert_eq!(contains(set, address), folds && !is_group(address));
+            let contains = internet.addresses(version(address)).contains(address);
+            prop_assert_eq!(contains, folds && !is_group(address));
         }
     }
 }

@@ -2,16 +2,24 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`rule_set`] | chooses records and makes chains of rules of them |
+//! | [`vocabulary`] | chain, rule, side, ports |
+//! | [`choosing`] | which records have a rule, and which are left out |
+//! | `grouping` | the fewest rules for them |
+//! | [`warnings`] | what the user has to know before the rules are in force |
+//! | [`rule_set`] | all of it together |
+//! | [`essentials`] | what every host needs besides |
 //! | [`addresses`], [`internet`] | sets of addresses, and what `INTERNET` stands for |
 //!
 //! [`crate::print`] puts a rule set into a firewall's language.
 
 pub mod addresses;
-mod group;
+pub mod choosing;
+pub mod essentials;
+mod grouping;
 pub mod internet;
 pub mod rule_set;
-mod warnings;
+pub mod vocabulary;
+pub mod warnings;
 
 #[cfg(test)]
 mod tests;

@@ -10,13 +10,15 @@ use proptest::prelude::*;
 
 use super::{
     internet::{Internet, is_group},
-    rule_set::{Aggregation, Options, RuleSet},
+    rule_set::RuleSet,
+    vocabulary::{Aggregation, BaseChain, Request},
 };
 use crate::{
     audit::Audit,
     connection::{Connection, Direction, Host, Protocol, SourcePort},
     print::nftables,
-    recording::{Record, Recording},
+    record::Record,
+    recording::Recording,
     tracker::Scope,
 };
 
@@ -61,9 +63,8 @@ const WORDS: [&str; 24] = [
     "drop",
 ];
 
-fn options(forward: bool, aggregation: Aggregation) -> Options {
-    let (internal, device, since) = (Vec::new(), None, None);
-    Options { enforce: true, forward, aggregation, internal, device, since }
+fn request(forward: bool, aggregation: Aggregation) -> Request {
+    Request { enforce: true, forward, aggregation, internal: Vec::new(), device: None, since: None }
 }
 
 fn address(text: &str) -> IpAddr {
@@ -149,7 +150,7 @@ proptest! {
         lengths in prop::option::of((0..=32_u8, 0..=128_u8)),
     ) {
         let aggregation = lengths.map_or(Aggregation::NONE, |(v4, v6)| Aggregation { v4, v6 });
-        let rule_set = RuleSet::of(&recording, options(forward, aggregation));
+        let rule_set = RuleSet::of(&recording, request(forward, aggregation));
         let rules = nftables::File::of(&rule_set).to_string();
         match audit(&recording, &rules) {
             Some(audit) => {
@@ -162,10 +163,9 @@ proptest! {
 
     #[test]
     fn the_rules_accept_nothing_else(recording in any_recording(), other in any_connection()) {
-        let rule_set = RuleSet::of(&recording, options(false, Aggregation::NONE));
+        let rule_set = RuleSet::of(&recording, request(false, Aggregation::NONE));
         let rules = nftables::File::of(&rule_set).to_string();
-        let is_filtered = rule_set.chains.iter().any(|chain| chain.direction == other.direction);
-        prop_assume!(is_filtered);
+        prop_assume!(rule_set.filters(BaseChain::of(other.direction)));
         let audit = audit(&recording_of(&[other].into()), &rules).expect("a chain");
         let is_recorded = recording.records.iter().any(|it| stands_for(&it.connection, &other));
         prop_assert_eq!(audit.is_covered(), is_recorded, "{}{}", audit, rules);

@@ -20,13 +20,16 @@ use super::{
     TreeError,
     name::{connection, direction_directory, protocol_directory},
 };
-use crate::connection::{Connection, Direction, Protocol};
+use crate::{
+    connection::{Direction, Protocol},
+    record::Record,
+};
 
 /// Something that a tree holds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A connection and when it was last seen.
-    Connection(Connection, SystemTime),
+    /// A file that stands for a connection.
+    Record(Record),
     /// What stands for no connection: its path relative to the root, and why.
     Stranger(PathBuf, &'static str),
 }
@@ -145,7 +148,7 @@ impl Listing {
         };
         match statat(&self.handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                Ok(Some(Entry::Connection(connection, modified(&stat))))
+                Ok(Some(Entry::Record(Record { connection, last_seen: modified(&stat) })))
             }
             Ok(_) => Ok(Some(self.stranger(name, "no file"))),
             Err(Errno::NOENT) => Ok(None),

@@ -1,7 +1,4 @@
-//! A recording: a tree, read into records. What stands for no connection is kept apart, so that it
-//! can be reported.
-
-pub(crate) mod utc;
+//! A recording: the records of a tree. What stands for no connection is kept apart, to be reported.
 
 use std::{
     net::IpAddr,
@@ -11,19 +8,11 @@ use std::{
 
 use crate::{
     connection::{Connection, Direction, Host, SourcePort},
+    record::Record,
     tree::{self, Entry, TreeError},
 };
 
-/// A connection and when it was last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Record {
-    /// What the file's name says.
-    pub connection: Connection,
-    /// The file's modification time.
-    pub last_seen: SystemTime,
-}
-
-/// What a tree says.
+/// A tree, read.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
     /// In order of their connections.
@@ -47,11 +36,9 @@ impl Recording {
 
     fn add(&mut self, entry: Entry) {
         match entry {
-            Entry::Connection(connection, last_seen) if is_possible(&connection) => {
-                self.records.push(Record { connection, last_seen });
-            }
-            Entry::Connection(connection, _) => {
-                let path = tree::path(&connection).into();
+            Entry::Record(record) if is_possible(&record.connection) => self.records.push(record),
+            Entry::Record(record) => {
+                let path = tree::path(&record.connection).into();
                 self.strangers.push((path, "no connection of this direction"));
             }
             Entry::Stranger(path, why) => self.strangers.push((path, why)),
@@ -68,9 +55,8 @@ impl Recording {
 
 /// Whether a tracker could have made this: a name may have the right form and mean nothing.
 fn is_possible(connection: &Connection) -> bool {
-    let (source, destination) = (connection.source, connection.destination);
     let any_port = connection.source_port == SourcePort::Any;
-    match (connection.direction, source, destination) {
+    match (connection.direction, connection.source, connection.destination) {
         (Direction::In, Host::Internet, Host::Address(_))
         | (Direction::Out, Host::Address(_), Host::Internet) => any_port,
         (Direction::In | Direction::Out, Host::Address(a), Host::Address(b)) => {

@@ -1,4 +1,4 @@
-//! Times as people and programs read them: UTC, RFC 3339, to the second.
+//! Times in text: UTC, RFC 3339, to the second.
 
 use std::{
     fmt,

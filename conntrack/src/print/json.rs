@@ -1,0 +1,56 @@
+//! JSON: an array of objects, one for each record and on a line of its own for tools that read lines.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{fields::host, utc::Utc};
+use crate::{
+    connection::SourcePort,
+    record::Record,
+    tree::{direction_directory, protocol_directory},
+};
+
+/// Records as JSON.
+pub struct Json<'a>(pub &'a [Record]);
+
+#[derive(Serialize)]
+struct Object {
+    direction: &'static str,
+    protocol: &'static str,
+    source: String,
+    /// `null` is any port.
+    source_port: Option<u16>,
+    destination: String,
+    destination_port: u16,
+    last_seen: String,
+}
+
+impl From<&Record> for Object {
+    fn from(record: &Record) -> Self {
+        let connection = &record.connection;
+        Self {
+            direction: direction_directory(connection.direction),
+            protocol: protocol_directory(connection.protocol),
+            source: host(connection.source),
+            source_port: match connection.source_port {
+                SourcePort::Number(port) => Some(port),
+                SourcePort::Any => None,
+            },
+            destination: host(connection.destination),
+            destination_port: connection.destination_port,
+            last_seen: Utc(record.last_seen).to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (index, record) in self.0.iter().enumerate() {
+            let object = serde_json::to_string(&Object::from(record)).map_err(|_| fmt::Error)?;
+            write!(f, "{}\n{object}", if index > 0 { "," } else { "" })?;
+        }
+        f.write_str("\n]\n")
+    }
+}

@@ -1,0 +1,113 @@
+//! Grouping: the fewest rules that accept exactly the records. What has the same peers shares a rule:
+//! first the local addresses of a port, then the ports.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    addresses::version,
+    internet::is_group,
+    vocabulary::{Aggregation, BaseChain, Facts, PortRange, Rule, Side},
+};
+use crate::{
+    connection::{Connection, Direction, Host, IpVersion, Protocol},
+    record::Record,
+};
+
+/// Peers of different kinds do not share a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Internet,
+    Unicast,
+    /// Multicast and broadcast.
+    Group,
+}
+
+type Peers = BTreeSet<Option<IpNet>>;
+/// A record as a rule of its own: what it is about, its peer, and what it was made from.
+type Single = ((Class, IpAddr, u16), Option<IpNet>, Facts);
+/// What rules never mix.
+type Class = (Protocol, IpVersion, Kind);
+
+/// The rules that accept exactly these records in one chain, ordered by port.
+pub(super) fn rules<'a>(
+    chain: BaseChain,
+    records: impl Iterator<Item = &'a Record>,
+    aggregation: Aggregation,
+) -> Vec<Rule> {
+    let single = records.filter_map(|record| single(record, aggregation));
+    let by_port = merge(single);
+    let by_peers = merge(
+        by_port
+            .into_iter()
+            .map(|((class, local, port), (peers, facts))| ((class, port, peers), local, facts)),
+    );
+    let by_ends = merge(
+        by_peers
+            .into_iter()
+            .map(|((class, port, peers), (locals, facts))| ((class, locals, peers), port, facts)),
+    );
+    let rule =
+        |((class, locals, peers), (ports, facts))| rule(chain, class, &locals, peers, ports, facts);
+    let mut rules: Vec<Rule> = by_ends.into_iter().map(rule).collect();
+    rules.sort_by_key(|rule| (rule.protocol, rule.ports.first().copied(), rule.version));
+    rules
+}
+
+fn single(record: &Record, aggregation: Aggregation) -> Option<Single> {
+    let (local, peer) = ends(&record.connection)?;
+    let (kind, peer) = match peer {
+        Host::Internet => (Kind::Internet, None),
+        Host::Address(peer) if is_group(peer) => (Kind::Group, Some(peer.into())),
+        Host::Address(peer) => (Kind::Unicast, Some(aggregation.network(peer))),
+    };
+    let class = (record.connection.protocol, version(local), kind);
+    Some(((class, local, record.connection.destination_port), peer, Facts::of(record)))
+}
+
+/// The end that has the service, or with `out` the host itself; and the other end, its peer.
+fn ends(connection: &Connection) -> Option<(IpAddr, Host)> {
+    let (local, peer) = match connection.direction {
+        Direction::Out => (connection.source, connection.destination),
+        Direction::In | Direction::Else => (connection.destination, connection.source),
+    };
+    match local {
+        Host::Address(local) => Some((local, peer)),
+        Host::Internet => None,
+    }
+}
+
+/// Collects what has the same key.
+fn merge<K: Ord, V: Ord>(
+    entries: impl Iterator<Item = (K, V, Facts)>,
+) -> BTreeMap<K, (BTreeSet<V>, Facts)> {
+    let mut merged = BTreeMap::<K, (BTreeSet<V>, Facts)>::new();
+    for (key, value, facts) in entries {
+        let (values, sum) = merged.entry(key).or_default();
+        values.insert(value);
+        sum.add(facts);
+    }
+    merged
+}
+
+fn rule(
+    chain: BaseChain,
+    (protocol, version, kind): Class,
+    locals: &BTreeSet<IpAddr>,
+    peers: Peers,
+    ports: BTreeSet<u16>,
+    facts: Facts,
+) -> Rule {
+    let local = Side::Networks(locals.iter().copied().map(IpNet::from).collect());
+    let peer = match kind {
+        Kind::Internet => Side::Internet,
+        Kind::Unicast | Kind::Group => Side::Networks(peers.into_iter().flatten().collect()),
+    };
+    let (source, destination) =
+        if chain == BaseChain::Output { (local, peer) } else { (peer, local) };
+    Rule { protocol, version, source, destination, ports: PortRange::all(ports), facts }
+}

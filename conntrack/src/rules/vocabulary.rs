@@ -1,0 +1,183 @@
+//! What rules consist of, in no firewall's language. Says nothing of how they are made.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ipnet::IpNet;
+use rangemap::RangeInclusiveSet;
+
+use super::addresses::version;
+use crate::{
+    connection::{Direction, IpVersion, Protocol},
+    record::Record,
+};
+
+/// What the user asks of the rules.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Drop what no rule accepts; else only count and log it.
+    pub enforce: bool,
+    /// Make a forward chain of `else`.
+    pub forward: bool,
+    /// How peers are folded into networks.
+    pub aggregation: Aggregation,
+    /// Networks that are not the internet.
+    pub internal: Vec<IpNet>,
+    /// The rules are for this device; `None` is every device.
+    pub device: Option<String>,
+    /// How long ago a connection may have been seen last; for the header only.
+    pub since: Option<Duration>,
+}
+
+/// Prefix lengths that peers are folded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aggregation {
+    /// Of IPv4 peers.
+    pub v4: u8,
+    /// Of IPv6 peers.
+    pub v6: u8,
+}
+
+impl Aggregation {
+    /// Each address alone.
+    pub const NONE: Self = Self { v4: 32, v6: 128 };
+
+    /// The network that this address is folded into.
+    pub(super) fn network(self, address: IpAddr) -> IpNet {
+        let length = match version(address) {
+            IpVersion::V4 => self.v4,
+            IpVersion::V6 => self.v6,
+        };
+        IpNet::new(address, length).map_or_else(|_| address.into(), |network| network.trunc())
+    }
+}
+
+/// Where netfilter hands a packet to a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BaseChain {
+    /// What arrives for this host.
+    Input,
+    /// What leaves it.
+    Output,
+    /// What passes through it.
+    Forward,
+}
+
+impl BaseChain {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Input, Self::Output, Self::Forward];
+
+    /// The one that sees connections of this direction.
+    pub const fn of(direction: Direction) -> Self {
+        match direction {
+            Direction::In => Self::Input,
+            Direction::Out => Self::Output,
+            Direction::Else => Self::Forward,
+        }
+    }
+}
+
+/// The rules of one base chain.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Which.
+    pub base: BaseChain,
+    /// Ordered by port; never empty.
+    pub rules: Vec<Rule>,
+}
+
+/// Accepts every combination of a source, a destination and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Of both ends.
+    pub version: IpVersion,
+    /// Who opens the connection.
+    pub source: Side,
+    /// Who it is for.
+    pub destination: Side,
+    /// The ports it is for.
+    pub ports: Vec<PortRange>,
+    /// What it was made from.
+    pub facts: Facts,
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// These hosts or networks; they do not overlap.
+    Networks(BTreeSet<IpNet>),
+    /// Unicast addresses outside the internal networks.
+    Internet,
+    /// The multicast and broadcast addresses that the tree folds into `INTERNET`.
+    FoldedGroups,
+}
+
+/// Ports from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortRange {
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// The fewest ranges that hold exactly these ports.
+    pub(crate) fn all(ports: impl IntoIterator<Item = u16>) -> Vec<Self> {
+        let ports: RangeInclusiveSet<u16> = ports.into_iter().map(|port| port..=port).collect();
+        ports.iter().map(|range| Self { first: *range.start(), last: *range.end() }).collect()
+    }
+
+    /// Whether a port is one of them.
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// Its text, with what the firewall puts between two ports.
+    pub(crate) fn text(self, dash: &str) -> String {
+        let Self { first, last } = self;
+        if first == last { first.to_string() } else { format!("{first}{dash}{last}") }
+    }
+}
+
+/// The records that a rule was made from, summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// How many connections.
+    pub connections: usize,
+    /// When the last of them was seen.
+    pub last_seen: SystemTime,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { connections: 0, last_seen: UNIX_EPOCH }
+    }
+}
+
+impl Facts {
+    pub(super) const fn of(record: &Record) -> Self {
+        Self { connections: 1, last_seen: record.last_seen }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+}
+
+/// How many connections the rules were made from, and between which times each was seen last.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// How many.
+    pub connections: usize,
+    /// The earliest of their times.
+    pub first: SystemTime,
+    /// The latest of their times.
+    pub last: SystemTime,
+}
