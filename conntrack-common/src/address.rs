@@ -3,7 +3,15 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::flow::IpVersion;
+/// The version of the Internet Protocol, by its number on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum IpVersion {
+    /// RFC 791.
+    V4 = 4,
+    /// RFC 8200.
+    V6 = 6,
+}
 
 /// The octets in network byte order, as they lie in memory, in words: equal where the octets are. An
 /// IPv4 address is in its IPv4-mapped form (RFC 4291 section 2.5.5.2).

@@ -31,16 +31,6 @@ impl Protocol {
     }
 }
 
-/// The version of the Internet Protocol, by its number on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum IpVersion {
-    /// RFC 791.
-    V4 = 4,
-    /// RFC 8200.
-    V6 = 6,
-}
-
 /// Whose conversation a flow is, seen from the watched device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -74,7 +64,7 @@ pub struct FlowKey {
     dst_port: u16,
     /// A [`Protocol`].
     protocol: u8,
-    /// An [`IpVersion`].
+    /// An [`IpVersion`](crate::address::IpVersion).
     version: u8,
     /// The [`Direction`] of a coarse key; else 0.
     direction: u8,

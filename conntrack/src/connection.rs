@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-pub use conntrack_common::flow::{Direction, IpVersion, Protocol};
+pub use conntrack_common::address::IpVersion;
+pub use conntrack_common::flow::{Direction, Protocol};
 
 /// One end's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,8 +2,8 @@
 
 use super::{Network, PacketBytes, Skip, u16_at};
 use crate::{
-    address::Address,
-    flow::{IpVersion, Protocol},
+    address::{Address, IpVersion},
+    flow::Protocol,
 };
 
 mod field {

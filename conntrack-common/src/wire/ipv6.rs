@@ -7,8 +7,8 @@ use network_types::ip::IpProto;
 
 use super::{Network, PacketBytes, Skip, u16_at};
 use crate::{
-    address::Address,
-    flow::{IpVersion, Protocol},
+    address::{Address, IpVersion},
+    flow::Protocol,
 };
 
 mod field {

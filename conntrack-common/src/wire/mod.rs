@@ -19,8 +19,8 @@ pub mod vlan;
 use network_types::eth::EtherType;
 
 use crate::{
-    address::Address,
-    flow::{FlowKey, IpVersion, Protocol},
+    address::{Address, IpVersion},
+    flow::{FlowKey, Protocol},
 };
 
 /// Bytes of a packet, wherever they are: a slice, or a packet inside the kernel.
