@@ -8,6 +8,7 @@
 
 mod debian;
 mod enter;
+mod home;
 mod newcomer;
 mod root;
 mod step;

@@ -5,15 +5,18 @@ mod component;
 mod fuzzer;
 mod linker;
 mod package;
+mod purpose;
+mod step;
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
 
+pub(crate) use self::purpose::Purpose;
 use crate::{compiler::Compiler, workspace::Workspace};
 use linker::{Llvm, State};
 use package::{Package, System};
+use step::say;
 
 /// What `setup` takes.
 #[derive(clap::Args)]
@@ -21,52 +24,6 @@ pub(crate) struct Args {
     /// What to prepare for
     #[arg(long = "for", value_enum, default_value_t = Purpose::All)]
     purpose: Purpose,
-}
-
-/// What to prepare for. Building is part of each but the last.
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Purpose {
-    /// Building only
-    Build,
-    /// Formatting and clippy
-    Lint,
-    /// Every test, with those that need root
-    Test,
-    /// The fuzz targets
-    Fuzz,
-    /// All of these
-    All,
-    /// The benchmarks
-    Bench,
-    /// A minimal Debian, in which a fresh clone then prepares itself
-    Fresh,
-}
-
-impl Purpose {
-    fn builds(self) -> bool {
-        !self.is_fresh()
-    }
-
-    /// Whether all the components are needed that `rust-toolchain.toml` has.
-    fn takes_whole_toolchain(self) -> bool {
-        matches!(self, Self::Lint | Self::All | Self::Fresh)
-    }
-
-    fn tests(self) -> bool {
-        matches!(self, Self::Test | Self::All)
-    }
-
-    fn benches(self) -> bool {
-        matches!(self, Self::Bench)
-    }
-
-    fn fuzzes(self) -> bool {
-        matches!(self, Self::Fuzz | Self::All)
-    }
-
-    fn is_fresh(self) -> bool {
-        matches!(self, Self::Fresh)
-    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -118,9 +75,4 @@ fn prepare_linker(workspace: &Workspace, compiler: &Compiler, linker: &State) ->
         .with_context(|| format!("no LLVM {} to build bpf-linker with", compiler.llvm))?;
     say("bpf-linker", format_args!("{linker}, installing"));
     linker::install(workspace, compiler, &llvm)
-}
-
-/// One line for one step.
-fn say(what: impl Display, step: impl Display) {
-    eprintln!("{what}: {step}");
 }

@@ -5,10 +5,13 @@
 //! Which kernels and which tests: [`kernel`]. Everything that is downloaded or built for it stays
 //! under the target folder.
 
+mod architecture;
 mod archive;
+mod folder;
 mod initramfs;
 mod kernel;
 mod machine;
+mod modules;
 mod report;
 mod suite;
 mod without_bpf;
@@ -16,7 +19,6 @@ mod without_bpf;
 use std::{
     env,
     fs::{self, File},
-    io::ErrorKind,
     path::Path,
 };
 
@@ -128,28 +130,4 @@ fn alone(folder: &Path) -> Result<File> {
     let lock = File::create(&path).with_context(|| path.display().to_string())?;
     lock.lock().with_context(|| path.display().to_string())?;
     Ok(lock)
-}
-
-/// Has `make` fill a folder, unless that was done before, out of the same. It bears its name only once
-/// it is whole.
-fn once(folder: &Path, out_of: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let made_of = folder.with_extension("made-of");
-    if folder.exists() && fs::read_to_string(&made_of).is_ok_and(|before| before == out_of) {
-        return Ok(());
-    }
-    let partial = folder.with_extension("partial");
-    start_anew(&partial)?;
-    make(&partial)?;
-    start_anew(folder)?;
-    fs::rename(&partial, folder).with_context(|| folder.display().to_string())?;
-    fs::write(&made_of, out_of).with_context(|| made_of.display().to_string())
-}
-
-/// Leaves an empty folder.
-fn start_anew(folder: &Path) -> Result<()> {
-    let result = match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => fs::create_dir_all(folder),
-    };
-    result.with_context(|| folder.display().to_string())
 }

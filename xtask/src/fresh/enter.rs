@@ -3,11 +3,8 @@
 
 use std::{env, process::Command};
 
-use super::{root::Root, toolchain::Toolchain};
+use super::{home::HOME, root::Root, toolchain::Toolchain};
 use crate::workspace::Workspace;
-
-/// Where a newcomer is at home.
-pub(super) const HOME: &str = "/root";
 
 const PATH: &str = "/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

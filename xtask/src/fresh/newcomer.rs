@@ -10,10 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{
-    enter::{Entrance, HOME},
-    step::Log,
-};
+use super::{enter::Entrance, home::HOME, step::Log};
 use crate::{command, workspace::Workspace};
 
 /// The README's first command.

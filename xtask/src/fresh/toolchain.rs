@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{enter::HOME, root::Root};
+use super::{home::HOME, root::Root};
 use crate::{command, workspace::Workspace};
 
 /// The names by which rustup is called in cargo's folder.

@@ -6,7 +6,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
-use super::{Purpose, say};
+use super::{purpose::Purpose, step::say};
 use crate::command;
 
 /// A component's name, and a file in the sysroot that it brings.

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::say;
+use super::step::say;
 use crate::{command, workspace::Workspace};
 
 /// What is built where there is none.

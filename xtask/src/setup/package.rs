@@ -5,7 +5,7 @@ use std::{fmt, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Purpose, say};
+use super::{purpose::Purpose, step::say};
 use crate::{command, os_release::OsRelease, privilege::Privilege};
 
 /// Something that a package of the distribution brings.

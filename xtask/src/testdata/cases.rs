@@ -8,7 +8,7 @@ mod traffic;
 
 use std::time::Duration;
 
-use super::Capture;
+use super::capture::Capture;
 use super::container::{Pcap, START, WLAN, pcapng};
 use super::frame::{Frame, IPV4, IPV6, udp};
 use super::link_type;

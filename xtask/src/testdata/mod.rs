@@ -5,6 +5,7 @@
 //! which flags (`<case>.args`) is written by hand from the rules: a program that wrote both sides
 //! would only ever agree with itself.
 
+mod capture;
 mod cases;
 mod container;
 mod frame;
@@ -18,25 +19,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use capture::Capture;
+
 /// Write the capture files under testdata/.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// compare instead of writing
     #[arg(long)]
     pub(crate) check: bool,
-}
-
-/// A capture file: its path below `testdata/` and all of its bytes.
-#[derive(Clone)]
-struct Capture {
-    path: &'static str,
-    bytes: Vec<u8>,
-}
-
-impl Capture {
-    fn new(path: &'static str, bytes: Vec<u8>) -> Self {
-        Self { path, bytes }
-    }
 }
 
 /// Writes what differs (without `--check`), then compares all.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::start_anew;
+use super::folder::start_anew;
 use crate::{command, mirror::Mirror, workspace};
 
 /// Some packages of one release for one architecture.

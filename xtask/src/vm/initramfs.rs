@@ -13,10 +13,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    architecture::Architecture,
     archive::{Archive, unpack},
+    folder::{once, start_anew},
     kernel::Image,
-    machine::Architecture,
-    once, start_anew,
     suite::Suite,
 };
 use crate::{command, mirror::Mirror};

@@ -8,10 +8,10 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
+    architecture::{AMD64, ARM64, Architecture},
     archive::{Archive, unpack},
-    machine::{AMD64, ARM64, Architecture},
-    once,
-    suite::MODULES,
+    folder::once,
+    modules::MODULES,
     without_bpf,
 };
 use crate::{command, mirror::Mirror};

@@ -13,58 +13,11 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
+    architecture::Architecture,
     kernel::Kernel,
     report::{Boot, Transcript},
 };
 use crate::command;
-
-/// What differs between processors.
-pub(crate) struct Architecture {
-    /// As Debian calls it.
-    pub(crate) debian: &'static str,
-    /// The program that takes symbols out of executables.
-    pub(crate) strip: &'static str,
-    /// How to build for it, where it is not this machine's own.
-    pub(crate) cross: Option<Cross>,
-    qemu: &'static str,
-    machine: &'static [&'static str],
-    console: &'static str,
-}
-
-/// A compiler for another architecture.
-pub(crate) struct Cross {
-    /// The target, as rustup calls it.
-    pub(crate) target: &'static str,
-    pub(crate) linker: &'static str,
-}
-
-pub(crate) const AMD64: Architecture = Architecture {
-    debian: "amd64",
-    strip: "strip",
-    cross: None,
-    qemu: "qemu-system-x86_64",
-    // Without cmpxchg16b: as qemu 7.2 emulates it, it leaves wrong flags behind, and Linux 6.12, which
-    // allocates memory with it, panics.
-    machine: &["-cpu", "max,-cx16"],
-    console: "ttyS0",
-};
-
-pub(crate) const ARM64: Architecture = Architecture {
-    debian: "arm64",
-    strip: "aarch64-linux-gnu-strip",
-    cross: Some(Cross { target: "aarch64-unknown-linux-gnu", linker: "aarch64-linux-gnu-gcc" }),
-    qemu: "qemu-system-aarch64",
-    machine: &["-machine", "virt", "-cpu", "cortex-a72"],
-    console: "ttyAMA0",
-};
-
-impl Architecture {
-    /// The programs that it takes on this machine.
-    pub(crate) fn programs(&self) -> impl Iterator<Item = &'static str> {
-        let linker = self.cross.as_ref().map(|cross| cross.linker);
-        [self.qemu, self.strip].into_iter().chain(linker)
-    }
-}
 
 /// Longer than any of them takes on a busy machine, and longer than any takes to come up.
 const TIME: Duration = Duration::from_mins(30);

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     kernel::{Kernel, Lack},
-    suite::MODULES,
+    modules::MODULES,
 };
 
 /// How one kernel did.

@@ -1,0 +1,3 @@
+//! The newcomer's home folder, inside the minimal Debian.
+
+pub(super) const HOME: &str = "/root";

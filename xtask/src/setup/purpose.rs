@@ -1,0 +1,49 @@
+//! What there is to prepare for, and what each takes.
+
+use clap::ValueEnum;
+
+/// What to prepare for. Building is part of each but the last.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Purpose {
+    /// Building only
+    Build,
+    /// Formatting and clippy
+    Lint,
+    /// Every test, with those that need root
+    Test,
+    /// The fuzz targets
+    Fuzz,
+    /// All of these
+    All,
+    /// The benchmarks
+    Bench,
+    /// A minimal Debian, in which a fresh clone then prepares itself
+    Fresh,
+}
+
+impl Purpose {
+    pub(super) fn builds(self) -> bool {
+        !self.is_fresh()
+    }
+
+    /// Whether all the components are needed that `rust-toolchain.toml` has.
+    pub(super) fn takes_whole_toolchain(self) -> bool {
+        matches!(self, Self::Lint | Self::All | Self::Fresh)
+    }
+
+    pub(super) fn tests(self) -> bool {
+        matches!(self, Self::Test | Self::All)
+    }
+
+    pub(super) fn benches(self) -> bool {
+        matches!(self, Self::Bench)
+    }
+
+    pub(super) fn fuzzes(self) -> bool {
+        matches!(self, Self::Fuzz | Self::All)
+    }
+
+    pub(super) fn is_fresh(self) -> bool {
+        matches!(self, Self::Fresh)
+    }
+}

@@ -1,0 +1,33 @@
+//! Folders that are made once and kept, and such that start empty.
+
+use std::{fs, io::ErrorKind, path::Path};
+
+use anyhow::{Context as _, Result};
+
+/// Has `make` fill a folder, unless that was done before, out of the same. It bears its name only once
+/// it is whole.
+pub(super) fn once(
+    folder: &Path,
+    out_of: &str,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let made_of = folder.with_extension("made-of");
+    if folder.exists() && fs::read_to_string(&made_of).is_ok_and(|before| before == out_of) {
+        return Ok(());
+    }
+    let partial = folder.with_extension("partial");
+    start_anew(&partial)?;
+    make(&partial)?;
+    start_anew(folder)?;
+    fs::rename(&partial, folder).with_context(|| folder.display().to_string())?;
+    fs::write(&made_of, out_of).with_context(|| made_of.display().to_string())
+}
+
+/// Leaves an empty folder.
+pub(super) fn start_anew(folder: &Path) -> Result<()> {
+    let result = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(folder),
+    };
+    result.with_context(|| folder.display().to_string())
+}

@@ -1,0 +1,18 @@
+//! Which of the integration tests run in the machines.
+
+/// Modules with tests that tell one kernel from another, as many as emulation has time for.
+pub(super) const MODULES: [&str; 5] =
+    ["live_captures", "live_lifecycle", "live_privileges", "live_differential", "live_limits"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_is_there() {
+        let program = include_str!("../../../conntrack/tests/main.rs");
+        for module in MODULES {
+            assert!(program.contains(&format!("\nmod {module};\n")), "{module}");
+        }
+    }
+}
