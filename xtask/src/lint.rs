@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting and clippy, warnings denied. The eBPF crate goes apart, because
+//! `cargo xtask lint`: formatting, imports and clippy, warnings denied. The eBPF crate goes apart, because
 //! it compiles for its own target only; it is checked with the flags that aya-build builds it with.
 
 use std::process::Command;
@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::{
     command,
     compiler::Compiler,
+    imports,
     setup::{self, Purpose},
     workspace::{ALL_BUT_EBPF, Workspace},
 };
@@ -17,6 +18,7 @@ pub(crate) fn run() -> Result<()> {
     setup::prepare(&workspace, Purpose::Lint)?;
     let compiler = Compiler::find()?;
     command::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    imports::check(&workspace)?;
     clippy(all(&workspace))?;
     for feature in ["ebpf", "pcap"] {
         clippy(alone(&workspace, feature))?;

@@ -7,6 +7,7 @@ mod compiler;
 mod document;
 mod fresh;
 mod fuzz;
+mod imports;
 mod lint;
 mod mirror;
 mod os_release;
