@@ -2,7 +2,7 @@
 
 use std::env;
 
-use super::{Check, Keeps};
+use super::check::{Check, Keeps};
 use crate::privilege::{self, NotEnough};
 
 pub(super) fn checks() -> [Check; 2] {

@@ -5,7 +5,7 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached},
 };
 
-use super::{Check, Keeps};
+use super::check::{Check, Keeps};
 use crate::{
     host::{
         device::{Device, DeviceError},

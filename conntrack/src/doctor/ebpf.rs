@@ -1,6 +1,6 @@
 //! Whether the kernel takes the programs, and on which hooks. It is tried, not told by the version.
 
-use super::{Check, Keeps};
+use super::check::{Check, Keeps};
 #[cfg(feature = "ebpf")]
 use crate::{
     privilege,

@@ -1,6 +1,6 @@
 //! The kernel by its version.
 
-use super::Check;
+use super::check::Check;
 use crate::host::kernel::{EBPF, release, version};
 
 pub(super) fn check() -> Check {

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io};
 
-use super::Check;
+use super::check::Check;
 use crate::{
     host::thread::on_own_thread,
     privilege::{LandlockStatus, limit_writing},

@@ -1,6 +1,6 @@
 //! Which libpcap this program runs with.
 
-use super::Check;
+use super::check::Check;
 
 #[cfg(not(feature = "pcap"))]
 pub(super) fn check() -> Check {

@@ -5,7 +5,7 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-use super::{Check, Keeps};
+use super::check::{Check, Keeps};
 use crate::host::kernel::{MAPS_ARE_NOT_LOCKED, version};
 
 /// Of the flow map by default, with what comes along.

@@ -3,6 +3,7 @@
 //! its own.
 
 mod capabilities;
+mod check;
 mod device;
 mod ebpf;
 mod kernel;
@@ -12,7 +13,9 @@ mod memory;
 mod path;
 mod program;
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
+
+use check::{Check, Keeps};
 
 /// What is looked at besides the machine.
 #[derive(Clone, Debug, Default)]
@@ -21,64 +24,6 @@ pub struct Subjects {
     pub device: Option<String>,
     /// Where the tree is to be written.
     pub path: Option<PathBuf>,
-}
-
-/// Which modes something keeps from starting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Keeps {
-    ebpf: bool,
-    pcap: bool,
-}
-
-impl Keeps {
-    const NONE: Self = Self { ebpf: false, pcap: false };
-    const EBPF: Self = Self { ebpf: true, pcap: false };
-    const PCAP: Self = Self { ebpf: false, pcap: true };
-    const BOTH: Self = Self { ebpf: true, pcap: true };
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Check {
-    subject: &'static str,
-    found: String,
-    /// What to do, if it is not as it should be.
-    fix: Option<String>,
-    keeps: Keeps,
-}
-
-impl Check {
-    fn ok(subject: &'static str, found: impl Into<String>) -> Self {
-        Self { subject, found: found.into(), fix: None, keeps: Keeps::NONE }
-    }
-
-    /// Both modes start, but not everything works.
-    fn warn(subject: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::no(subject, Keeps::NONE, found, fix)
-    }
-
-    /// Keeps modes from starting.
-    fn no(
-        subject: &'static str,
-        keeps: Keeps,
-        found: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
-        Self { subject, found: found.into(), fix: Some(fix.into()), keeps }
-    }
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, found, fix, keeps } = self;
-        match fix {
-            None => write!(f, "ok    {subject}: {found}"),
-            Some(fix) => {
-                let verdict = if *keeps == Keeps::NONE { "warn" } else { "no" };
-                write!(f, "{verdict:<5} {subject}: {found}; fix: {fix}")
-            }
-        }
-    }
 }
 
 /// Everything that was looked at.
@@ -133,14 +78,5 @@ mod tests {
         assert_eq!(status(&[Keeps::EBPF, Keeps::NONE]), 4);
         assert_eq!(status(&[Keeps::EBPF, Keeps::PCAP]), 1);
         assert_eq!(status(&[Keeps::BOTH]), 1);
-    }
-
-    #[test]
-    fn a_line_says_what_and_how_to_mend_it() {
-        assert_eq!(Check::ok("kernel", "Linux 6.6").to_string(), "ok    kernel: Linux 6.6");
-        let warning = Check::warn("device", "is down", "set it up").to_string();
-        assert_eq!(warning, "warn  device: is down; fix: set it up");
-        let no = Check::no("path", Keeps::BOTH, "is a file", "move it").to_string();
-        assert_eq!(no, "no    path: is a file; fix: move it");
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::fs::{StatVfs, statvfs};
 
-use super::{Check, Keeps};
+use super::check::{Check, Keeps};
 use crate::tree::Tree;
 
 /// Of what the file system has, in percent. With fewer inodes no files are made in `else` by default.

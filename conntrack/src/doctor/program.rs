@@ -8,7 +8,7 @@ use rustix::{
     thread::no_new_privs,
 };
 
-use super::Check;
+use super::check::Check;
 
 pub(super) fn check() -> Check {
     const SUBJECT: &str = "file capabilities";

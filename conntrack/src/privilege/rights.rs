@@ -8,7 +8,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-use super::{User, Watching};
+use super::{needs::Watching, user::User};
 use crate::host::thread::on_own_thread;
 
 /// Whose files it takes no owner to write to.

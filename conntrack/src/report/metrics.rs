@@ -13,7 +13,7 @@ use conntrack_common::{
     wire::Skip,
 };
 
-use super::Subject;
+use super::subject::Subject;
 use crate::{connection::Direction, source::Drained, tree::Cause, watch::stats::Stats};
 
 /// What the counters themselves do not say.

@@ -7,6 +7,7 @@ mod metrics;
 mod metrics_file;
 mod notify;
 mod screen;
+mod subject;
 
 use std::{
     fmt::{self, Display},
@@ -17,6 +18,7 @@ use metrics::About;
 pub use metrics_file::{MetricsError, MetricsFile};
 pub use notify::Notifier;
 pub use screen::Screen;
+pub use subject::Subject;
 
 use crate::{connection::Direction, watch::stats::Stats};
 
@@ -37,19 +39,6 @@ impl Report for () {
     fn progress(&mut self, _: &Stats) {}
     fn asked(&mut self, _: &Stats) {}
     fn stopping(&mut self) {}
-}
-
-/// What the counters are about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// What it is: `device` or `file`.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// How it is watched: `ebpf`, `pcap` or `file`.
-    pub mode: &'static str,
-    /// Where programs are attached, in words; empty where there are none.
-    pub hook: String,
 }
 
 /// The ways to tell. Each may lead nowhere.
@@ -116,16 +105,6 @@ impl Report for Reports {
 
     fn stopping(&mut self) {
         self.outlets.notifier.stopping();
-    }
-}
-
-impl Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.mode, self.hook.as_str()) {
-            ("ebpf", hook) => write!(f, "eBPF, {hook}"),
-            ("pcap", _) => write!(f, "libpcap"),
-            _ => write!(f, "reading a file"),
-        }
     }
 }
 
