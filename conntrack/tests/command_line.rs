@@ -1,9 +1,16 @@
 //! The command line: what is wrong with it is one clear line and status 2; a path that cannot be
 //! used is one clear line and status 1.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Output};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Output},
+    thread,
+};
 
-use crate::support::{Case, conntrack, files};
+use crate::support::{Case, conntrack, files, refusal::refuse};
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 /// Runs the program with these arguments; its status and its one line.
 #[track_caller]
@@ -63,6 +70,102 @@ fn what_is_missing_or_does_not_go_together_is_named() {
     assert_refused(&["-p", "x", "--user", ""], 2, "--user");
     assert_refused(&["doctor", "--mode", "ebpf"], 2, "--mode");
     assert_refused(&["-p", "x", "doctor"], 2, "doctor");
+}
+
+#[test]
+fn an_error_points_to_the_help_of_its_command() {
+    for command in ["rules", "diff", "audit", "doctor"] {
+        let help = format!("; see conntrack {command} --help\n");
+        assert_refused(&[command, "--no-such-flag"], 2, &help);
+    }
+    assert_refused(&["rules"], 2, "; see conntrack rules --help\n");
+    for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["-p", "x", "doctor"]] {
+        assert_refused(arguments, 2, "; see conntrack --help\n");
+    }
+}
+
+#[test]
+fn several_files_behind_read_are_told_how_to_be_one() {
+    let advice = "--read takes one file; merge several with mergecap";
+    for arguments in [
+        &["-p", "x", "--local", "::1", "-r", "one", "two"][..],
+        &["-p", "x", "--local", "::1", "--read=one", "two", "three"],
+        &["-rone", "two", "-p", "x", "--local", "::1"],
+    ] {
+        assert_refused(arguments, 2, "unexpected argument 'two'");
+        assert_refused(arguments, 2, advice);
+    }
+    let (_, error) = refusal(&["-p", "x", "two"]);
+    assert!(error.contains("unexpected argument 'two'") && !error.contains("mergecap"), "{error}");
+    assert!(!error.contains("subcommand"), "{error}");
+}
+
+#[test]
+fn a_file_whose_connections_are_not_all_written_ends_with_status_1() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let tree = scratch.path().join("tree");
+    let occupied = tree.join("out/tcp/192.168.200.230-PORT-INTERNET-443");
+    fs::create_dir_all(occupied).expect("made");
+    let output = conntrack().args(reading_into(&tree)).output().expect("the program runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains("lost: 1 (file could not be made: 1)"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(last.starts_with("conntrack: ") && last.contains("1 connection"), "{said}");
+}
+
+/// Below some number the loader does not even find libpcap.
+#[test]
+fn too_few_descriptors_are_one_clear_error() {
+    const OF_THE_LOADER: usize = 4;
+    let mut starts = 0;
+    for limit in OF_THE_LOADER..64 {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let output = Command::new("prlimit")
+            .arg(format!("--nofile={limit}"))
+            .arg(env!("CARGO_BIN_EXE_conntrack"))
+            .arg("-q")
+            .args(reading_into(&scratch.path().join("tree")))
+            .output()
+            .expect("prlimit runs");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        match output.status.code() {
+            Some(0) => starts += 1,
+            status => {
+                assert_eq!((status, said.lines().count()), (Some(1), 1), "{limit}: {said}");
+                assert!(said.starts_with("conntrack: cannot open 40 files at once"), "{said}");
+                assert!(said.contains("ulimit -n"), "{said}");
+                assert_eq!(starts, 0, "{limit}: {said}");
+            }
+        }
+    }
+    assert!(starts > 0);
+}
+
+#[test]
+fn without_a_thread_to_start_it_is_one_clear_error() {
+    const EAGAIN: u32 = 11;
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let output = thread::scope(|scope| {
+        let limited = || {
+            // With CLONE_THREAD, by either call.
+            let is_thread = SeccompCondition::new(
+                0,
+                SeccompCmpArgLen::Qword,
+                SeccompCmpOp::MaskedEq(0x0001_0000),
+                0x0001_0000,
+            );
+            let rule = SeccompRule::new(vec![is_thread.expect("a condition")]).expect("a rule");
+            refuse(libc::SYS_clone3, 38, vec![]);
+            refuse(libc::SYS_clone, EAGAIN, vec![rule]);
+            conntrack().args(reading_into(&scratch.path().join("tree"))).output()
+        };
+        scope.spawn(limited).join().expect("no panic")
+    });
+    let output = output.expect("the program runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with("conntrack: cannot start a thread: "), "{said}");
 }
 
 #[test]

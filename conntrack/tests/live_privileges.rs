@@ -158,15 +158,22 @@ fn user_is_who_goes_on_and_whose_the_files_are(way: &[&str]) {
     assert_eq!(lab.hooks(), "");
 }
 
-/// Runs the program to its end; its error.
+/// Runs the program to its end, which comes soon; its error.
 fn refusal(lab: &Lab, tree: &Path, arguments: &[&str]) -> String {
-    let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+    let mut command = lab.host.command("timeout");
+    command.args([&PATIENCE.as_secs().to_string(), env!("CARGO_BIN_EXE_conntrack")]);
     let output = command.args(["-d", DEVICE, "-p"]).arg(tree).args(arguments).output();
     let output = output.expect("it runs");
     let error = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
     error
+}
+
+/// What a shell makes of a word.
+fn in_shell(word: &str) -> String {
+    let output = Command::new("sh").args(["-c", &format!("printf %s {word}")]).output();
+    String::from_utf8(output.expect("sh runs").stdout).expect("UTF-8")
 }
 
 #[test]
@@ -176,15 +183,84 @@ fn a_tree_that_the_user_cannot_write_is_an_error_before_it_begins() {
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).expect("opened up");
     let there = scratch.path().join("there");
     fs::create_dir(&there).expect("made");
-    for path in [&there, &scratch.path().join("missing")] {
+    let missing = scratch.path().join("it's; missing");
+    for path in [&there, &missing] {
         let error = refusal(&lab, path, &["--user", NOBODY]);
-        let advice = format!("chown -R nobody {}", path.display());
-        assert!(error.contains("as nobody: cannot") && error.contains(&advice), "{error}");
+        assert!(error.contains("as nobody: cannot"), "{error}");
+        assert!(!error.contains("chown"), "what is there stays whose it is: {error}");
+        let advice = error.trim_end().split_once("sudo install -d -o nobody -- ");
+        let advised = advice.map(|(_, word)| in_shell(word));
+        assert_eq!(advised, (path == &missing).then(|| path.display().to_string()), "{error}");
         assert_eq!(lab.hooks(), "");
     }
     assert_eq!(fs::read_dir(&there).expect("read").count(), 0);
     let error = refusal(&lab, &there, &["--user", "no-such-user"]);
     assert!(error.contains("no such user: no-such-user"), "{error}");
+}
+
+#[test]
+fn metrics_are_written_with_the_rights_that_will_be_left() {
+    let lab = Lab::new(&[HOST]);
+    let roots = tempfile::tempdir().expect("a scratch directory");
+    fs::set_permissions(roots.path(), fs::Permissions::from_mode(0o755)).expect("opened up");
+    let metrics = |directory: &TempDir| directory.path().join("it.prom").display().to_string();
+    let path = metrics(&roots);
+    let tree = tree_of(NOBODY_S_ID);
+    let error = refusal(&lab, tree.path(), &["--user", NOBODY, "--metrics-file", &path]);
+    let says = format!("as nobody: cannot write metrics to {path}: Permission denied");
+    assert!(error.contains(&says), "{error}");
+    assert_eq!(lab.hooks(), "");
+
+    for (user, directory) in [(&["--user", NOBODY][..], tree_of(NOBODY_S_ID)), (&[], roots)] {
+        let path = metrics(&directory);
+        let arguments = [user, &["--metrics-file", &path]].concat();
+        let tree = tree_of(NOBODY_S_ID);
+        let forced = [&arguments[..], &["--force-path"]].concat();
+        let collector = Collector::start_with(&lab.host, DEVICE, tree, &forced);
+        assert!(wait_until(PATIENCE, || Path::new(&path).exists()), "{arguments:?}");
+        let ended = collector.stop();
+        assert!(!ended.said.contains("warning"), "{}", ended.said);
+    }
+}
+
+/// Without capabilities root is a user like others, also where metrics go.
+#[test]
+fn root_still_writes_metrics_to_a_directory_that_is_another_s() {
+    let lab = Lab::new(&[HOST]);
+    let directory = tree_of(NOBODY_S_ID);
+    let metrics = directory.path().join("it.prom");
+    let arguments = ["--metrics-file", metrics.to_str().expect("UTF-8")];
+    let collector = Collector::start(&lab.host, &arguments);
+    assert!(wait_until(PATIENCE, || metrics.exists()));
+    let ended = collector.stop();
+    assert!(!ended.said.contains("warning"), "{}", ended.said);
+}
+
+#[test]
+fn a_user_may_be_named_by_number() {
+    let lab = Lab::new(&[HOST]);
+    for (user, group) in [("65534", 65534), ("65534:12345", 12345), ("4242:4242", 4242)] {
+        let id = user.split(':').next().expect("an id").parse().expect("a number");
+        let arguments = [EBPF, &["--user", user]].concat();
+        let collector = Collector::start_with(&lab.host, DEVICE, tree_of(id), &arguments);
+        let [thread] = &threads(collector.id(), 1)[..] else { panic!("one thread") };
+        let all_four = |ids: &str, of: u32| {
+            thread.field(ids).split_whitespace().all(|it| it == of.to_string())
+        };
+        assert!(all_four("Uid", id) && all_four("Gid", group), "{user}: {thread:?}");
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+    }
+    let tree = tree_of(4242);
+    for (user, says) in [
+        ("4242", "no such user: 4242; name the group too, as in --user 4242:4242"),
+        ("4294967295:1", "no such user: 4294967295:1"),
+        ("4294967296", "no such user: 4294967296"),
+        ("1:x", "no such user: 1:x"),
+    ] {
+        let error = refusal(&lab, tree.path(), &["--user", user]);
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]

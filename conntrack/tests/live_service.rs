@@ -24,7 +24,22 @@ use crate::support::{
 use rustix::process::{Pid, Signal, kill_process};
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-each_way!(sigterm_ends_it_within_a_second_with_what_was_seen_last);
+each_way!(
+    sigterm_ends_it_within_a_second_with_what_was_seen_last,
+    a_hangup_ends_it_with_what_was_seen_last,
+);
+
+/// As when the terminal or the ssh session that it was started from goes away.
+fn a_hangup_ends_it_with_what_was_seen_last(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let collector = Collector::start(&lab.host, &[way, &["--interval", "1h"]].concat());
+    let (frame, expected) = request(443);
+    Wire::of(&lab).leave(&frame);
+    let ended = collector.stop_by(Signal::HUP);
+    assert!(ended.status.success(), "{:?}: {}", ended.status, ended.said);
+    assert_same_tree("the last batch", &expected, &ended.files);
+    assert_eq!(lab.hooks(), "");
+}
 
 fn sigterm_ends_it_within_a_second_with_what_was_seen_last(way: &[&str]) {
     let lab = Lab::new(&[HOST]);
@@ -194,6 +209,22 @@ fn a_warning_and_the_live_line_leave_each_other_whole() {
     assert_eq!(warnings.len(), 1, "{rows:#?}");
     let whole = "conntrack: warning: the flow map was full: 84 packets are lost; raise --max-flows";
     assert!(warnings[0].starts_with(whole), "{rows:#?}");
+}
+
+#[test]
+fn each_episode_of_loss_is_said_once_and_when_it_is_over() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let mut collector = Collector::start(&lab.host, &[EBPF, &["--max-flows", "16"]].concat());
+    for first in [100, 200] {
+        collector.signal(Signal::STOP);
+        (first..first + 100).for_each(|port| wire.leave(&request(port).0));
+        collector.signal(Signal::CONT);
+        collector.wait_for_line("warning: the flow map was full: 84 packets are lost; raise");
+        collector.wait_for_line("the flow map was full: that is over, 84 packets were lost");
+    }
+    let said = collector.stop().said;
+    assert_eq!(said.matches("are lost").count(), 2, "{said}");
 }
 
 #[test]

@@ -171,3 +171,23 @@ fn sigusr1_prints_the_counters() {
     reader.wait_for("lost: 0\n");
     reader.stop();
 }
+
+#[test]
+fn hangup_and_quit_end_it_as_sigterm_does() {
+    for signal in [Signal::HUP, Signal::QUIT] {
+        let mut reader = PipeReader::start(scratch(), &mut conntrack());
+        reader.stop_by(signal);
+        reader.wait_for("files made: 9\n");
+    }
+}
+
+#[test]
+fn hangup_and_quit_stay_ignored_as_nohup_has_it() {
+    let mut program = with("IGNORED=1; trap '' HUP QUIT");
+    let mut reader = PipeReader::start(scratch(), program.args(["--interval", "50ms"]));
+    for signal in [Signal::HUP, Signal::QUIT, Signal::USR1] {
+        reader.signal(signal);
+    }
+    reader.wait_for("lost: 0\n");
+    reader.stop();
+}

@@ -8,12 +8,17 @@ mod values;
 mod watch;
 
 use std::{
-    ffi::OsStr,
+    env,
+    ffi::{OsStr, OsString},
     io::{Write as _, stdout},
+    os::unix::ffi::OsStrExt as _,
     process::ExitCode,
 };
 
-use clap::{Args as _, FromArgMatches as _, Parser as _, Subcommand as _, error::ErrorKind};
+use clap::{
+    Args as _, FromArgMatches as _, Parser as _, Subcommand as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use self::{
     doctor::{DoctorArgs, DoctorCommand},
@@ -38,7 +43,7 @@ pub fn run() -> ExitCode {
         Ok(Invocation::Watch(args)) => watch(*args),
         Ok(Invocation::Export(command)) => export(command),
         Ok(Invocation::Doctor(args)) => doctor(&args),
-        Err(error) => no_arguments(&error),
+        Err(error) => no_arguments(&error, &env::args_os().skip(1).collect::<Vec<_>>()),
     }
 }
 
@@ -74,9 +79,9 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
 }
 
 /// Help and version go to standard output and are no error.
-fn no_arguments(error: &clap::Error) -> ExitCode {
+fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.use_stderr() {
-        let complaint = printable(&one_line(error));
+        let complaint = printable(&one_line(error, arguments));
         Screen::new(false).say(format_args!("conntrack: {complaint}"));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
@@ -150,7 +155,17 @@ fn command() -> clap::Command {
 }
 
 /// clap's complaint in one line: its paragraphs up to the usage, and where to read on.
-fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
+    let complaint = stray(error, arguments).unwrap_or_else(|| complaint(error));
+    let subcommand = arguments.first().and_then(|word| word.to_str());
+    let command = match subcommand.filter(|word| command().find_subcommand(word).is_some()) {
+        Some(subcommand) => format!("conntrack {subcommand}"),
+        None => "conntrack".to_owned(),
+    };
+    format!("{complaint}; see {command} --help")
+}
+
+fn complaint(error: &clap::Error) -> String {
     let text = error.to_string();
     let complaint: Vec<_> = text
         .lines()
@@ -159,8 +174,27 @@ fn one_line(error: &clap::Error) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     let complaint = complaint.join(" ");
-    let complaint = complaint.strip_prefix("error: ").unwrap_or(&complaint);
-    format!("{complaint}; see conntrack --help")
+    complaint.strip_prefix("error: ").unwrap_or(&complaint).to_owned()
+}
+
+/// Behind flags, a word that clap takes for a subcommand is an argument too many: most often a
+/// second file, where the shell made several of a pattern.
+fn stray(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let starts_with = |word: &OsString, text: &str| word.as_bytes().starts_with(text.as_bytes());
+    if !arguments.first().is_some_and(|word| starts_with(word, "-")) {
+        return None;
+    }
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let reads = arguments.iter().any(|it| starts_with(it, "-r") || starts_with(it, "--read"));
+    let advice = if reads {
+        ": --read takes one file; merge several with mergecap (-w - FILE...) and read its output \
+         with --read -"
+    } else {
+        ""
+    };
+    Some(format!("unexpected argument '{word}'{advice}"))
 }
 
 #[cfg(test)]

@@ -97,8 +97,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
 
-    /// Once the device is open, go on as this user, with their groups: DIR has to be theirs to write
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    /// Once the device is open, go on as this user, with their groups: DIR has to be theirs to write.
+    /// A name, a number, or UID:GID
+    #[arg(long, value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub user: Option<String>,
 
     /// Take DIR also where anybody could have made it and somebody else did
@@ -120,8 +121,9 @@ pub struct Args {
 
 const AFTER_HELP: &str = "\
 Files are named SRCIP-SRCPORT-DSTIP-DSTPORT, in DIR/{in,out,else}/{tcp,udp}/.
-SIGUSR1 prints the counters. Exit status: 0 after SIGINT, SIGTERM or the end of a file; 1 when it
-could not do its work; 2 for a wrong command line.";
+SIGUSR1 prints the counters; SIGINT, SIGTERM, SIGHUP and SIGQUIT end it. Exit status: 0 after one of
+them or the end of a file; 1 when it could not do its work, or not all of a file's connections are in
+the tree; 2 for a wrong command line.";
 
 /// At some 112 bytes an entry, 7 GiB of kernel memory.
 const MAX_FLOWS: i64 = 1 << 26;

@@ -1,6 +1,6 @@
 //! Users of this machine, as its databases name them (nsswitch.conf(5)).
 
-use std::ffi::CString;
+use std::{ffi::CString, io};
 
 use nix::unistd;
 use rustix::{
@@ -20,31 +20,46 @@ pub struct User {
 /// Why somebody's rights cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// There is nobody of that name.
+    /// There is nobody of that name or number.
     #[error("no such user: {0}; `getent passwd` lists them")]
     NotFound(String),
+    /// The number of nobody, so it is not known which group they are in.
+    #[error("no such user: {0}; name the group too, as in --user {0}:{0}")]
+    NoGroup(u32),
     /// The databases did not say.
-    #[error("cannot look up the user {name}: {why}")]
+    #[error("cannot look up the user {name}: {source}")]
     Lookup {
         /// Whom.
         name: String,
         /// What was said.
-        why: String,
+        source: io::Error,
     },
 }
 
 impl User {
-    /// The user of this name.
+    /// The user that this stands for: a name, a number, or a number and a group's number, as in
+    /// `65534:65534`, who need not be in the databases.
     ///
     /// # Errors
     /// [`UserError::NotFound`] where there is none.
-    pub fn find(name: &str) -> Result<Self, UserError> {
-        let failed =
-            |why: &dyn ToString| UserError::Lookup { name: name.to_owned(), why: why.to_string() };
-        let user = unistd::User::from_name(name).map_err(|errno| failed(&errno))?;
-        let user = user.ok_or_else(|| UserError::NotFound(name.to_owned()))?;
-        let c_name = CString::new(name).map_err(|error| failed(&error))?;
-        let groups = unistd::getgrouplist(&c_name, user.gid).map_err(|errno| failed(&errno))?;
+    pub fn find(text: &str) -> Result<Self, UserError> {
+        let failed = |source| UserError::Lookup { name: text.to_owned(), source };
+        if let Some(user) = unistd::User::from_name(text).map_err(|errno| failed(errno.into()))? {
+            return Self::with_groups(user).map_err(failed);
+        }
+        let (id, group) = ids(text).ok_or_else(|| UserError::NotFound(text.to_owned()))?;
+        if let Some(group) = group {
+            return Ok(Self { name: text.to_owned(), id, group, groups: vec![group] });
+        }
+        let user = unistd::User::from_uid(unistd::Uid::from_raw(id));
+        let user = user.map_err(|errno| failed(errno.into()))?.ok_or(UserError::NoGroup(id))?;
+        Self::with_groups(user).map_err(failed)
+    }
+
+    /// With all groups that the databases have them in.
+    fn with_groups(user: unistd::User) -> io::Result<Self> {
+        let name = CString::new(user.name.as_str())?;
+        let groups = unistd::getgrouplist(&name, user.gid)?;
         Ok(Self {
             name: user.name,
             id: user.uid.as_raw(),
@@ -74,6 +89,19 @@ impl User {
     }
 }
 
+/// A user's number, and a group's if one is named. The highest stands for "as it is" in the system
+/// calls that set it, so it is nobody's.
+fn ids(text: &str) -> Option<(u32, Option<u32>)> {
+    let number = |text: &str| {
+        let is_number = text.bytes().all(|it| it.is_ascii_digit());
+        text.parse().ok().filter(|id| is_number && *id != u32::MAX)
+    };
+    match text.split_once(':') {
+        Some((user, group)) => Some((number(user)?, Some(number(group)?))),
+        None => Some((number(text)?, None)),
+    }
+}
+
 /// Whom an id is of, in words.
 pub fn name_of(id: u32) -> String {
     match unistd::User::from_uid(unistd::Uid::from_raw(id)) {
@@ -93,6 +121,19 @@ mod tests {
         assert!(root.groups.contains(&0));
         assert!(matches!(User::find("no such user"), Err(UserError::NotFound(_))));
         assert!(User::find("with\0zero").is_err());
+    }
+
+    #[test]
+    fn users_are_found_by_number() {
+        assert_eq!(User::find("0").expect("root"), User::find("root").expect("root"));
+        let stranger = User::find("4242:4243").expect("needs no entry");
+        assert_eq!((stranger.id, stranger.group, stranger.groups), (4242, 4243, vec![4243]));
+        assert!(matches!(User::find("4000000000"), Err(UserError::NoGroup(4_000_000_000))));
+        for text in
+            ["4294967295", "0:4294967295", "4294967296", "-1", "+1", "1:", ":1", "1:1:1", ""]
+        {
+            assert!(matches!(User::find(text), Err(UserError::NotFound(_))), "{text:?}");
+        }
     }
 
     #[test]

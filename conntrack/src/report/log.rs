@@ -1,7 +1,7 @@
 //! What the program says on standard error: one line each, with its kind in words, or for the
 //! journal with its priority.
 
-use std::{env, io::Write as _};
+use std::{borrow::Cow, env, io::Write as _};
 
 use env_logger::Target;
 use log::{Level, LevelFilter};
@@ -16,6 +16,12 @@ pub(crate) fn printable(text: &str) -> String {
         if character.is_control() { character.escape_default().collect() } else { character.into() }
     };
     text.chars().map(printed).collect()
+}
+
+/// A word as one would type it in a shell; none where it cannot be shown as it is.
+pub(crate) fn shell_quoted(word: &str) -> Option<String> {
+    let is_plain = !word.chars().any(char::is_control);
+    shlex::try_quote(word).ok().filter(|_| is_plain).map(Cow::into_owned)
 }
 
 /// Messages are lines on the screen, like those of other network tools.

@@ -43,6 +43,13 @@ pub enum MetricsError {
     },
 }
 
+impl MetricsError {
+    /// Whether it is a matter of who we are.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// Where metrics are written.
 #[derive(Debug)]
 pub struct MetricsFile {

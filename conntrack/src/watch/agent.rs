@@ -9,11 +9,11 @@ use std::{collections::BTreeSet, future::Future, io, net::IpAddr};
 use conntrack_common::policy::Policy;
 use tokio::sync::mpsc;
 
-use super::stats::Stats;
+use super::{losses::Losses, stats::Stats};
 use crate::{
     host::addresses::LocalAddrs,
     report::Report,
-    source::{FlowBatch, Source, SourceCounters, SourceError},
+    source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
     tree::{Cause, LastSeen, Obstacle, Shown, Tree},
 };
@@ -28,10 +28,9 @@ pub struct Agent {
     /// Those that the source's policy is for.
     policy_for: BTreeSet<IpAddr>,
     stats: Stats,
-    /// Of which causes it was said that files are not made. Said again when they were in between.
+    /// Causes that keep files from being made, already reported.
     warned: [bool; Cause::ALL.len()],
-    /// Which of the source's losses were said.
-    losses_said: [bool; SourceCounters::LOSSES],
+    losses: Losses,
 }
 
 impl Agent {
@@ -42,8 +41,16 @@ impl Agent {
     pub fn new(tracker: Tracker, tree: Tree, local: LocalAddrs) -> io::Result<Self> {
         let was_local = local.current()?.unwrap_or_default();
         let policy_for = was_local.clone();
-        let (stats, warned, losses_said) = Default::default();
-        Ok(Self { tracker, tree, local, was_local, policy_for, stats, warned, losses_said })
+        Ok(Self {
+            tracker,
+            tree,
+            local,
+            was_local,
+            policy_for,
+            stats: Stats::default(),
+            warned: [false; Cause::ALL.len()],
+            losses: Losses::default(),
+        })
     }
 
     /// The policy for a source to start with.
@@ -99,17 +106,7 @@ impl Agent {
         let shown = self.tree.show(sightings, last_seen);
         self.count(&shown);
         self.stats.source = source.counters();
-        self.warn_of_losses();
-    }
-
-    /// The first of each cause is said with what to do about it; how many there are, the report says.
-    fn warn_of_losses(&mut self) {
-        for (loss, said) in self.stats.source.losses().into_iter().zip(&mut self.losses_said) {
-            if loss.packets > 0 && !*said {
-                log::warn!("{}: {} packets are lost; {}", loss.what, loss.packets, loss.advice);
-                *said = true;
-            }
-        }
+        self.losses.look_at(&self.stats.source);
     }
 
     /// A batch's packets were seen between the last reading and this one: what was local at either

@@ -1,13 +1,13 @@
-//! What the agent goes on with once everything is open: the tree is opened with the rights that will
-//! be left, so what they do not reach is an error at the start; then all others are given up.
+//! The rights that a run goes on with. What it will write is opened or checked with those rights
+//! alone, so that what they do not reach is an error at the start; then all others are given up.
 
-use std::os::fd::OwnedFd;
+use std::{io::ErrorKind, os::fd::OwnedFd, path::Path};
 
 use super::{config::Config, open::Opened};
 use crate::{
     connection::{Direction, Protocol, SourcePort},
-    privilege::{self, LandlockStatus, Rights, User},
-    report::MetricsFile,
+    privilege::{self, LandlockStatus, Rights, RightsError, User},
+    report::{MetricsError, MetricsFile, log::shell_quoted},
     tree::{Owners, Tree, TreeError},
 };
 use anyhow::anyhow;
@@ -18,6 +18,34 @@ pub(crate) fn rights(config: &Config) -> anyhow::Result<Rights> {
     Ok(Rights::new(user))
 }
 
+/// Does something with these rights alone. Where root's own are denied, they are widened and it is
+/// done again.
+fn with_rights<T: Send, E: Send>(
+    rights: &mut Rights,
+    is_denied: impl Fn(&E) -> bool,
+    work: impl Fn() -> Result<T, E> + Sync,
+) -> Result<Result<T, E>, RightsError> {
+    match rights.alone(&work)? {
+        Err(error) if is_denied(&error) && rights.widen() => rights.alone(&work),
+        done => Ok(done),
+    }
+}
+
+/// The file of metrics, if there is to be one: its directory must take files.
+pub(crate) fn metrics_file(
+    config: &Config,
+    rights: &mut Rights,
+) -> anyhow::Result<Option<MetricsFile>> {
+    let Some(path) = &config.metrics_file else { return Ok(None) };
+    let file = with_rights(rights, MetricsError::is_denied, || MetricsFile::new(path))?;
+    file.map(Some).map_err(|error| match &config.user {
+        Some(user) if error.is_denied() => {
+            anyhow!("as {user}: {error}; choose a directory that they can write to")
+        }
+        _ => error.into(),
+    })
+}
+
 /// A tree, and what is asked of it once.
 pub(crate) struct OpenTree {
     pub(crate) tree: Tree,
@@ -26,7 +54,7 @@ pub(crate) struct OpenTree {
     pub(crate) reach: OwnedFd,
 }
 
-/// Opens the tree, with these rights alone. They are widened where root's own do not do.
+/// Opens the tree.
 pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<OpenTree> {
     let open = || -> Result<_, TreeError> {
         // Who we are is asked in here: on this thread it is whoever will write.
@@ -35,18 +63,22 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
         let (requested_ports, reach) = (requested_ports(&tree)?, tree.reach()?);
         Ok(OpenTree { tree, requested_ports, reach })
     };
-    let opened = match rights.alone(open)? {
-        Err(error) if error.is_denied() && rights.widen() => rights.alone(open)?,
-        opened => opened,
-    };
+    let opened = with_rights(rights, TreeError::is_denied, open)?;
     opened.map_err(|error| match &config.user {
         Some(user) if error.is_denied() => {
-            let path = config.path.display();
-            let give = format!("mkdir -p {path} && chown -R {user} {path}");
-            anyhow!("as {user}: {error}; or give {path} to them: {give}")
+            let advice = how_to_make(&config.path, user).unwrap_or_default();
+            anyhow!("as {user}: {error}{advice}")
         }
         _ => error.into(),
     })
+}
+
+/// The command that makes a missing directory for a user. One that is there is whoever's it is.
+fn how_to_make(path: &Path, user: &str) -> Option<String> {
+    let is_missing = path.symlink_metadata().is_err_and(|it| it.kind() == ErrorKind::NotFound);
+    let user = user.split(':').next().filter(|_| is_missing)?;
+    let (path, user) = (shell_quoted(path.to_str()?)?, shell_quoted(user)?);
+    Some(format!("; or make it for them: sudo install -d -o {user} -- {path}"))
 }
 
 /// System ports that an earlier run saw UDP requests go to, so that a restart does not turn their

@@ -4,27 +4,26 @@
 pub mod agent;
 pub mod config;
 mod confine;
+mod descriptors;
+mod losses;
 mod open;
+mod signals;
 pub mod stats;
 
-use std::{future::Future, io};
+use std::path::Path;
 
 use anyhow::anyhow;
-use tokio::{
-    runtime::Builder,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::runtime::Builder;
 
 use self::{
     agent::Agent,
-    config::{Config, Verbosity},
+    config::{Config, Input, Verbosity},
     confine::OpenTree,
     open::Opened,
     stats::Stats,
 };
 use crate::{
-    report::{MetricsFile, Notifier, Outlets, Reports, Screen},
+    report::{Notifier, Outlets, Reports, Screen},
     tracker::Tracker,
 };
 
@@ -33,16 +32,21 @@ use crate::{
 /// # Errors
 /// Why it cannot start or go on, in one line for people.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<()> {
+    descriptors::check()?;
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| anyhow!("cannot wait for events: {error}"))?;
+    let runtime = runtime.map_err(|error| anyhow!("cannot start the runtime: {error}"))?;
     runtime.block_on(watch(config, screen))
 }
 
 async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
-    let (shutdown, report_requests) = signals().map_err(|error| anyhow!("no signals: {error}"))?;
+    let (shutdown, report_requests) =
+        signals::take_over().map_err(|error| anyhow!("no signals: {error}"))?;
     tokio::pin!(shutdown);
-    let outlets = outlets(config, screen.clone())?;
+    let notifier = Notifier::from_environment();
+    tokio::spawn(notifier.clone().feed_watchdog());
     let mut rights = confine::rights(config)?;
+    // Before anything is made.
+    let metrics = confine::metrics_file(config, &mut rights)?;
     let OpenTree { tree, requested_ports, reach } = confine::open_tree(config, &mut rights)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports);
     let local = config.local.clone();
@@ -55,8 +59,9 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         () = &mut shutdown => return Ok(()),
         opened = open::source(config, &policy) => opened?,
     };
-    confine::confine(&rights, &opened, &reach, outlets.metrics.as_ref())?;
+    confine::confine(&rights, &opened, &reach, metrics.as_ref())?;
     opened.announce(config);
+    let outlets = Outlets { notifier, metrics, screen: screen.clone() };
     let mut reports = Reports::new(opened.subject(config), config.interval, outlets);
     let (stats, outcome) = match opened {
         #[cfg(feature = "ebpf")]
@@ -68,15 +73,21 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     };
     reports.end(&stats);
     report_at_end(&stats, config.verbosity, screen);
-    Ok(outcome?)
+    outcome?;
+    match &config.input {
+        Input::File(path) => check_complete(path, &stats),
+        Input::Device(_) => Ok(()),
+    }
 }
 
-/// The ways to tell how it goes, before anything that they should tell of is begun.
-fn outlets(config: &Config, screen: Screen) -> anyhow::Result<Outlets> {
-    let notifier = Notifier::from_environment();
-    tokio::spawn(notifier.clone().feed_watchdog());
-    let metrics = config.metrics_file.as_deref().map(MetricsFile::new).transpose()?;
-    Ok(Outlets { notifier, metrics, screen })
+/// A file can be read again; so that something of it is missing in the tree is an error.
+fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
+    let path = path.display();
+    match stats.lost().total() {
+        0 => Ok(()),
+        1 => Err(anyhow!("{path}: 1 connection is not in the tree; see lost")),
+        lost => Err(anyhow!("{path}: {lost} connections are not in the tree; see lost")),
+    }
 }
 
 /// Lost is never silent.
@@ -87,22 +98,4 @@ fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
         Verbosity::Quiet => {}
         Verbosity::Normal | Verbosity::Verbose => screen.say(stats),
     }
-}
-
-/// What ends the run, and what asks for a report.
-fn signals() -> io::Result<(impl Future<Output = ()>, mpsc::Receiver<()>)> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut report = signal(SignalKind::user_defined1())?;
-    let (sender, requests) = mpsc::channel(1);
-    tokio::spawn(
-        async move { while report.recv().await.is_some() && sender.send(()).await.is_ok() {} },
-    );
-    let shutdown = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    Ok((shutdown, requests))
 }

@@ -76,9 +76,16 @@ impl PipeReader {
     /// Sends SIGTERM and waits for the end, which is a good one.
     #[track_caller]
     pub fn stop(&mut self) {
-        self.signal(Signal::TERM);
+        self.stop_by(Signal::TERM);
+    }
+
+    /// Sends a signal and waits for the end, which is a good one.
+    #[track_caller]
+    pub fn stop_by(&mut self, signal: Signal) {
+        self.signal(signal);
         self.pipe.flush().expect("open up to here");
-        assert!(self.child.wait().expect("ended").success(), "{}", self.said());
+        let status = self.child.wait().expect("ended");
+        assert!(status.success(), "{status}: {}", self.said());
     }
 }
 

@@ -1,0 +1,82 @@
+//! Episodes of loss: each is said when it begins, and how much it took when it is over.
+
+use crate::source::{PacketLoss, SourceCounters};
+
+/// So many batches without a loss end an episode.
+const QUIET: u32 = 5;
+
+/// What was said about each of the source's losses.
+#[derive(Debug, Default)]
+pub(super) struct Losses([Episode; SourceCounters::LOSSES]);
+
+impl Losses {
+    /// After each batch.
+    pub(super) fn look_at(&mut self, counters: &SourceCounters) {
+        for (episode, loss) in self.0.iter_mut().zip(counters.losses()) {
+            match episode.go_on(loss.packets) {
+                Some(Step::Begins(packets)) => {
+                    let PacketLoss { what, advice, .. } = loss;
+                    log::warn!("{what}: {packets} packets are lost; {advice}");
+                }
+                Some(Step::Ends(packets)) => {
+                    log::info!("{}: that is over, {packets} packets were lost", loss.what);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// One cause.
+#[derive(Debug, Default)]
+struct Episode {
+    /// Packets lost when it was looked at last.
+    lost: u64,
+    /// Those lost before the episode, while there is one.
+    before: Option<u64>,
+    /// Batches since the last loss.
+    quiet: u32,
+}
+
+/// What there is to say, with the packets that it is about.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Begins(u64),
+    Ends(u64),
+}
+
+impl Episode {
+    fn go_on(&mut self, lost: u64) -> Option<Step> {
+        let before = std::mem::replace(&mut self.lost, lost);
+        if lost > before {
+            self.quiet = 0;
+            let begins = self.before.is_none();
+            self.before.get_or_insert(before);
+            return begins.then_some(Step::Begins(lost - before));
+        }
+        self.quiet = self.quiet.saturating_add(1);
+        let is_over = self.quiet >= QUIET;
+        self.before.take_if(|_| is_over).map(|before| Step::Ends(lost.saturating_sub(before)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_episode_is_said_twice_however_long_it_is() {
+        let mut episode = Episode::default();
+        assert_eq!(episode.go_on(0), None);
+        assert_eq!(episode.go_on(3), Some(Step::Begins(3)));
+        for lost in 4..100 {
+            assert_eq!(episode.go_on(lost), None);
+        }
+        for _ in 1..QUIET {
+            assert_eq!(episode.go_on(99), None, "it may go on");
+        }
+        assert_eq!(episode.go_on(99), Some(Step::Ends(99)));
+        assert_eq!(episode.go_on(99), None);
+        assert_eq!(episode.go_on(100), Some(Step::Begins(1)), "another one");
+    }
+}
