@@ -20,10 +20,7 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use conntrack_common::{
-    rules,
-    wire::{LinkLayer, Skip},
-};
+use conntrack_common::{rules, wire::LinkLayer};
 use packet::{Buffer, Datagram, Linear, Skb};
 
 /// TC classifier, for both directions: attached twice, to the device's ingress and egress.
@@ -38,10 +35,20 @@ pub fn conntrack(ctx: TcContext) -> i32 {
     }
     let link = maps::link_layer();
     match rules::flow_key(&Linear::of_skb(&ctx), link) {
-        Err(Skip::Truncated) => metering::meter(rules::flow_key(&Skb(&ctx), link)),
+        Err(skip) if skip.is_provisional() => look_again(ctx),
         flow => metering::meter(flow),
     }
     TC_ACT_UNSPEC
+}
+
+#[inline(never)]
+fn look_again(ctx: TcContext) {
+    metering::meter(rules::flow_key(&Skb(&ctx), maps::link_layer()));
+}
+
+#[inline(never)]
+fn look_again_xdp(ctx: XdpContext) {
+    metering::meter(rules::flow_key(&Buffer(&ctx), maps::link_layer()));
 }
 
 /// XDP program, for arriving packets. It takes packets that lie in several pieces (Linux 5.18), so
@@ -51,7 +58,7 @@ pub fn conntrack(ctx: TcContext) -> i32 {
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
     let link = maps::link_layer();
     match rules::flow_key(&Linear::of_buffer(&ctx), link) {
-        Err(Skip::Truncated) => metering::meter(rules::flow_key(&Buffer(&ctx), link)),
+        Err(skip) if skip.is_provisional() => look_again_xdp(ctx),
         flow => metering::meter(flow),
     }
     XDP_PASS

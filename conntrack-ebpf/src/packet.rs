@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use conntrack_common::wire::PacketBytes;
 
-/// The part of a packet that lies in one piece. What lies behind looks cut off.
+/// The part of a packet that lies in one piece: a first look. What lies behind looks cut off.
 pub(crate) struct Linear {
     start: usize,
     end: usize,
@@ -61,6 +61,12 @@ impl PacketBytes for Linear {
     #[inline(always)]
     fn ether_type(&self) -> Option<u16> {
         self.ether_type
+    }
+
+    /// It is what each packet costs.
+    #[inline(always)]
+    fn is_first_look(&self) -> bool {
+        true
     }
 }
 

@@ -147,6 +147,44 @@ fn tags_in_the_bytes_and_in_metadata() {
     }
 }
 
+/// What stands before IP in a provider's network, arriving and leaving.
+#[test]
+fn other_headers_before_ip() {
+    const PPPOE: &[u8] = &[0x88, 0x64, 0x11, 0, 0, 1, 0, 38, 0x00, 0x21];
+    const MPLS: &[u8] = &[0x88, 0x47, 0, 1, 0, 64, 0, 1, 1, 64];
+    const SNAP: &[u8] = &[0, 44, 0xaa, 0xaa, 3, 0, 0, 0, 0x08, 0x00];
+    const OLD_TAG: &[u8] = &[0x91, 0x00, 0, 7, 0x08, 0x00];
+    const BACKBONE: &[u8] =
+        &[0x88, 0xe7, 0, 0, 0, 7, 2, 0, 0, 0, 0, 8, 2, 0, 0, 0, 0, 9, 0x08, 0x00];
+    for mode in ALL {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let collector = Collector::start(&lab.host, mode);
+        let mut expected = Files::new();
+        for (number, header) in (0..).zip([PPPOE, MPLS, SNAP, OLD_TAG, BACKBONE]) {
+            let tagged = [&[0x81, 0x00, 0, 7], header].concat();
+            for (port, header) in [(2000 + number, header), (3000 + number, &tagged)] {
+                let here = SocketAddr::new(ip(HOST), port);
+                let there = SocketAddr::new(ip("10.0.0.1"), port);
+                wire.arrive(&behind(header, udp(there, here)));
+                wire.leave(&behind(header, udp(here, there)));
+                expected.insert(format!("in/udp/10.0.0.1-PORT-192.168.200.230-{port}"));
+                expected.insert(format!("out/udp/192.168.200.230-PORT-10.0.0.1-{port}"));
+            }
+        }
+        collector.wait_for_files(&expected);
+        let ended = collector.stop();
+        assert_same_tree(&format!("encapsulated, {mode:?}"), &expected, &ended.files);
+        assert_eq!(ended.reported("malformed"), 0, "{}", ended.said);
+    }
+}
+
+/// An IPv4 frame with this in the place of its type.
+fn behind(header: &[u8], mut frame: Vec<u8>) -> Vec<u8> {
+    frame.splice(12..14, header.iter().copied());
+    frame
+}
+
 fn ip(address: &str) -> IpAddr {
     address.parse().expect("an address")
 }

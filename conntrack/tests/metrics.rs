@@ -52,7 +52,7 @@ fn metrics_say_what_the_report_says() {
         let (metrics, said, tree) = metrics_of(&case.capture, &case.arguments);
         assert_same_tree(&case.name, &case.tree, &tree);
         let unreadable =
-            ["truncated", "bad_ip_header", "too_many_extension_headers", "too_many_vlan_tags"];
+            ["truncated", "bad_ip_header", "too_many_extension_headers", "too_many_tags_or_labels"];
         let outcome = |it| metrics.value("conntrack_packets_total", Some(("outcome", it)));
         let lost = metrics.sum("conntrack_packets_lost_total")
             + metrics.sum("conntrack_connections_lost_total");

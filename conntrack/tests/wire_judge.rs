@@ -9,12 +9,12 @@ use std::{
 };
 
 use crate::support::generator::{
-    CUSTOMER_TAG, Damage, Ethernet, Extension, Frame, IPV4, IPV6, Ipv4, Ipv6, Kind, Length, Packet,
-    SERVICE_TAG, Transport,
+    CUSTOMER_TAG, Damage, Encapsulation, Ethernet, Extension, Frame, IPV4, IPV6, Ipv4, Ipv6, Kind,
+    Length, OLD_SERVICE_TAG, Packet, SERVICE_TAG, Transport,
     check::check,
     dissect, flag,
     number::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING},
-    strategies::{frames, valid_frames, valid_packet},
+    strategies::{frames, valid_encapsulated_frames, valid_frames, valid_packet},
 };
 use conntrack_common::{
     address::Address,
@@ -60,6 +60,17 @@ fn etherparse_agrees_on_valid_ethernet_frames() {
         let judge = SlicedPacket::from_ethernet(&frame).map_err(|error| error.to_string());
         let both = (parse(&frame), judged(&judge?));
         same("parser, etherparse", both, || dissect::ethernet(&frame))
+    });
+}
+
+/// Etherparse knows none of these headers, so it is given the packet behind them.
+#[test]
+fn etherparse_agrees_on_packets_behind_other_headers() {
+    check(CASES, &valid_encapsulated_frames(), |frame| {
+        let packet = frame.packet.bytes();
+        let judge = SlicedPacket::from_ip(&packet).map_err(|error| error.to_string());
+        let both = (parse(&frame.bytes()), judged(&judge?));
+        same("parser, etherparse", both, || format!("{frame:?}"))
     });
 }
 
@@ -135,8 +146,7 @@ fn tcp_flags(tcp: &TcpHeaderSlice<'_>) -> u8 {
     flags.into_iter().rev().fold(0, |octet, flag| octet << 1 | u8::from(flag))
 }
 
-/// On odd and broken frames the two differ on purpose: etherparse takes 0x9100 and `MACsec` as
-/// tags, any number of extension headers, AH in IPv4, an IP version other than the frame's and a
+/// On odd and broken frames the two differ on purpose: etherparse takes `MACsec` as a tag, any number of extension headers, AH in IPv4, an IP version other than the frame's and a
 /// wrong total length; it refuses hop-by-hop options that are not first, and transport headers that
 /// are not there whole. But what both read is the same, and what etherparse reads up to its ports
 /// neither ended before nor is a later fragment.
@@ -270,12 +280,12 @@ fn an_ethernet_header_before_a_packet_changes_nothing() {
 #[test]
 fn up_to_two_tags_change_nothing() {
     check(CASES, &frames(), |frame| {
-        let tagged = |tpids: &[u16]| {
-            let ether_type = frame.link.as_ref().and_then(|link| link.ether_type);
-            let frame = Frame { damage: Damage::default(), ..frame.clone() }.tagged(tpids);
-            let link = frame.link.map(|link| Ethernet { ether_type, ..link });
-            Frame { link, ..frame }.bytes()
-        };
+        let link = frame.link.clone().unwrap_or_default();
+        // With two more tags than these there are not too many headers.
+        let others = link.inside.iter().filter(|header| !matches!(header, Encapsulation::Tag(_)));
+        let link = Ethernet { inside: others.take(6).copied().collect(), ..link };
+        let frame = Frame { link: Some(link), damage: Damage::default(), ..frame };
+        let tagged = |tpids: &[u16]| frame.clone().tagged(tpids).bytes();
         let untagged = parse(&tagged(&[]));
         for tpids in [&[CUSTOMER_TAG][..], &[SERVICE_TAG, CUSTOMER_TAG]] {
             let frame = tagged(tpids);
@@ -399,9 +409,66 @@ fn a_vlan_tag_and_qinq_are_stepped_over_and_three_tags_are_too_many() {
         assert_is_flow(&frame.clone().tagged(&[CUSTOMER_TAG]));
         assert_is_flow(&frame.clone().tagged(&[SERVICE_TAG, CUSTOMER_TAG]));
         assert_is_flow(&frame.clone().tagged(&[CUSTOMER_TAG, CUSTOMER_TAG]));
+        assert_is_flow(&frame.clone().tagged(&[OLD_SERVICE_TAG, CUSTOMER_TAG]));
         let three = frame.tagged(&[SERVICE_TAG, CUSTOMER_TAG, CUSTOMER_TAG]);
         assert_skipped(&three, Skip::TooManyTags);
     }
+}
+
+#[test]
+fn what_stands_between_ethernet_and_ip_is_stepped_over() {
+    use Encapsulation::{Backbone, Mpls, Pppoe, Snap, Tag};
+    let customer = [Backbone, Tag(SERVICE_TAG), Tag(CUSTOMER_TAG)];
+    let all = [&customer[..], &[Snap, Pppoe, Mpls(3)]].concat();
+    let inside: [&[Encapsulation]; 9] = [
+        &[Pppoe],
+        &[Mpls(1)],
+        &[Mpls(16)],
+        &[Snap],
+        &[Backbone],
+        &customer,
+        &[Pppoe, Mpls(1)],
+        &[Snap, Pppoe],
+        &all,
+    ];
+    for inside in inside {
+        for frame in [Frame::of(Ipv4::of(SYN)), Frame::of(Ipv6::of(UDP))] {
+            let frame = frame.inside(inside);
+            assert_is_flow(&frame);
+            assert_is_flow(&frame.clone().tagged(&[CUSTOMER_TAG]));
+            assert_is_flow(&frame.clone().tagged(&[OLD_SERVICE_TAG, CUSTOMER_TAG]));
+            assert_truncated_before(&frame, frame.bytes().len() - frame.packet.bytes().len());
+        }
+    }
+}
+
+/// Whatever of the headers before this is missing.
+#[track_caller]
+fn assert_truncated_before(frame: &Frame, length: usize) {
+    for length in 0..length {
+        let damage = Damage { cut: Some(length), ..Damage::default() };
+        assert_skipped(&Frame { damage, ..frame.clone() }, Skip::Truncated);
+    }
+}
+
+#[test]
+fn too_many_of_what_stands_before_ip_are_too_many_tags() {
+    use Encapsulation::{Backbone, Mpls, Tag};
+    let tag = Tag(CUSTOMER_TAG);
+    let inside: [&[Encapsulation]; 4] =
+        [&[Mpls(17)], &[Backbone; 9], &[Backbone, tag, tag, tag], &[Backbone, tag, Mpls(17)]];
+    for inside in inside {
+        assert_skipped(&Frame::of(Ipv4::of(SYN)).inside(inside), Skip::TooManyTags);
+    }
+    assert_is_flow(&Frame::of(Ipv4::of(SYN)).inside(&[Backbone; 8]));
+}
+
+#[test]
+fn a_pseudowire_is_not_ip() {
+    let ethernet = Frame::of(Ipv4::of(SYN)).bytes();
+    let control_word = [0; 4];
+    let inside = Packet::Noise([&control_word[..], &ethernet].concat());
+    assert_skipped(&Frame::of(inside).inside(&[Encapsulation::Mpls(2)]), Skip::NotIp);
 }
 
 #[test]

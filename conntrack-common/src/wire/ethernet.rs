@@ -9,7 +9,7 @@ mod field {
 
 /// The `EtherType` in host byte order, and the offset of what it announces.
 ///
-/// A value below 0x0600 is a length (IEEE 802.3 clause 3.2.6); it is no type that IP could have.
+/// A value below 0x0600 is a length: [`super::llc`].
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends before the type.

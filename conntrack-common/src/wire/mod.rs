@@ -6,11 +6,16 @@
 //!
 //! It is not a dissector: checksums, payloads and what is inside a tunnel are not looked at.
 
+pub mod backbone;
 pub mod bsd_loopback;
+pub mod encapsulation;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
+pub mod llc;
+pub mod mpls;
 pub mod ppp;
+pub mod pppoe;
 pub mod sll;
 pub mod tcp;
 pub mod udp;
@@ -50,6 +55,13 @@ pub trait PacketBytes {
     #[inline(always)]
     fn max_tags(&self) -> usize {
         vlan::MAX_TAGS
+    }
+
+    /// Whether only the usual is looked for: IP behind a link header and standard VLAN tags. A second
+    /// look may find more, see [`Skip::is_provisional`].
+    #[inline(always)]
+    fn is_first_look(&self) -> bool {
+        false
     }
 }
 
@@ -114,7 +126,8 @@ pub enum Skip {
     BadHeader,
     /// More than [`ipv6::MAX_EXTENSION_HEADERS`] extension headers.
     TooManyHeaders,
-    /// More than [`vlan::MAX_TAGS`] VLAN tags in the frame.
+    /// More than [`vlan::MAX_TAGS`] VLAN tags in the frame, more than [`mpls::MAX_LABELS`] MPLS labels,
+    /// or more than [`encapsulation::MAX_HEADERS`] of all that can stand before IP.
     TooManyTags,
     /// A flow that the settings leave out of the tree.
     LeftOut,
@@ -141,6 +154,12 @@ impl Skip {
     pub const UNREADABLE: [Self; 4] =
         [Self::Truncated, Self::BadHeader, Self::TooManyHeaders, Self::TooManyTags];
 
+    /// Whether a second look, which reads everything, may find a flow after all.
+    #[inline(always)]
+    pub const fn is_provisional(self) -> bool {
+        matches!(self, Self::NotIp | Self::Truncated)
+    }
+
     /// The cause in words, for people.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -151,7 +170,7 @@ impl Skip {
             Self::Truncated => "truncated",
             Self::BadHeader => "bad IP header",
             Self::TooManyHeaders => "too many extension headers",
-            Self::TooManyTags => "too many VLAN tags",
+            Self::TooManyTags => "too many tags or labels",
             Self::LeftOut => "left out by the settings",
         }
     }
@@ -249,41 +268,58 @@ pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Seg
 /// The reason why there are no ports to be had.
 #[inline(always)]
 pub fn walk<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Headers, Skip> {
-    let (ether_type, offset) = match link {
-        LinkLayer::Ethernet => tagged(packet, ethernet::payload(packet)?)?,
-        LinkLayer::Sll => tagged(packet, sll::payload_v1(packet)?)?,
-        LinkLayer::Sll2 => tagged(packet, sll::payload_v2(packet)?)?,
-        LinkLayer::BsdLoopback => bsd_loopback::payload(packet)?,
-        LinkLayer::Ppp => ppp::payload(packet)?,
-        LinkLayer::Ip => (bare_ip(packet)?, 0),
-        LinkLayer::Ipv4 => (IPV4, 0),
-        LinkLayer::Ipv6 => (IPV6, 0),
-    };
+    let (ether_type, offset) = find_ip(packet, announced(packet, link)?)?;
     let network = match ether_type {
         IPV4 => ipv4::parse(packet, offset)?,
-        IPV6 => ipv6::parse(packet, offset)?,
-        _ => return Err(Skip::NotIp),
+        _ => ipv6::parse(packet, offset)?,
     };
     transport(packet, network)
 }
 
+/// The `EtherType` at which reading a frame that is [`Skip::NotIp`] ended, as in
+/// [`encapsulation::dead_end`].
 #[inline(always)]
-fn tagged<P: PacketBytes + ?Sized>(
+pub fn dead_end<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Option<u16> {
+    let (ether_type, offset) = announced(packet, link).ok()?;
+    encapsulation::dead_end(packet, ether_type, offset)
+}
+
+/// The `EtherType` that a link header announces, or what stands for one, and the offset behind it.
+#[inline(always)]
+fn announced<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<(u16, usize), Skip> {
+    match link {
+        LinkLayer::Ethernet => ethernet::payload(packet),
+        LinkLayer::Sll => sll::payload_v1(packet),
+        LinkLayer::Sll2 => sll::payload_v2(packet),
+        LinkLayer::BsdLoopback => bsd_loopback::payload(packet),
+        LinkLayer::Ppp => ppp::payload(packet),
+        LinkLayer::Ip => match packet.ether_type() {
+            Some(ether_type) => Ok((ether_type, 0)),
+            None => Ok((bare_ip(packet, 0)?, 0)),
+        },
+        LinkLayer::Ipv4 => Ok((IPV4, 0)),
+        LinkLayer::Ipv6 => Ok((IPV6, 0)),
+    }
+}
+
+/// IP's `EtherType` and the offset of its header, behind whatever stands before it.
+#[inline(always)]
+fn find_ip<P: PacketBytes + ?Sized>(
     packet: &P,
     (ether_type, offset): (u16, usize),
 ) -> Result<(u16, usize), Skip> {
-    vlan::strip(packet, ether_type, offset)
+    if !packet.is_first_look() {
+        return encapsulation::step_over(packet, ether_type, offset);
+    }
+    let behind_tags = vlan::strip(packet, ether_type, offset)?;
+    if matches!(behind_tags.0, IPV4 | IPV6) { Ok(behind_tags) } else { Err(Skip::NotIp) }
 }
 
-/// The `EtherType` of a packet without a link header: what the kernel says, or what the version
-/// says that every IP header starts with.
+/// The `EtherType` that the version stands for with which every IP header starts.
 #[inline(always)]
-fn bare_ip<P: PacketBytes + ?Sized>(packet: &P) -> Result<u16, Skip> {
-    if let Some(ether_type) = packet.ether_type() {
-        return Ok(ether_type);
-    }
+fn bare_ip<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<u16, Skip> {
     // Two octets, because the compiler checks the bounds of one in a way the verifier does not follow.
-    let [version_ihl, _] = packet.load(0).ok_or(Skip::Truncated)?;
+    let [version_ihl, _] = packet.load(offset).ok_or(Skip::Truncated)?;
     match version_ihl >> 4 {
         4 => Ok(IPV4),
         6 => Ok(IPV6),

@@ -1,7 +1,7 @@
 //! PPP header (RFC 1661 section 2), with or without the address and control octets of HDLC-like
 //! framing before it (RFC 1662 section 3.1). Only the protocol; a compressed one is not IP.
 
-use super::{IPV4, IPV6, PacketBytes, Skip};
+use super::{IPV4, IPV6, PacketBytes, Skip, mpls};
 
 mod field {
     pub(super) const ADDRESS_CONTROL: usize = 2;
@@ -14,6 +14,9 @@ const ADDRESS_CONTROL: u16 = 0xff03;
 const PROTOCOL_IPV4: u16 = 0x0021;
 /// RFC 5072 section 3.
 const PROTOCOL_IPV6: u16 = 0x0057;
+/// RFC 3032 section 4.3.
+const PROTOCOL_MPLS_UNICAST: u16 = 0x0281;
+const PROTOCOL_MPLS_MULTICAST: u16 = 0x0283;
 
 /// The `EtherType` that the protocol stands for, and the offset of what it announces.
 ///
@@ -23,10 +26,20 @@ const PROTOCOL_IPV6: u16 = 0x0057;
 pub fn payload<P: PacketBytes + ?Sized>(packet: &P) -> Result<(u16, usize), Skip> {
     let u16_at = |at| packet.load(at).map(u16::from_be_bytes).ok_or(Skip::Truncated);
     let at = if u16_at(0)? == ADDRESS_CONTROL { field::ADDRESS_CONTROL } else { 0 };
-    let offset = at + field::PROTOCOL;
-    match u16_at(at)? {
-        PROTOCOL_IPV4 => Ok((IPV4, offset)),
-        PROTOCOL_IPV6 => Ok((IPV6, offset)),
+    Ok((ether_type(u16_at(at)?)?, at + field::PROTOCOL))
+}
+
+/// The `EtherType` that a PPP protocol stands for.
+///
+/// # Errors
+/// [`Skip::NotIp`] for a protocol that carries no IP.
+#[inline(always)]
+pub const fn ether_type(protocol: u16) -> Result<u16, Skip> {
+    match protocol {
+        PROTOCOL_IPV4 => Ok(IPV4),
+        PROTOCOL_IPV6 => Ok(IPV6),
+        PROTOCOL_MPLS_UNICAST => Ok(mpls::UNICAST),
+        PROTOCOL_MPLS_MULTICAST => Ok(mpls::MULTICAST),
         _ => Err(Skip::NotIp),
     }
 }
@@ -39,6 +52,12 @@ mod tests {
     fn with_and_without_framing() {
         assert_eq!(payload(&[0x00, 0x21][..]), Ok((IPV4, 2)));
         assert_eq!(payload(&[0xff, 0x03, 0x00, 0x57][..]), Ok((IPV6, 4)));
+    }
+
+    #[test]
+    fn mpls_is_announced() {
+        assert_eq!(payload(&[0x02, 0x81][..]), Ok((mpls::UNICAST, 2)));
+        assert_eq!(payload(&[0x02, 0x83][..]), Ok((mpls::MULTICAST, 2)));
     }
 
     #[test]

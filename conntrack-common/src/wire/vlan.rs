@@ -1,4 +1,4 @@
-//! VLAN tags in the frame (IEEE 802.1Q clause 9): skipped, never looked into.
+//! VLAN tags in the frame (IEEE 802.1Q clause 9): stepped over, never looked into.
 //!
 //! A tag that the NIC took off is metadata and no concern of this file.
 
@@ -12,18 +12,18 @@ mod field {
     pub(super) const LENGTH: usize = 4;
 }
 
-/// Tags that are skipped: one customer tag inside one service tag.
+/// Tags that are stepped over: one customer tag inside one service tag.
 pub const MAX_TAGS: usize = 2;
 
 /// The most tags that a reader may allow: one more, which the NIC took off and libpcap put back.
 pub const MAX_TAGS_RESTORED: usize = MAX_TAGS + 1;
 
-/// The type and offset of what stands behind the tags, given the type and payload offset of the
-/// header before them.
+/// The type and offset of what stands behind the standard's tags, given the type and payload offset of
+/// the header before them.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends inside a tag, [`Skip::TooManyTags`] if another one
-/// follows the last that is skipped.
+/// follows the last that is stepped over.
 #[inline(always)]
 pub fn strip<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -31,18 +31,35 @@ pub fn strip<P: PacketBytes + ?Sized>(
     mut offset: usize,
 ) -> Result<(u16, usize), Skip> {
     for _ in 0..packet.max_tags() {
-        if !is_tag(ether_type) {
+        if !is_standard(ether_type) {
             return Ok((ether_type, offset));
         }
-        let inner = packet.load(offset + field::INNER_TYPE).ok_or(Skip::Truncated)?;
-        ether_type = u16::from_be_bytes(inner);
-        offset += field::LENGTH;
+        (ether_type, offset) = payload(packet, offset)?;
     }
-    if is_tag(ether_type) { Err(Skip::TooManyTags) } else { Ok((ether_type, offset)) }
+    if is_standard(ether_type) { Err(Skip::TooManyTags) } else { Ok((ether_type, offset)) }
 }
 
+/// The type and offset of what stands behind the tag whose type ends at `offset`.
+///
+/// # Errors
+/// [`Skip::Truncated`] if the frame ends inside the tag.
 #[inline(always)]
-const fn is_tag(ether_type: u16) -> bool {
+pub fn payload<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<(u16, usize), Skip> {
+    let inner = packet.load(offset + field::INNER_TYPE).ok_or(Skip::Truncated)?;
+    Ok((u16::from_be_bytes(inner), offset + field::LENGTH))
+}
+
+/// Whether this announces a tag.
+#[inline(always)]
+pub const fn is_tag(ether_type: u16) -> bool {
+    is_standard(ether_type) || ether_type == BEFORE_THE_STANDARD
+}
+
+/// Of a service tag, before IEEE 802.1ad gave it another type.
+const BEFORE_THE_STANDARD: u16 = u16::from_be(EtherType::Ieee8021QinQ1 as u16);
+
+#[inline(always)]
+const fn is_standard(ether_type: u16) -> bool {
     const CUSTOMER: u16 = u16::from_be(EtherType::Ieee8021q as u16);
     const SERVICE: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
     matches!(ether_type, CUSTOMER | SERVICE)

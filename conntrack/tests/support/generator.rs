@@ -16,6 +16,11 @@ pub const IPV4: u16 = 0x0800;
 pub const IPV6: u16 = 0x86dd;
 pub const CUSTOMER_TAG: u16 = 0x8100;
 pub const SERVICE_TAG: u16 = 0x88a8;
+/// Of a service tag, before IEEE 802.1ad gave it another type.
+pub const OLD_SERVICE_TAG: u16 = 0x9100;
+pub const BACKBONE_TAG: u16 = 0x88e7;
+pub const MPLS: u16 = 0x8847;
+pub const PPPOE: u16 = 0x8864;
 
 /// IP protocol numbers (IANA).
 pub mod number {
@@ -58,8 +63,24 @@ pub struct Frame {
 #[derive(Clone, Debug, Default)]
 pub struct Ethernet {
     pub tags: Vec<Tag>,
-    /// `None`: what the packet is.
+    /// Behind the tags, the outermost first.
+    pub inside: Vec<Encapsulation>,
+    /// What the last of them announces; `None`: what the packet is.
     pub ether_type: Option<u16>,
+}
+
+/// A header that may stand between an Ethernet header and IP.
+#[derive(Clone, Copy, Debug)]
+pub enum Encapsulation {
+    Pppoe,
+    /// A stack of so many labels. It announces nothing.
+    Mpls(u8),
+    /// A backbone's tag, and both addresses of the customer's frame.
+    Backbone,
+    /// A tag of the customer's frame.
+    Tag(u16),
+    /// An IEEE 802.3 length, and LLC with SNAP.
+    Snap,
 }
 
 /// A VLAN tag: its type and its control information.
@@ -173,13 +194,21 @@ impl Frame {
     /// With these tags, the outermost first.
     pub fn tagged(mut self, tpids: &[u16]) -> Self {
         let tags = tpids.iter().map(|&tpid| Tag { tpid, tci: 7 }).collect();
-        self.link = Some(Ethernet { tags, ether_type: None });
+        self.link = Some(Ethernet { tags, ..self.link.unwrap_or_default() });
+        self
+    }
+
+    /// With these headers before the packet, the outermost first.
+    pub fn inside(mut self, inside: &[Encapsulation]) -> Self {
+        self.link = Some(Ethernet { inside: inside.to_vec(), ..self.link.unwrap_or_default() });
         self
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = self.link.as_ref().map_or_else(Vec::new, |link| link.bytes(&self.packet));
-        bytes.extend(self.packet.bytes());
+        let mut bytes = match &self.link {
+            Some(link) => link.bytes(&self.packet),
+            None => self.packet.bytes(),
+        };
         self.damage.apply(&mut bytes);
         bytes
     }
@@ -193,8 +222,55 @@ impl Ethernet {
             bytes.extend(tpid.to_be_bytes());
             bytes.extend(tci.to_be_bytes());
         }
-        bytes.extend(self.ether_type.unwrap_or(packet.ether_type()).to_be_bytes());
+        let mut ether_type = self.ether_type.unwrap_or(packet.ether_type());
+        let mut payload = packet.bytes();
+        for header in self.inside.iter().rev() {
+            (ether_type, payload) = header.before(ether_type, &payload);
+        }
+        bytes.extend(ether_type.to_be_bytes());
+        bytes.extend(payload);
         bytes
+    }
+}
+
+impl Encapsulation {
+    /// The header's own type, and its bytes before a payload of this type.
+    fn before(self, ether_type: u16, payload: &[u8]) -> (u16, Vec<u8>) {
+        let announced = ether_type.to_be_bytes();
+        let (own_type, header) = match self {
+            // RFC 2516 section 4: version 1, type 1, session data, session 1, length, PPP protocol.
+            Self::Pppoe => {
+                let length = Length::Right.of(payload.len() + 2).to_be_bytes();
+                let protocol = ppp_protocol(ether_type).to_be_bytes();
+                (PPPOE, [&[0x11, 0, 0, 1][..], &length, &protocol].concat())
+            }
+            // RFC 3032 section 2.1: label 16, time to live 64; the last has the bottom-of-stack bit.
+            Self::Mpls(labels) => {
+                let entry = |above| [0, 1, u8::from(above == 0), 64];
+                (MPLS, (0..labels).rev().flat_map(entry).collect())
+            }
+            // IEEE 802.1Q clause 9.7: priority and instance, destination, source, type.
+            Self::Backbone => {
+                (BACKBONE_TAG, [&[0, 0, 0, 7][..], &[0x06; 6], &[0x0a; 6], &announced].concat())
+            }
+            Self::Tag(tpid) => (tpid, [&[0, 7][..], &announced].concat()),
+            // RFC 1042: LLC for SNAP, unnumbered information, the organisation 0, type.
+            Self::Snap => {
+                let length = u16::try_from(8 + payload.len()).unwrap_or(u16::MAX);
+                (length.min(0x05ff), [&[0xaa, 0xaa, 3, 0, 0, 0][..], &announced].concat())
+            }
+        };
+        (own_type, [&header, payload].concat())
+    }
+}
+
+/// RFC 1332 section 4, RFC 5072 section 3, RFC 3032 section 4.3; else link control.
+const fn ppp_protocol(ether_type: u16) -> u16 {
+    match ether_type {
+        IPV4 => 0x0021,
+        IPV6 => 0x0057,
+        MPLS => 0x0281,
+        _ => 0xc021,
     }
 }
 

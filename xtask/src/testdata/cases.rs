@@ -36,6 +36,7 @@ fn readable() -> Vec<Capture> {
         pcap("fragments.pcap", &headers::fragments()),
         pcap("ipv6-ext.pcap", &headers::ipv6_ext()),
         pcap("vlan.pcap", &link::vlan()),
+        pcap("encapsulated.pcap", &link::encapsulated()),
         pcap("not-ip.pcap", &link::not_ip()),
         pcap("truncated.pcap", &link::truncated()),
         // A watch that saw nothing is no error: it leaves the six directories.

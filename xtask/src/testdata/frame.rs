@@ -15,11 +15,18 @@ pub(super) const ARP: u16 = 0x0806;
 pub(super) const IPV6: u16 = 0x86dd;
 pub(super) const LLDP: u16 = 0x88cc;
 pub(super) const MPLS: u16 = 0x8847;
+pub(super) const MPLS_MULTICAST: u16 = 0x8848;
+pub(super) const PPPOE_DISCOVERY: u16 = 0x8863;
 pub(super) const PPPOE: u16 = 0x8864;
+pub(super) const MACSEC: u16 = 0x88e5;
 /// 802.1Q: a customer's tag.
 pub(super) const C_TAG: u16 = 0x8100;
 /// 802.1ad: a provider's tag.
 pub(super) const S_TAG: u16 = 0x88a8;
+/// A provider's tag before 802.1ad.
+pub(super) const OLD_S_TAG: u16 = 0x9100;
+/// 802.1ah: a backbone's tag.
+pub(super) const I_TAG: u16 = 0x88e7;
 
 /// Locally administered addresses; whom a frame is for plays no part in the rules.
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];

@@ -3,17 +3,19 @@
 //!
 //! libpcap's own `tcp or udp` does neither: it passes by tags in the frame, knows the TCP flags of
 //! IPv4 only and takes every fragment. What the language cannot walk (IPv6 extension headers, tags
-//! behind a cooked header) is let through for the parser to judge. Truncated packets are kept out: an
-//! instruction that reads behind the end refuses the packet.
+//! behind a cooked header, MPLS) is let through for the parser to judge. So is every unknown
+//! `EtherType`, to be counted. Truncated packets are kept out: an instruction that reads behind the end
+//! refuses the packet.
 
-use conntrack_common::wire::{LinkLayer, vlan};
+use conntrack_common::wire::{IPV4, IPV6, LinkLayer, llc, pppoe, vlan};
 
 /// The filter for frames with this link layer.
 pub(super) fn expression(link: LinkLayer) -> String {
     let alternatives = match link {
         // In the kernel a tag that the NIC took off is not in the bytes.
         LinkLayer::Ethernet => (0..=vlan::MAX_TAGS).map(frame_with_tags).collect(),
-        LinkLayer::Sll | LinkLayer::Sll2 => vec![by_keyword(), cooked_tag()],
+        LinkLayer::Sll => vec![by_keyword(), cooked(14, 16)],
+        LinkLayer::Sll2 => vec![by_keyword(), cooked(0, 20)],
         _ => vec![by_keyword()],
     };
     alternatives.join(" or ")
@@ -21,16 +23,55 @@ pub(super) fn expression(link: LinkLayer) -> String {
 
 /// An Ethernet frame with this many tags in its bytes, which libpcap's keywords do not look behind.
 fn frame_with_tags(tags: usize) -> String {
-    let ether_type = 12 + 4 * tags;
-    let ip_header = ether_type + 2;
-    let is_tag = |at| format!("(ether[{at}:2] == 0x8100 or ether[{at}:2] == 0x88a8)");
-    let mut all: Vec<_> = (0..tags).map(|tag| is_tag(12 + 4 * tag)).collect();
-
-    let octets = |at: &str| format!("ether[{ip_header} + {at}");
-    let ipv4 = format!("ether[{ether_type}:2] == 0x0800 and {}", opening_ipv4(&octets));
-    let ipv6 = format!("ether[{ether_type}:2] == 0x86dd and {}", opening_ipv6(&octets));
-    all.push(format!("(({ipv4}) or ({ipv6}))"));
+    let at = 12 + 4 * tags;
+    let mut all: Vec<_> = (0..tags).map(|tag| one_of(12 + 4 * tag, &TAGS)).collect();
+    let kinds = [opening_ip(at, [IPV4, IPV6], at + 2), pppoe_session(at), unusual(at, at + 2)];
+    all.push(format!("({})", kinds.join(" or ")));
     format!("({})", all.join(" and "))
+}
+
+/// A `PPPoE` session's packet, with IP or MPLS by the numbers that PPP has for them.
+fn pppoe_session(ether_type: usize) -> String {
+    const IP: [u16; 2] = [0x0021, 0x0057];
+    const MPLS: [u16; 2] = [0x0281, 0x0283];
+    let is_session = one_of(ether_type, &[pppoe::SESSION]);
+    let ppp = ether_type + 8;
+    format!("({is_session} and ({} or {}))", opening_ip(ppp, IP, ppp + 2), one_of(ppp, &MPLS))
+}
+
+/// A frame with a cooked header, if it is none whose IP header libpcap finds: its protocol is here, and
+/// this is where its payload begins.
+fn cooked(protocol: usize, payload: usize) -> String {
+    let kinds =
+        [one_of(protocol, &TAGS), one_of(protocol, &[pppoe::SESSION]), unusual(protocol, payload)];
+    kinds.join(" or ")
+}
+
+/// A type that is neither IP nor kept out: what may have IP further inside, and what is unknown.
+fn unusual(ether_type: usize, payload: usize) -> String {
+    const ARP: u16 = 0x0806;
+    let told = [&TAGS[..], &[IPV4, IPV6, pppoe::SESSION, ARP]].concat();
+    let is_other = format!("not {}", one_of(ether_type, &told));
+    let first = llc::FIRST_TYPE;
+    format!("({is_other} and (link[{ether_type}:2] >= {first} or link[{payload}:2] == 0xaaaa))")
+}
+
+/// VLAN tags of all kinds.
+const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
+/// The two octets here are one of these numbers.
+fn one_of(at: usize, numbers: &[u16]) -> String {
+    let is = |number| format!("link[{at}:2] == {number}");
+    let alternatives: Vec<_> = numbers.iter().map(is).collect();
+    format!("({})", alternatives.join(" or "))
+}
+
+/// An IP header that opens a conversation, if the two octets at `number` are IPv4's or IPv6's number.
+fn opening_ip(number: usize, [ipv4, ipv6]: [u16; 2], header: usize) -> String {
+    let octets = |at: &str| format!("link[{header} + {at}");
+    let opening = [(ipv4, opening_ipv4(&octets)), (ipv6, opening_ipv6(&octets))];
+    let [ipv4, ipv6] = opening.map(|(is, opens)| format!("link[{number}:2] == {is} and {opens}"));
+    format!("({ipv4}) or ({ipv6})")
 }
 
 /// A packet whose IP header libpcap finds by itself.
@@ -38,10 +79,6 @@ fn by_keyword() -> String {
     let ipv4 = opening_ipv4(&|at| format!("ip[{at}"));
     let ipv6 = opening_ipv6(&|at| format!("ip6[{at}"));
     format!("(ip and {ipv4}) or (ip6 and {ipv6})")
-}
-
-fn cooked_tag() -> String {
-    "ether proto 0x8100 or ether proto 0x88a8".to_owned()
 }
 
 /// SYN without ACK, or UDP; and no later fragment. `octets` opens an access to the IP header, up to
@@ -120,18 +157,27 @@ mod tests {
         assert!(taken > 100, "only {taken} flows in the captures");
     }
 
-    /// Of the kind that is let through unseen.
-    fn starts_with_extension_header(frame: &[u8]) -> bool {
+    /// Of the kinds that are let through unseen: IPv6 extension headers, and what may have IP inside.
+    fn is_for_the_parser_to_judge(frame: &[u8]) -> bool {
         const NEXT_HEADER: usize = 14 + 6;
-        frame[12..14] == [0x86, 0xdd] && [0, 43, 51, 60].contains(&frame[NEXT_HEADER])
+        let tags = frame[12..]
+            .chunks(4)
+            .take_while(|tag| [[0x81, 0], [0x88, 0xa8], [0x91, 0]].contains(&[tag[0], tag[1]]));
+        let at = 12 + 4 * tags.count();
+        match u16::from_be_bytes([frame[at], frame[at + 1]]) {
+            IPV6 => [0, 43, 51, 60].contains(&frame[NEXT_HEADER]),
+            IPV4 | 0x0806 => false,
+            length if length < llc::FIRST_TYPE => frame[at + 2] == 0xaa,
+            _ => true,
+        }
     }
 
     #[test]
-    fn what_is_no_flow_is_kept_out_but_for_extension_headers() {
+    fn what_is_no_flow_is_kept_out_unless_only_the_parser_can_tell() {
         let (program, mut kept_out) = (ethernet(), 0);
         for_each_frame(|path, frame, parsed| {
             let is_readable = |skip| !Skip::UNREADABLE.contains(&skip);
-            if parsed.is_err_and(is_readable) && !starts_with_extension_header(frame) {
+            if parsed.is_err_and(is_readable) && !is_for_the_parser_to_judge(frame) {
                 kept_out += 1;
                 assert!(!program.filter(frame), "{}: {frame:02x?}", path.display());
             }

@@ -6,8 +6,8 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    CUSTOMER_TAG, Damage, Ethernet, Extension, Frame, IPV4, IPV6, Ipv4, Ipv6, Kind, Length, Packet,
-    SERVICE_TAG, Tag, Transport,
+    CUSTOMER_TAG, Damage, Encapsulation, Ethernet, Extension, Frame, IPV4, IPV6, Ipv4, Ipv6, Kind,
+    Length, OLD_SERVICE_TAG, Packet, SERVICE_TAG, Tag, Transport,
     flag::{ACK, CWR, ECE, FIN, RST, SYN},
     number::{
         AUTHENTICATION, DESTINATION, ESP, EXPERIMENTAL, FRAGMENT, GRE, HOP_BY_HOP, HOST_IDENTITY,
@@ -24,17 +24,17 @@ const NOT_WALKED: [u8; 6] = [ESP, NO_NEXT_HEADER, ICMPV6, MOBILITY, HOST_IDENTIT
 /// Transport protocols whose payload the judge does not open, so that it need not be valid.
 const UNOPENED: [u8; 5] = [GRE, ESP, NO_NEXT_HEADER, SCTP, EXPERIMENTAL];
 
-/// ARP, tags before they were standard, `MACsec`, `PPPoE`, MPLS, two lengths (IEEE 802.3 clause
-/// 3.2.6), local experimental: nothing that we walk over.
-const OTHER_TYPES: [u16; 8] = [0x0806, 0x9100, 0x88e5, 0x8864, 0x8847, 0x0004, 0x05dc, 0x88b5];
+/// ARP, `PPPoE` discovery, `MACsec`, `PPPoE`, MPLS, two lengths (IEEE 802.3 clause 3.2.6), local
+/// experimental: what stands behind is not what they announce.
+const OTHER_TYPES: [u16; 8] = [0x0806, 0x8863, 0x88e5, 0x8864, 0x8847, 0x0004, 0x05dc, 0x88b5];
 
 /// Any frame: a third of them valid but perhaps damaged, most of the rest odd, some mere noise.
 /// None is longer than a jumbo frame.
 pub fn frames() -> BoxedStrategy<Frame> {
-    let sound = (vec(tag(), 0..=2), valid_packet()).prop_map(|(tags, packet)| Frame {
-        link: Some(Ethernet { tags, ether_type: None }),
-        packet,
-        damage: Damage::default(),
+    let inside = prop_oneof![3 => vec(odd_encapsulation(), 0..=0), 1 => valid_encapsulation()];
+    let sound = (vec(tag(), 0..=2), inside, valid_packet()).prop_map(|(tags, inside, packet)| {
+        let link = Some(Ethernet { tags, inside, ether_type: None });
+        Frame { link, packet, damage: Damage::default() }
     });
     let odd = (odd_link(), odd_packet()).prop_map(|(link, packet)| Frame {
         link,
@@ -53,9 +53,17 @@ pub fn frames() -> BoxedStrategy<Frame> {
 pub fn valid_frames() -> impl Strategy<Value = Frame> {
     let padding = (0..64_usize, any::<u8>());
     (vec(tag(), 0..=2), valid_packet(), padding).prop_map(|(tags, packet, padding)| Frame {
-        link: Some(Ethernet { tags, ether_type: None }),
+        link: Some(Ethernet { tags, ..Ethernet::default() }),
         packet,
         damage: Damage { padding, ..Damage::default() },
+    })
+}
+
+/// The same with other headers between the tags and the packet, and without padding.
+pub fn valid_encapsulated_frames() -> impl Strategy<Value = Frame> {
+    (vec(tag(), 0..=2), valid_encapsulation(), valid_packet()).prop_map(|(tags, inside, packet)| {
+        let link = Some(Ethernet { tags, inside, ether_type: None });
+        Frame { link, packet, damage: Damage::default() }
     })
 }
 
@@ -77,7 +85,7 @@ pub fn odd_packet() -> impl Strategy<Value = Packet> {
 }
 
 fn tag() -> impl Strategy<Value = Tag> {
-    let tpid = select(&[CUSTOMER_TAG, SERVICE_TAG][..]);
+    let tpid = select(&[CUSTOMER_TAG, SERVICE_TAG, OLD_SERVICE_TAG][..]);
     (tpid, any::<u16>()).prop_map(|(tpid, tci)| Tag { tpid, tci })
 }
 
@@ -88,8 +96,45 @@ fn odd_link() -> impl Strategy<Value = Option<Ethernet>> {
         1 => select(&[IPV4, IPV6][..]).prop_map(Some),
         1 => select(&OTHER_TYPES[..]).prop_map(Some),
     ];
-    let link = (tags, ether_type).prop_map(|(tags, ether_type)| Ethernet { tags, ether_type });
+    let inside = prop_oneof![
+        12 => vec(odd_encapsulation(), 0..=0),
+        3 => vec(odd_encapsulation(), 1..=3),
+        1 => vec(odd_encapsulation(), 5..=9),
+    ];
+    let link = (tags, inside, ether_type).prop_map(|(tags, inside, ether_type)| Ethernet {
+        tags,
+        inside,
+        ether_type,
+    });
     option::weighted(0.95, link)
+}
+
+/// A customer's frame in a backbone's or not, by Ethernet or IEEE 802.3, with IP in it or in `PPPoE` or
+/// MPLS.
+fn valid_encapsulation() -> impl Strategy<Value = Vec<Encapsulation>> {
+    let tags = vec(select(&[CUSTOMER_TAG, SERVICE_TAG][..]).prop_map(Encapsulation::Tag), 0..=2);
+    let customer = tags.prop_map(|tags| [vec![Encapsulation::Backbone], tags].concat());
+    let outer = prop_oneof![2 => Just(Vec::new()), 1 => customer];
+    let snap = prop_oneof![2 => Just(Vec::new()), 1 => Just(vec![Encapsulation::Snap])];
+    let labels = prop_oneof![4 => 1..=4_u8, 1 => 5..=16_u8];
+    let inner = (0..4_u8, labels).prop_map(|(kind, labels)| match kind {
+        0 => Vec::new(),
+        1 => vec![Encapsulation::Pppoe],
+        2 => vec![Encapsulation::Mpls(labels)],
+        _ => vec![Encapsulation::Pppoe, Encapsulation::Mpls(labels)],
+    });
+    (outer, snap, inner).prop_map(|(outer, snap, inner)| [outer, snap, inner].concat())
+}
+
+fn odd_encapsulation() -> impl Strategy<Value = Encapsulation> {
+    let tpid = select(&[CUSTOMER_TAG, SERVICE_TAG, OLD_SERVICE_TAG][..]);
+    prop_oneof![
+        2 => Just(Encapsulation::Pppoe),
+        2 => (0..=18_u8).prop_map(Encapsulation::Mpls),
+        1 => Just(Encapsulation::Backbone),
+        1 => tpid.prop_map(Encapsulation::Tag),
+        2 => Just(Encapsulation::Snap),
+    ]
 }
 
 fn valid_ipv4() -> impl Strategy<Value = Ipv4> {
