@@ -79,7 +79,10 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
     let lab = Lab::new(&HOST);
     let mut collector = Collector::start(&lab.host, &[arguments, &SETTINGS].concat());
     let mut wire = Wire::of(&lab);
-    let (mut rounds, mut flaps, mut changes, mut seen) = (0_u16, 0, 0, 0);
+    let mut rounds = 0_u16;
+    let mut flaps = 0;
+    let mut changes = 0;
+    let mut seen = 0;
     let mut settled: Option<Held> = None;
     let start = Instant::now();
     while start.elapsed() < time {
@@ -103,7 +106,8 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
             settled = Some(Held::by(&collector));
         }
     }
-    let (settled, now) = (settled.expect("a fifth has passed"), Held::by(&collector));
+    let settled = settled.expect("a fifth has passed");
+    let now = Held::by(&collector);
     let ended = collector.stop();
     assert!(ended.status.success(), "{}", ended.said);
     let lost = ended.reported("lost");

@@ -177,7 +177,8 @@ fn real_sockets(lab: &Lab) {
 
 /// Last of all, a flow in each direction of the wire: when it is in the tree, all others are.
 fn sentinels(wire: &mut Wire) -> Files {
-    let (host, stranger) = (end(HOST[0], 61_000), end("10.9.9.9", 61_001));
+    let host = end(HOST[0], 61_000);
+    let stranger = end("10.9.9.9", 61_001);
     wire.leave(&tcp(host, stranger, Tcp::Syn));
     wire.arrive(&tcp(stranger, host, Tcp::Syn));
     let paths = [

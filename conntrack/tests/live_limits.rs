@@ -83,7 +83,8 @@ fn assert_nothing_unaccounted(ended: &Ended) {
 fn else_leaves_inodes_to_in_and_out() {
     const INODES: u64 = 400;
     const FLOOR: u64 = 20;
-    let (mount, lab) = (Mount::with_inodes(INODES), Lab::new(&[HOST]));
+    let mount = Mount::with_inodes(INODES);
+    let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let mut collector = Collector::start_in(mount.path(), &lab.host, &[]);
     let fit = mount.free_inodes() - FLOOR;
@@ -117,7 +118,8 @@ fn else_leaves_inodes_to_in_and_out() {
 
 #[test]
 fn a_full_file_system_is_said_once_counted_and_survived() {
-    let (mount, lab) = (Mount::with_inodes(100), Lab::new(&[HOST]));
+    let mount = Mount::with_inodes(100);
+    let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let without_floor = ["--min-free-inodes", "0"];
     let mut collector = Collector::start_in(mount.path(), &lab.host, &without_floor);

@@ -224,7 +224,8 @@ fn headers_in_pages_without_a_link_header() {
         let lab = Lab::new(&[]);
         let tun = Tun::new(&lab.host, Kind::TunWithHeader, HOST);
         let collector = Collector::start_on(&lab.host, TUN, mode);
-        let (src, dst) = (end("10.0.0.1:1000"), end("192.168.200.230:2000"));
+        let src = end("10.0.0.1:1000");
+        let dst = end("192.168.200.230:2000");
         let frame = crate::support::frames::udp_with(src, dst, &vec![0; 9000]);
         tun.arrive_in_pages(20, &without_link_header(&frame));
         let expected = paths(["in/udp/10.0.0.1-PORT-192.168.200.230-2000"]);

@@ -70,8 +70,8 @@ fn folding_by_direction() {
 fn folding_can_be_turned_off_for_each_direction() {
     let unfolded_in = Settings { no_internet_in: true, ..Settings::default() };
     let unfolded_out = Settings { no_internet_out: true, ..Settings::default() };
-    let (inbound, outbound) =
-        (("203.0.113.5:40000", "192.168.200.230:22"), ("192.168.200.230:40000", "203.0.113.5:443"));
+    let inbound = ("203.0.113.5:40000", "192.168.200.230:22");
+    let outbound = ("192.168.200.230:40000", "203.0.113.5:443");
     let path = |settings: &Settings, (src, dst)| tcp(settings.clone(), src, dst);
     assert_eq!(
         path(&unfolded_in, inbound).as_deref(),
@@ -95,7 +95,8 @@ fn else_can_be_left_out() {
 #[test]
 fn a_family_can_be_chosen() {
     let only = |family| Settings { family, ..Settings::default() };
-    let (v4, v6) = (("10.0.0.1:1", "10.0.0.2:2"), ("[fd00::1]:1", "[fd00::2]:2"));
+    let v4 = ("10.0.0.1:1", "10.0.0.2:2");
+    let v6 = ("[fd00::1]:1", "[fd00::2]:2");
     assert!(tcp(only(Family::V4), v4.0, v4.1).is_some());
     assert!(tcp(only(Family::V4), v6.0, v6.1).is_none());
     assert!(tcp(only(Family::V6), v4.0, v4.1).is_none());

@@ -58,7 +58,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn plain_frames() -> Vec<(&'static str, Vec<u8>)> {
-    let (udp4, syn6) = (ipv4(UDP, &udp()), ipv6(TCP, &tcp(SYN)));
+    let udp4 = ipv4(UDP, &udp());
+    let syn6 = ipv6(TCP, &tcp(SYN));
     vec![
         ("udp4", ethernet(&[], IPV4, &udp4)),
         ("syn4", ethernet(&[], IPV4, &ipv4(TCP, &tcp(SYN)))),
@@ -120,7 +121,8 @@ fn truncated_frames() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn other_links() -> Vec<(&'static str, Vec<u8>)> {
-    let (udp4, syn6) = (ipv4(UDP, &udp()), ipv6(TCP, &tcp(SYN)));
+    let udp4 = ipv4(UDP, &udp());
+    let syn6 = ipv6(TCP, &tcp(SYN));
     let sll2 = [&IPV6[..], &[0; 18]].concat();
     vec![
         ("ip-udp4", over(LinkLayer::Ip, &[], &udp4)),

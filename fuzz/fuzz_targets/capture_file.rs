@@ -44,7 +44,8 @@ thread_local! {
 fuzz_target!(|bytes: &[u8]| SCRATCH.with(|scratch| check(bytes, scratch.path())));
 
 fn check(bytes: &[u8], scratch: &Path) {
-    let (capture, root) = (scratch.join("capture"), scratch.join("tree"));
+    let capture = scratch.join("capture");
+    let root = scratch.join("tree");
     fs::write(&capture, bytes).expect("the scratch directory takes a file");
     let Some(stats) = read(&capture, &root) else { return };
     assert_eq!(stats.lost().total(), 0, "{stats}");

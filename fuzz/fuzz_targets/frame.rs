@@ -60,7 +60,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 /// that tells as much as every length of each.
 fn assert_decided_once(frame: &[u8], link: LinkLayer) {
     let whole = outcome(frame, link);
-    let (mut truncated, mut decided) = (0, frame.len());
+    let mut truncated = 0;
+    let mut decided = frame.len();
     while truncated + 1 < decided {
         let length = usize::midpoint(truncated, decided);
         match outcome(&frame[..length], link) {

@@ -56,7 +56,8 @@ async fn rounds() -> (Vec<f64>, Vec<f64>) {
         chain: Chain::Auto,
     };
     let mut source = EbpfSource::open(&device, options, &Policy::NONE).expect("programs that load");
-    let (mut batches, mut walks) = (Vec::new(), Vec::new());
+    let mut batches = Vec::new();
+    let mut walks = Vec::new();
     for _ in 0..ROUNDS {
         fill();
         batches.push(by_source(&mut source).await);

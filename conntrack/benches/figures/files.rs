@@ -27,7 +27,8 @@ pub(crate) fn measure() -> Vec<Row> {
     let mut names: Vec<_> = connections.iter().map(file_name).collect();
     // The tree sorts too, and its time for that is part of it.
     names.sort_unstable();
-    let (mut tree, mut bare) = (Vec::new(), Vec::new());
+    let mut tree = Vec::new();
+    let mut bare = Vec::new();
     for _ in 0..ROUNDS {
         bare.push(by_bare_loop(&names));
         tree.push(by_tree(connections.clone()));

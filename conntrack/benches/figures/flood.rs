@@ -37,7 +37,8 @@ pub(crate) fn syns() -> Vec<Row> {
     let watched = sender.send(load);
     let entries = held::flows(collector.id());
     let ended = collector.stop();
-    let (files, lost) = (ended.files.len(), ended.reported("lost"));
+    let files = ended.files.len();
+    let lost = ended.reported("lost");
     vec![Row {
         what: format!("{} SYNs from random addresses and ports to one port", grouped(FLOWS)),
         measured: format!(
@@ -65,7 +66,8 @@ pub(crate) fn others() -> Vec<Row> {
 
 fn at_full_speed(lab: &Lab, sender: &Sender) -> Row {
     let (ended, took) = flood(lab, sender, FLOWS, None);
-    let (files, lost) = (ended.files.len() as u64, ended.reported("lost"));
+    let files = ended.files.len() as u64;
+    let lost = ended.reported("lost");
     let unaccounted = FLOWS.abs_diff(files + lost);
     Row {
         what: format!("{} distinct `else` flows, full speed", grouped(FLOWS)),

@@ -53,7 +53,8 @@ fn row(lab: &Lab, name: &str, interval: Duration, gap: Duration) -> Row {
 
 /// Sends a packet to each port from 1 on at odd times; when each was sent.
 fn send(lab: &Lab, gap: Duration) -> Vec<Instant> {
-    let (sender, mut template) = (Sender::of(lab), traffic::request());
+    let sender = Sender::of(lab);
+    let mut template = traffic::request();
     let mut sent = Vec::new();
     for port in 1..=FLOWS {
         // Between nothing and twice the gap.
@@ -69,7 +70,8 @@ fn send(lab: &Lab, gap: Duration) -> Vec<Instant> {
 /// Seconds from each packet to its file.
 fn delays(sent: &[Instant], made: &Receiver<(u16, Instant)>) -> Vec<f64> {
     const PATIENCE: Duration = Duration::from_secs(10);
-    let (mut delays, mut ports) = (Vec::new(), BTreeSet::new());
+    let mut delays = Vec::new();
+    let mut ports = BTreeSet::new();
     while delays.len() < sent.len() {
         let (port, made) = made.recv_timeout(PATIENCE).expect("a file for each flow");
         if ports.insert(port) {

@@ -19,8 +19,10 @@ pub(crate) fn description() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
     let cpus = thread::available_parallelism().expect("a number of CPUs");
     let scratch = tempfile::env::temp_dir();
-    let (model, arch) = (model().unwrap_or_default(), env::consts::ARCH);
-    let (kernel, busy) = (kernel.trim(), busy(cpus.get()));
+    let model = model().unwrap_or_default();
+    let arch = env::consts::ARCH;
+    let kernel = kernel.trim();
+    let busy = busy(cpus.get());
     let scratch = scratch.display();
     format!(
         "Linux {kernel} on {arch}, {cpus} CPUs {model}; trees in `{scratch}`. In the second before, \

@@ -52,7 +52,9 @@ struct Sample {
 pub(crate) fn measure() -> Vec<Row> {
     let lab = Lab::new(&[traffic::HOST]);
     let sender = Sender::of(&lab);
-    let (mut tcpdump, mut ebpf, mut pcap) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tcpdump = Vec::new();
+    let mut ebpf = Vec::new();
+    let mut pcap = Vec::new();
     for _ in 0..ROUNDS {
         tcpdump.push(beside_tcpdump(&lab, &sender));
         ebpf.push(beside_collector(&lab, &sender, "ebpf"));

@@ -61,7 +61,8 @@ impl Sender {
     /// Sends all of it; how long that took.
     pub(crate) fn send(&self, load: Load<'_>) -> Duration {
         let mut frames = vec![load.template.to_vec(); BATCH.min(load.frames) as usize];
-        let (start, mut number) = (Instant::now(), 0);
+        let start = Instant::now();
+        let mut number = 0;
         while number < load.frames {
             let due =
                 load.rate.map(|rate| start + Duration::from_secs_f64(number as f64 / rate as f64));

@@ -30,7 +30,8 @@ pub(crate) fn measure() -> Vec<Row> {
     let lab = lab();
     let _server = Iperf3::start(&lab.host, &["-s"], "listening");
     let _client = Iperf3::start(&lab.peer, &["-c", traffic::HOST, "-t", "300"], "connected to");
-    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut without = Vec::new();
+    let mut with = Vec::new();
     for _ in 0..PAIRS {
         without.push(gigabits(&lab));
         let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1s"]);
@@ -70,7 +71,8 @@ fn lab() -> Lab {
 /// What arrives at the watched device in a second, over a window.
 fn gigabits(lab: &Lab) -> f64 {
     thread::sleep(SETTLE);
-    let (start, before) = (Instant::now(), received(lab));
+    let start = Instant::now();
+    let before = received(lab);
     thread::sleep(WINDOW);
     let octets = received(lab) - before;
     octets as f64 * 8.0 / 1e9 / start.elapsed().as_secs_f64()

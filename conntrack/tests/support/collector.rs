@@ -174,7 +174,8 @@ impl Collector {
         });
         assert!(ended, "it did not end: {:?}", self.said);
         self.said.extend(self.lines.iter());
-        let (status, files) = (status.expect("ended"), self.files());
+        let status = status.expect("ended");
+        let files = self.files();
         Ended { status, said: self.said.join("\n"), files }
     }
 }

@@ -23,7 +23,8 @@ impl Exposition {
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line has an end too");
-        let (mut lines, mut samples) = (text.lines().peekable(), Vec::new());
+        let mut lines = text.lines().peekable();
+        let mut samples = Vec::new();
         let mut families = BTreeSet::new();
         while let Some(line) = lines.next() {
             let (name, help) = after(line, "# HELP ");
@@ -101,9 +102,9 @@ fn after<'a>(line: &'a str, beginning: &str) -> (&'a str, &'a str) {
 
 /// `name{label="value",…} number`.
 fn sample(line: &str) -> Sample {
-    let (name, rest) = line.split_once('{').unwrap_or_else(|| panic!("no labels: {line}"));
+    let (name, mut rest) = line.split_once('{').unwrap_or_else(|| panic!("no labels: {line}"));
     assert!(is_name(name), "{line}");
-    let (mut labels, mut rest) = (Labels::new(), rest);
+    let mut labels = Labels::new();
     loop {
         let (label, behind) = rest.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
         assert!(is_name(label) && !label.contains(':') && !label.starts_with("__"), "{line}");
@@ -121,7 +122,8 @@ fn sample(line: &str) -> Sample {
 
 /// The text up to the closing quote, and what comes after it.
 fn quoted(text: &str) -> Option<(String, &str)> {
-    let (mut value, mut characters) = (String::new(), text.chars());
+    let mut value = String::new();
+    let mut characters = text.chars();
     loop {
         match characters.next()? {
             '"' => return Some((value, characters.as_str())),

@@ -123,7 +123,8 @@ impl Case {
 
     /// The `--local` addresses, and the other arguments.
     pub fn split_arguments(&self) -> (Vec<String>, Vec<String>) {
-        let (mut local, mut others) = (Vec::new(), Vec::new());
+        let mut local = Vec::new();
+        let mut others = Vec::new();
         let mut arguments = self.arguments.iter();
         while let Some(argument) = arguments.next() {
             if argument == "--local" {

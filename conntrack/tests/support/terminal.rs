@@ -36,7 +36,8 @@ impl Terminal {
         let name = ptsname(&controller, Vec::new()).expect("a name");
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let end = openat(CWD, name, flags, Mode::empty()).expect("its other end");
-        let (ws_row, ws_col) = (ROWS.get(), COLUMNS.get());
+        let ws_row = ROWS.get();
+        let ws_col = COLUMNS.get();
         let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&end, size).expect("a size");
         let written = Arc::default();

@@ -50,7 +50,8 @@ pub(super) fn clone(entrance: &Entrance, log: &Log) -> Result<()> {
 /// Puts a bare clone and the uncommitted changes where the newcomer can reach them. So nothing in
 /// there can reach this work tree.
 fn offer(entrance: &Entrance, log: &Log) -> Result<()> {
-    let (workspace, root) = (entrance.workspace, entrance.root);
+    let workspace = entrance.workspace;
+    let root = entrance.root;
     let mut bare = git(workspace);
     bare.args(["clone", "--bare", "--no-hardlinks"]).arg(&workspace.root);
     log.run(bare.arg(root.outside(ORIGIN)))?;

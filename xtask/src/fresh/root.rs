@@ -112,7 +112,8 @@ mod tests {
     fn nothing_goes_where_a_link_leads() -> Result<()> {
         let dir = fs::canonicalize(env::temp_dir())?;
         let dir = dir.join(format!("xtask-root-{}", std::process::id()));
-        let (kept, root) = (dir.join("kept"), Root::new(dir.join("root")));
+        let kept = dir.join("kept");
+        let root = Root::new(dir.join("root"));
         fs::create_dir_all(&kept)?;
         let folder = root.make_folder("/a/b")?;
         symlink(&kept, folder.join("link"))?;

@@ -119,8 +119,8 @@ impl Reader {
 
     fn inside(&mut self, id: Id, name: &str, items: &[Item]) {
         let folder = self.folder.join(name);
-        let (above, above_folder) =
-            (mem::replace(&mut self.current, id), mem::replace(&mut self.folder, folder));
+        let above = mem::replace(&mut self.current, id);
+        let above_folder = mem::replace(&mut self.folder, folder);
         for item in items {
             self.visit_item(item);
         }
@@ -146,7 +146,8 @@ impl Reader {
                 self.import(&path.tree, &above);
             }
             UseTree::Name(name) => {
-                let (name, line) = (name.ident.unraw().to_string(), name.ident.span().start().line);
+                let line = name.ident.span().start().line;
+                let name = name.ident.unraw().to_string();
                 self.import_as(name.clone(), above, name, line);
             }
             UseTree::Rename(it) => {

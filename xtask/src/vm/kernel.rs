@@ -136,7 +136,8 @@ impl Kernel {
     /// Downloads or builds it, unless that was done before.
     pub(crate) fn fetch(&self, directory: &Path, mirror: &Mirror) -> Result<Image> {
         let directory = directory.join(self.name);
-        let (ready, packages) = (directory.join("kernel"), directory.join("packages"));
+        let ready = directory.join("kernel");
+        let packages = directory.join("packages");
         let out_of = match self.source {
             Source::Release(release) => release,
             Source::WithoutBpf => without_bpf::CONFIG,
@@ -197,7 +198,8 @@ mod tests {
     #[test]
     fn the_plan_leaves_out_what_the_kernel_lacks() {
         let old = ALL.iter().find(|kernel| kernel.name == "6.1").expect("one of them");
-        let (all, some) = (old.plan(&[]), old.plan(&["tags".to_owned()]));
+        let all = old.plan(&[]);
+        let some = old.plan(&["tags".to_owned()]);
         assert!(all.starts_with("live_captures --skip ::tcx "), "{all}");
         assert!(
             !all.contains("tags") && some.lines().all(|line| line.ends_with(" tags")),

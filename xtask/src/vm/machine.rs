@@ -33,7 +33,8 @@ pub(crate) fn run(kernel: &'static Kernel, vmlinuz: &Path, initramfs: &Path) -> 
     let started = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut machine = Running(started.context("cannot start qemu")?);
     let lines = lines(&mut machine.0)?;
-    let (mut transcript, start) = (Transcript::default(), Instant::now());
+    let mut transcript = Transcript::default();
+    let start = Instant::now();
     loop {
         let time = if transcript.has_begun() { TIME } else { TIME_TO_COME_UP };
         match lines.recv_timeout(time.saturating_sub(start.elapsed())) {

@@ -166,7 +166,9 @@ impl Display for Boot {
             self.said.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
         }
         let passed = self.outcomes.iter().filter(|outcome| outcome.passed).count();
-        let (name, version, all) = (self.kernel.name, &self.version, self.outcomes.len());
+        let name = self.kernel.name;
+        let version = &self.version;
+        let all = self.outcomes.len();
         let took = self.took.as_secs();
         write!(f, "{name:<10} {version}: {passed} of {all} tests passed in {took} s")?;
         self.problem.as_ref().map_or(Ok(()), |problem| write!(f, "; {problem}"))

@@ -103,7 +103,8 @@ fn libpcap_alone(cross: &Cross, userland: &Path) -> Result<PathBuf> {
     let folder = userland.with_file_name("libpcap");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let libraries = userland.join("usr/lib").join(cross.target.replace("-unknown", ""));
-    let (library, link) = (libraries.join("libpcap.so.0.8"), folder.join("libpcap.so"));
+    let library = libraries.join("libpcap.so.0.8");
+    let link = folder.join("libpcap.so");
     if !link.is_symlink() {
         symlink(&library, &link).with_context(|| link.display().to_string())?;
     }
@@ -126,7 +127,8 @@ fn executables(messages: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut executables = BTreeMap::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
         let message: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        let (target, executable) = (&message["target"], message["executable"].as_str());
+        let target = &message["target"];
+        let executable = message["executable"].as_str();
         // The unit tests of a program bear its name too.
         let is_program = target["kind"][0] == "bin" && message["profile"]["test"] == false;
         if let (Some(name), Some(executable)) = (target["name"].as_str(), executable)

@@ -96,8 +96,8 @@ fn bystanders() -> Vec<Frame> {
 pub(in crate::testdata) fn same_instant() -> Vec<Frame> {
     let mut frames = Vec::new();
     for port in 101..=116 {
-        let (us, server) =
-            (format!("192.168.200.230:{}", 40000 + port), format!("10.0.0.1:{port}"));
+        let us = format!("192.168.200.230:{}", 40000 + port);
+        let server = format!("10.0.0.1:{port}");
         frames.push(udp(&us, &server).at(0));
         frames.push(udp(&server, &us).at(0));
     }
