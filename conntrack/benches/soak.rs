@@ -1,5 +1,5 @@
-//! A soak: collectors under traffic for minutes, while their device goes and comes, addresses change and
-//! the tree is deleted under them. Prints a table; fails if anything is lost or grows. Needs root;
+//! A soak: collectors under traffic for minutes, while their device goes and comes, addresses change
+//! and the tree is deleted under them. Prints a table; fails if anything is lost or grows. Needs root;
 //! everything is sent inside network namespaces of its own.
 //!
 //! The argument is how many minutes each mode takes, 3 without.
@@ -21,10 +21,10 @@ use support::{
 };
 
 const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
-/// An address that comes and goes.
+/// An address that is added and removed.
 const PASSING: &str = "192.168.201.7";
 
-/// Each at another place of the pool.
+/// Each in another place of the pool.
 const ROUND: u16 = 100;
 const POOL: u16 = 2_000;
 
@@ -56,7 +56,7 @@ fn main() {
     }
 }
 
-/// What is held at one moment.
+/// Memory and descriptors at one moment.
 #[derive(Clone, Copy)]
 struct Held {
     /// KiB.
@@ -122,7 +122,7 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
     )
 }
 
-/// Takes the device away and puts it back; the wire anew.
+/// Deletes the device and makes it again.
 fn gone_and_back(lab: &Lab, collector: &mut Collector) -> Wire {
     lab.unplug();
     collector.wait_for_line("is gone");
@@ -131,13 +131,13 @@ fn gone_and_back(lab: &Lab, collector: &mut Collector) -> Wire {
     Wire::of(lab)
 }
 
-/// Sends connections whose files are not there, and waits until they are; how many.
+/// Sends connections without files, and waits for their files; returns how many.
 fn round(wire: &mut Wire, collector: &Collector, number: u16) -> usize {
     let first = number.wrapping_mul(ROUND) % POOL;
     let mut expected = Files::new();
     for place in first..first + ROUND {
         for (leaves, frame, path) in connections(place) {
-            // It may not have been seen before.
+            // On the first pass through the pool it does not exist yet.
             let _missing = fs::remove_file(collector.path().join(&path));
             expected.insert(path);
             if leaves { wire.leave(&frame) } else { wire.arrive(&frame) }
@@ -149,7 +149,7 @@ fn round(wire: &mut Wire, collector: &Collector, number: u16) -> usize {
 
 type Sent = (bool, Vec<u8>, String);
 
-/// One of each direction, in the family and protocol that their turn it is.
+/// One of each direction, alternating between families and protocols.
 fn connections(place: u16) -> [Sent; 3] {
     let port = 1_024 + place;
     let v6 = place % 2 == 1;

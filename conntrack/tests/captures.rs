@@ -1,4 +1,4 @@
-//! Capture files: each in `testdata/` leads to the tree that stands beside it, written by hand.
+//! Capture files: each in `testdata/` yields the tree beside it, which is written by hand.
 
 use std::{
     ffi::OsStr,
@@ -162,9 +162,9 @@ fn a_pipe_that_never_says_anything_can_be_stopped() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    // Waiting for a child closes what is piped to it; this pipe stays open, and silent.
+    // `Child::wait` would close a pipe to its standard input; this one stays open and silent.
     let silent = reader.stdin.take();
-    // The tree is made once signals are listened for.
+    // Signal handlers are in place once the tree exists.
     assert!(wait_until(PATIENCE, || tree.join("else/udp").exists()));
     terminate(&reader);
     assert!(reader.wait().expect("ended").success());

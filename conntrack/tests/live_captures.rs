@@ -12,8 +12,8 @@ use crate::support::{
 };
 use etherparse::{NetSlice, SlicedPacket};
 
-/// Sends a case's frames, each from the side that it would come from, and compares the tree; what the
-/// collector said.
+/// Sends a case's frames, each from its own side of the wire, and compares the tree; returns the
+/// collector's standard error.
 fn replay(name: &str, mode: &[&str]) -> String {
     let case = Case::named(name);
     let (local, arguments) = case.split_arguments();
@@ -67,7 +67,7 @@ fn the_seed_s_example(way: &[&str]) {
 #[test]
 fn auto_takes_ebpf_or_says_why_not() {
     let said = replay("seed", &["--mode", "auto"]);
-    // It is there if there is a bpf(2) (`kernel/bpf/syscall.c`).
+    // The file exists if bpf(2) does (`kernel/bpf/syscall.c`).
     let has_bpf = Path::new("/proc/sys/kernel/unprivileged_bpf_disabled").exists();
     let why = "no eBPF here (this kernel has no bpf(2)); using libpcap instead";
     assert_eq!(said.contains(why), !has_bpf, "{said}");

@@ -16,7 +16,7 @@ const MODES: [&[&str]; 3] = [EBPF, XDP, PCAP];
 const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
 const PEER: [&str; 2] = ["192.168.200.1", "2001:db8:200::1"];
 
-/// Flows made to measure; the real sockets come on top.
+/// Generated flows; real sockets come on top.
 const FLOWS: u32 = 600;
 
 #[test]
@@ -59,8 +59,8 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
 
 #[test]
 fn no_answer_overtakes_its_request() {
-    // Drains as often as can be, of a map that never gets empty, and pairs of a request and its
-    // answer all the while: were the answer looked at first, it would be an incoming flow.
+    // Drains as often as possible, of a map that is never empty, while pairs of request and answer are
+    // sent: if the answer were handled first, it would be an incoming flow.
     const FILLERS: u16 = 10;
     for mode in MODES {
         let lab = Lab::new(&HOST);
@@ -110,7 +110,7 @@ impl Random {
         }
     }
 
-    /// An address that is not the host's, of the internet or of a network of one's own.
+    /// An address that is not the host's, of the internet or of a private network.
     fn stranger(&mut self, v6: bool) -> IpAddr {
         const V4: [&str; 5] = ["203.0.113", "198.51.100", "10.0.0", "172.31.255", "224.0.0"];
         const V6: [&str; 4] = ["2001:db8:7", "2a00:1", "fd00:1", "fe80:"];
@@ -124,7 +124,7 @@ impl Random {
     }
 }
 
-/// A packet in some direction, often with the packets that would follow it.
+/// A packet in a random direction, often with the packets that would follow it.
 fn conversation(random: &mut Random, wire: &mut Wire) {
     let v6 = random.next().is_multiple_of(2);
     let host: IpAddr = HOST[usize::from(v6)].parse().expect("an address");
@@ -154,7 +154,7 @@ fn conversation(random: &mut Random, wire: &mut Wire) {
     }
 }
 
-/// Connections and datagrams by the kernels of both namespaces.
+/// Connections and datagrams through the sockets of both namespaces.
 fn real_sockets(lab: &Lab) {
     for (host, peer) in HOST.into_iter().zip(PEER) {
         let listener = lab.peer.enter(|| TcpListener::bind(end(peer, 8443)).expect("bound"));
@@ -175,7 +175,7 @@ fn real_sockets(lab: &Lab) {
     }
 }
 
-/// Last of all, a flow in each direction of the wire: when it is in the tree, all others are.
+/// The last flows, one in each direction of the wire: once they are in the tree, all others are.
 fn sentinels(wire: &mut Wire) -> Files {
     let host = end(HOST[0], 61_000);
     let stranger = end("10.9.9.9", 61_001);

@@ -1,6 +1,5 @@
-//! `conntrack doctor` on machines that lack something: that it says so with the fix, tells by its
-//! status which modes would start, and leaves nothing behind. Needs root, to have something to take
-//! away.
+//! `conntrack doctor` on machines that lack something: it names the fix, its status says which modes
+//! would start, and it leaves nothing behind. Needs root, to drop privileges.
 
 use std::{
     fs,
@@ -18,7 +17,7 @@ use crate::support::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_conntrack");
 
-/// What it said, and its status.
+/// Its output and status.
 struct Diagnosis {
     lines: Vec<String>,
     status: Option<i32>,
@@ -49,7 +48,7 @@ impl Diagnosis {
     }
 }
 
-/// Asks in the laboratory's host, by way of another program.
+/// Runs it in the laboratory's host, through another program.
 #[track_caller]
 fn ask(lab: &Lab, through: &[&str], arguments: &[&str]) -> Diagnosis {
     let [first, rest @ ..] = &[through, &[PROGRAM, "doctor"], arguments].concat()[..] else {
@@ -152,7 +151,7 @@ fn a_path_is_looked_at() {
     let lab = Lab::new(&[]);
     let mount = Mount::with_inodes(20);
     fs::set_permissions(mount.path(), fs::Permissions::from_mode(0o1777)).expect("opened up");
-    // Without eBPF, which takes the most time and is no matter here.
+    // Without eBPF, which takes most of the time and does not matter here.
     let without = ["setpriv", "--bounding-set=-bpf,-sys_admin"];
     let ask_about = |path: &Path| ask(&lab, &without, &["-p", path.to_str().expect("UTF-8")]);
     assert_eq!(ask_about(&mount.path().join("tree")).status, Some(4));
@@ -203,14 +202,14 @@ fn file_capabilities_that_do_not_count_are_told() {
     assert_eq!(counts.status, Some(4), "{:#?}", counts.lines);
     counts.line("ok", "file capabilities");
 
-    // Two steps: the first still has root's capabilities to hand on.
+    // Two steps: the first still has root's capabilities to pass on.
     let then = ["setpriv", "--no-new-privs"];
     let no_new_privs = ask_as_nobody(&mut lab.host.command("setpriv"), &then);
     assert_eq!(no_new_privs.status, Some(1), "{:#?}", no_new_privs.lines);
     let line = no_new_privs.line("warn", "file capabilities");
     assert!(line.contains("AmbientCapabilities="), "{line}");
 
-    // In a mount namespace of its own, which takes the mount along when it ends.
+    // In a mount namespace of its own, so that the mount ends with it.
     let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,nosuid \"$0\" && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "--net", "sh", "-c", script]).arg(scratch.path()).arg("setpriv");

@@ -1,5 +1,5 @@
-//! Starting where something is missing: privilege, eBPF in the kernel, a device that can be read.
-//! Needs root, to have something to take away.
+//! Starting where something is missing: privilege, eBPF in the kernel, a readable device. Needs root,
+//! to drop privileges.
 
 use std::{net::SocketAddr, process::Output};
 
@@ -37,7 +37,7 @@ fn missing_privilege_is_one_line_that_says_which() {
         ("-all", "pcap", "missing CAP_NET_RAW"),
         ("-net_admin", "ebpf", "missing CAP_NET_ADMIN;"),
         ("-net_raw", "pcap", "missing CAP_NET_RAW;"),
-        // It is no reason to fall back to libpcap, which could run.
+        // Not a reason to fall back to libpcap, which could run.
         ("-net_admin", "auto", "missing CAP_NET_ADMIN;"),
     ] {
         let (output, error) = without(capabilities, &lab.host, mode);
@@ -71,7 +71,7 @@ const EINVAL: u32 = 22;
 /// A command of bpf(2).
 const MAP_CREATE: u64 = 0;
 
-/// Where bpf(2) refuses a command, or all of them, `auto` takes libpcap and says why in one line.
+/// Where bpf(2) refuses a command, or all of them, `auto` uses libpcap and says why in one line.
 fn auto_falls_back(errno: u32, command: Option<u64>, why: &str) {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
@@ -122,7 +122,7 @@ fn without_batches_the_flow_map_is_walked() {
     assert_same_tree("walked", &expected, &collector.stop().files);
 }
 
-/// Runs the program where bpf(2) answers this error, to its end.
+/// Runs the program to its end while bpf(2) fails with this error.
 fn with_bpf_refused(errno: u32, mode: &str) -> (Option<i32>, String) {
     let lab = Lab::new(&[HOST]);
     let tree = tempfile::tempdir().expect("a scratch directory");

@@ -1,6 +1,6 @@
-//! A tree that others had their hands in: links, pipes, device nodes and other users' directories
-//! where ours should be, put there before the start and while it runs. Nothing is followed, waited
-//! for or written to; it is named, and the rest goes on. Needs root, to be several users.
+//! A tree that others have tampered with: links, pipes, device nodes and other users' directories in
+//! place of ours, before the start and while it runs. The agent follows, waits for and writes to none
+//! of them; it names each and goes on with the rest. Needs root, to act as several users.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn node(path: &Path, kind: FileType) {
     mknodat(CWD, path, kind, Mode::from_raw_mode(0o666), null).expect("made");
 }
 
-/// What it is called, and what puts it somewhere.
+/// Its name in messages, and the function that makes it.
 type Obstacle<'a> = (&'static str, Box<dyn Fn(&Path) + 'a>);
 
 /// What can stand in the place of a directory or a file.
@@ -67,7 +67,7 @@ fn entries(directory: &Path) -> usize {
     fs::read_dir(directory).expect("a directory").count()
 }
 
-/// Reads a capture into a tree: whether that went well, and what was said.
+/// Reads a capture into a tree; returns whether it succeeded, and its standard error.
 fn read_into(tree: &Path, arguments: &[&str]) -> (bool, String) {
     let mut command = conntrack();
     command.arg("-r").arg(Case::named("seed").capture).args(["--local", HOST, "-q", "-p"]);
@@ -145,7 +145,7 @@ fn what_stands_in_the_place_of_a_file_is_named_and_the_rest_goes_on() {
     assert!(!Path::new("/nonexistent").exists());
 }
 
-/// Has `put` make something at `place`, in the tree of a running agent; what it says of that.
+/// Has `put` make something at `place` in the tree of a running agent; returns the agent's message.
 fn while_running(lab: &Lab, place: &str, put: impl Fn(&Path)) -> String {
     let scratch = scratch();
     let mut wire = Wire::of(lab);
@@ -153,7 +153,7 @@ fn while_running(lab: &Lab, place: &str, put: impl Fn(&Path)) -> String {
     let (frame, expected) = request(443);
     wire.leave(&frame);
     collector.wait_for_files(&expected);
-    // What happens while it makes a file may go unnoticed; so let it be done with that.
+    // A change while it makes a file may go unnoticed, so wait for that file.
     let file = collector.path().join(expected.first().expect("one"));
     let modified = || fs::metadata(&file).expect("a file").modified().expect("a time");
     let first = modified();
@@ -171,7 +171,7 @@ fn while_running(lab: &Lab, place: &str, put: impl Fn(&Path)) -> String {
     }
     let line = collector.wait_for_line("going on without");
     assert!(line.contains(&planted.display().to_string()), "{line}");
-    // Once it is out of the way, all is as before.
+    // Once it is removed, files are made again.
     let away = scratch.path().join("away");
     fs::rename(&planted, &away).expect("moved away");
     fs::rename(&moved, &planted).expect("moved back");
@@ -189,7 +189,7 @@ fn what_takes_a_directory_s_place_later_is_refused() {
     for place in ["", "/out", "/out/tcp"] {
         let target = tempfile::tempdir().expect("a scratch directory");
         for (number, (kind, put)) in obstacles(target.path()).into_iter().enumerate() {
-            // Every place with a link that leads somewhere, one with all the others.
+            // Every place with a link to an existing directory, and one place with everything else.
             if number == 0 || place == "/out" {
                 let line = while_running(&lab, place, put);
                 assert!(line.contains(&format!("is {kind}, not a directory")), "{line}");
@@ -220,7 +220,7 @@ fn what_takes_a_file_s_place_later_is_refused() {
 fn where_anybody_can_make_directories_only_ours_will_do() {
     let scratch = scratch();
     let public = make(&scratch.path().join("public"), 0o1777, 0);
-    // Ours is fine, whether it is there or not.
+    // Our own is accepted, whether it exists or not.
     assert!(read_into(&public.join("ours"), &[]).0);
     assert!(read_into(&public.join("ours"), &[]).0);
 
@@ -228,12 +228,12 @@ fn where_anybody_can_make_directories_only_ours_will_do() {
     assert_refused(&theirs, &["theirs belongs to nobody", "--force-path"]);
     assert_refused(&theirs.join("tree"), &["theirs belongs to nobody", "--force-path"]);
     assert_eq!(entries(&theirs), 0);
-    // A link of theirs on the way, which protected_symlinks(5) may not keep us from following.
+    // Their link on the way, which protected_symlinks may not keep us from following.
     make(&scratch.path().join("elsewhere"), 0o755, 0);
     symlink(scratch.path().join("elsewhere"), public.join("link")).expect("linked");
     std::os::unix::fs::lchown(public.join("link"), Some(NOBODY), None).expect("given away");
     assert_refused(&public.join("link/tree"), &["link belongs to nobody"]);
-    // A link of root's that leads to them.
+    // Root's link that leads to their directory.
     symlink(&public, scratch.path().join("shortcut")).expect("linked");
     assert_refused(&scratch.path().join("shortcut/theirs"), &["theirs belongs to nobody"]);
 

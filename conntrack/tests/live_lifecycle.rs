@@ -1,5 +1,5 @@
-//! Coming and going: what is left of us on a device after each kind of end, what the next start
-//! finds, and that the tree is kept up while we run. Needs root.
+//! Start and end: what stays on a device after each kind of end, what the next start finds, and that
+//! the tree is maintained while the agent runs. Needs root.
 
 use std::{fs, net::SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::support::{
 use aya::programs::{SchedClassifier, TcAttachType};
 use rustix::process::Signal;
 
-/// Programs that the kernel has loaded under our name, on whatever device.
+/// Loaded programs with our name, on any device.
 fn loaded_programs() -> Vec<u32> {
     let programs = aya::programs::loaded_programs().filter_map(Result::ok);
     let is_ours = |name: &str| name.starts_with("conntrack");
@@ -129,7 +129,7 @@ fn another_collector_s_filter_is_not_taken_for_one_left_behind() {
     let (frame, expected) = request(443);
     wire.leave(&frame);
     second.wait_for_files(&expected);
-    // Whoever goes last takes the qdisc along, also if that is not who made it.
+    // The last one to end removes the qdisc, even if another one made it.
     first.stop();
     let (frame, expected) = request(444);
     wire.leave(&frame);
@@ -182,7 +182,7 @@ fn a_qdisc_that_we_did_not_make_stays() {
 fn a_qdisc_that_others_use_stays() {
     let lab = Lab::new(&[HOST]);
     let collector = Collector::start(&lab.host, CLSACT);
-    // One instruction of classic BPF, "return -1": cls_bpf is there wherever ours are.
+    // One instruction of classic BPF, "return -1": cls_bpf is available wherever our filters are.
     let filter =
         ["filter", "add", "dev", DEVICE, "egress", "bpf", "bytecode", "1,6 0 0 4294967295"];
     lab.host.run("tc", &filter);
@@ -199,8 +199,8 @@ fn no_program_stays_in_the_kernel() {
     let while_running = loaded_programs();
     assert!(!while_running.is_empty());
     collector.stop();
-    // Other tests load and unload theirs meanwhile: only what was loaded then is of interest, and
-    // every collector ends before long.
+    // Other tests load and unload programs meanwhile, so only those that were loaded at that time
+    // count.
     let all_gone = || loaded_programs().iter().all(|id| !while_running.contains(id));
     assert!(wait_until(PATIENCE, all_gone), "{while_running:?}");
 }
@@ -247,7 +247,7 @@ fn what_does_not_fit_into_the_flow_map_is_counted() {
         let mut wire = Wire::of(&lab);
         let small = [arguments, &["--max-flows", "16"]].concat();
         let mut collector = Collector::start(&lab.host, &small);
-        // So that nobody empties it.
+        // So that it is never drained.
         collector.signal(Signal::STOP);
         for port in 0..SENT {
             wire.leave(&request(port).0);
@@ -275,7 +275,7 @@ fn a_flow_map_that_gets_full_does_not_wait_for_its_interval() {
         let hourly = [arguments, &["--max-flows", "400", "--interval", "1h"]].concat();
         let collector = Collector::start(&lab.host, &hourly);
         let mut all = Files::new();
-        // In portions that fit, each sent when the one before was taken.
+        // In portions that fit, each sent once the one before was drained.
         for portion in (1000..1000 + SENT).collect::<Vec<_>>().chunks(200) {
             let (frames, files): (Vec<_>, Vec<_>) =
                 portion.iter().map(|port| request(*port)).unzip();
@@ -327,10 +327,10 @@ fn a_device_that_goes_away_is_waited_for_and_watched_again(way: &[&str]) {
     Wire::of(&lab).leave(&frame);
     lab.unplug();
     collector.wait_for_line("ct-host is gone; waiting for it");
-    // The device took its address along, and what it sent before was still its own.
+    // The device is gone with its address; what it sent before is still its own.
     collector.wait_for_files(&expected);
 
-    // Something else takes the index that it had.
+    // Another device takes its index.
     lab.host.run("ip", &["link", "add", "ct-other", "type", "veth", "peer", "name", "ct-rehto"]);
     lab.plug_in(&[HOST]);
     collector.wait_for_line("ct-host is back");
@@ -387,7 +387,8 @@ fn what_others_attached_sees_every_packet_before_while_and_after() {
     for others in [EBPF, CLSACT, XDP] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
-        // Programs as any others: they were there first, and each packet shows in their tree.
+        // Another collector stands for any other program: attached first, and each packet shows in its
+        // tree.
         let other = Collector::start(&lab.host, others);
         let mut expected = Files::new();
         let mut ports = 1000..u16::MAX;
@@ -409,7 +410,7 @@ fn what_others_attached_sees_every_packet_before_while_and_after() {
         };
         send(&[&other]);
         for ours in [EBPF, CLSACT, XDP] {
-            // XDP has room for one program.
+            // XDP takes one program only.
             if (ours, others) != (XDP, XDP) {
                 let collector = Collector::start(&lab.host, ours);
                 send(&[&other, &collector]);
@@ -425,7 +426,8 @@ fn what_others_attached_sees_every_packet_before_while_and_after() {
 
 #[test]
 fn a_clock_that_is_not_the_kernel_s_does_no_harm() {
-    // In a time namespace the programs' clock is another than ours (Linux 6.3 enters it at once).
+    // In a time namespace the clock of BPF programs differs from ours (since Linux 6.3 it is entered
+    // at once).
     for offset in ["--monotonic=86400", "--monotonic=-60"] {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);

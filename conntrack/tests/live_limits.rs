@@ -1,5 +1,5 @@
-//! What happens when files run out: `else` stops at the limits while `in` and `out` go on, a full
-//! file system is survived, and every connection is either a file or counted. Needs root.
+//! Limits on files: `else` stops at them while `in` and `out` go on, a full file system is survived,
+//! and every connection is either a file or counted as lost. Needs root.
 
 use std::{
     fs,
@@ -39,13 +39,13 @@ fn leaving(n: u16) -> Vec<u8> {
     tcp(host, SocketAddr::new(server().ip(), n), Tcp::Syn)
 }
 
-/// The n-th conversation of others.
+/// The n-th flow between others.
 fn passing(n: u16) -> Vec<u8> {
     let [high, low] = n.to_be_bytes();
     udp(SocketAddr::from((Ipv4Addr::new(10, 1, high, low), 5353)), server())
 }
 
-/// Waits until this many flows are recorded, all told; what is lost then.
+/// Waits until this many flows are recorded in total; returns the losses by then.
 fn lost_of(collector: &mut Collector, flows: u64) -> String {
     let wanted = format!("flows recorded: {flows}");
     assert!(wait_until(PATIENCE, || {
@@ -96,7 +96,7 @@ fn else_leaves_inodes_to_in_and_out() {
     assert!(lost.contains(&counted), "{counted} expected: {lost}");
     assert_eq!(mount.free_inodes(), FLOOR, "not one less, not one more");
 
-    // What is left is for these.
+    // The remaining inodes are for these.
     for n in 1..=8 {
         wire.arrive(&arriving(n));
         wire.leave(&leaving(n));
@@ -132,7 +132,7 @@ fn a_full_file_system_is_said_once_counted_and_survived() {
         wire.arrive(&arriving(n));
         wire.leave(&leaving(n));
         wire.arrive(&passing(n));
-        // One batch after another: it is not said for each.
+        // Several batches: the message must not be repeated for each.
         let all = u64::from(n) * 3;
         let counted = format!("lost: {all} (no room for the file: {all})");
         assert_eq!(lost_of(&mut collector, all), counted);
@@ -168,7 +168,7 @@ fn else_stops_at_max_files() {
     lost_of(&mut collector, 28);
     assert_eq!(collector.files().len(), 14, "in goes on");
 
-    // The tree is counted anew only from time to time.
+    // The tree is counted again only now and then.
     remove_else(collector.path(), 6);
     let comes_back = collector.path().join("else/udp/10.1.0.100-5353-10.0.0.1-443");
     assert!(wait_until(PATIENCE, || {

@@ -1,5 +1,5 @@
-//! Devices of other kinds than an Ethernet wire, and packets of other shapes than a frame in one
-//! piece: tun, loopback, all devices at once, packets in pages, super-packets. Needs root.
+//! Devices other than Ethernet, and packets other than a frame in one piece: tun, loopback, `any`,
+//! packets in pages, super-packets. Needs root.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -118,8 +118,8 @@ fn tagged(mut frame: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn tags_in_the_bytes_and_in_metadata() {
-    // An arriving frame's first tag becomes metadata before TC sees it and is put back by libpcap;
-    // a leaving one's stays in the bytes. XDP sees all in the bytes.
+    // On arrival, the first tag becomes metadata before TC, and libpcap puts it back; on leaving, it
+    // stays in the bytes. XDP sees all tags in the bytes.
     for mode in ALL {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
@@ -140,7 +140,7 @@ fn tags_in_the_bytes_and_in_metadata() {
             "out/udp/192.168.200.230-PORT-10.0.0.1-3002",
         ]);
         if mode != XDP {
-            // Two tags in the frame besides the one that was taken off.
+            // Two tags in the frame besides the one in the metadata.
             expected.insert("in/udp/10.0.0.1-PORT-192.168.200.230-2003".to_owned());
         }
         assert_tree(&format!("tags with {mode:?}"), collector, &expected);
@@ -247,7 +247,7 @@ fn super_packets() {
         collector.wait_for_files(&expected);
         let ended = collector.stop();
         assert_same_tree(&format!("super-packets with {mode:?}"), &expected, &ended.files);
-        // An MTU of 1,500 would take more than 700 packets one way.
+        // With packets of 1,500 octets it would be more than 700 one way.
         assert!(ended.reported("packets seen") < 500, "{}", ended.said);
         assert_eq!(ended.reported("malformed"), 0, "{}", ended.said);
     }

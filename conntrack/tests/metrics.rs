@@ -1,5 +1,4 @@
-//! Metrics: what the file says, that it is always whole, and what becomes of one that cannot be
-//! written.
+//! Metrics: the values in the file, that it is always complete, and a file that cannot be written.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +18,7 @@ fn read(path: &Path) -> Exposition {
     Exposition::parse(&fs::read_to_string(path).expect("metrics"))
 }
 
-/// Reads a capture; its metrics and what was said.
+/// Reads a capture; returns its metrics and standard error.
 fn metrics_of(capture: &Path, arguments: &[String]) -> (Exposition, String, crate::support::Files) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let [tree, metrics] = ["tree", "it.prom"].map(|name| scratch.path().join(name));
@@ -135,7 +134,7 @@ fn whatever_is_in_a_name_it_is_one_label() {
     assert_eq!(metrics.labels("conntrack_flows_total")[0]["file"], odd.to_str().expect("UTF-8"));
 }
 
-/// A run that goes on, and writes metrics every 10 ms.
+/// A run that stays alive and writes metrics every 10 ms.
 fn running(scratch: tempfile::TempDir, command: &mut Command) -> PipeReader {
     PipeReader::start(scratch, command.args(["--interval", "10ms"]))
 }
@@ -168,7 +167,7 @@ fn no_link_is_followed_and_what_has_the_name_is_replaced() {
     fs::write(&victim, "kept").expect("written");
     symlink(&victim, &metrics).expect("linked");
     let mut reader = running(scratch, conntrack().arg("--metrics-file").arg(&metrics));
-    // Where it writes first, as somebody may guess.
+    // The name of its temporary file, which is easy to guess.
     let temporary = reader.path(&format!(".it.prom.{}.tmp", reader.id()));
     for _ in 0..3 {
         assert!(wait_until(PATIENCE, || symlink(&victim, &temporary).is_ok()));
@@ -220,7 +219,7 @@ fn a_place_that_goes_away_is_said_once_and_counted_and_when_it_is_back() {
     assert_same("none yet", errors(), 0.0);
     fs::rename(&directory, &away).expect("moved away");
     reader.wait_for("metrics does not exist; make it first; going on without");
-    // Several more failures, as the report comes between intervals.
+    // Several more failures, with a report in between.
     for asked in 1..=5 {
         reader.signal(Signal::USR1);
         assert!(wait_until(PATIENCE, || reader.said().matches("packets seen").count() == asked));

@@ -1,4 +1,4 @@
-//! The tracker's rules as tables: what is seen, in this order, and what is recorded of it.
+//! The tracker's rules as tables: flows in order, and the paths that are recorded.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ fn tracker(settings: Settings) -> Tracker {
     tracker
 }
 
-/// Paths of what is recorded of these UDP flows, in order.
+/// The recorded paths of these UDP flows, in order.
 fn udp(settings: Settings, flows: &[(&str, &str)]) -> Vec<String> {
     let mut tracker = tracker(settings);
     let recorded =

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: what is promised about speed, measured, as a table; `--save` puts the table
-//! into `docs/benchmarks.md`. What is measured and how is in `conntrack/benches/figures/`.
+//! `cargo xtask bench`: measures what is promised about speed and prints a table; `--save` writes the
+//! table into `docs/benchmarks.md`. The measurements are in `conntrack/benches/figures/`.
 //!
-//! Also what other verbs that measure have in common with it: [`Measurement`].
+//! [`Measurement`] is shared with the other verbs that measure.
 
 use std::{
     ffi::OsStr,
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     subjects: Vec<String>,
 }
 
-/// A missed target is shown in the table and is no failure.
+/// A missed target is shown in the table; it is not a failure.
 pub(crate) fn run(args: &Args) -> Result<()> {
     FIGURES.take(&args.subjects, args.save)
 }
@@ -42,14 +42,15 @@ pub(crate) const FIGURES: Measurement = Measurement {
     table: Table { verb: "bench", document: "docs/benchmarks.md" },
 };
 
-/// A bench target that prints a table, and the document that keeps it.
+/// A bench target that prints a table, and the document that holds it.
 pub(crate) struct Measurement {
     pub(crate) target: &'static str,
     pub(crate) table: Table,
 }
 
 impl Measurement {
-    /// Builds and runs the target as root and passes on its table; `save`d, the document has it.
+    /// Builds and runs the target as root and prints its table; with `save`, writes it into the
+    /// document.
     pub(crate) fn take(&self, arguments: &[impl AsRef<OsStr>], save: bool) -> Result<()> {
         let workspace = Workspace::find()?;
         setup::prepare(&workspace, Purpose::Bench)?;
@@ -74,7 +75,7 @@ impl Measurement {
     }
 }
 
-/// Runs `command` and passes on what it writes, line by line as it comes; all of it.
+/// Runs `command`, prints its output line by line as it comes, and returns all of it.
 fn passed_on(command: &mut Command) -> Result<String> {
     let line = command::line(command);
     eprintln!("+ {line}");

@@ -1,5 +1,4 @@
-//! Running other programs: found, shown as one would type them, run, their failure explained.
-//! It knows nothing of what the programs are for.
+//! Running other programs: find them, show the command line, run it, explain a failure.
 
 use std::{
     env,
@@ -10,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Shows `command` and runs it; its input and output are ours.
+/// Shows `command` and runs it with our input and output.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     eprintln!("+ {line}");
@@ -19,8 +18,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs `command` without a word and returns its standard output. What it writes to standard
-/// error becomes part of the error.
+/// Runs `command` silently and returns its standard output. Its standard error becomes part of the
+/// error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output =
@@ -53,8 +52,8 @@ fn cargo_bin() -> Option<PathBuf> {
         .map(|home| home.join("bin"))
 }
 
-/// `command` as one would type it, with the environment it sets (but `PATH`, which only gets
-/// longer).
+/// `command` as one would type it, with the environment that it sets, except `PATH`, which is only
+/// extended.
 pub(crate) fn line(command: &Command) -> String {
     let settings = command
         .get_envs()
@@ -65,7 +64,7 @@ pub(crate) fn line(command: &Command) -> String {
     settings.chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// `word` for a shell, quoted only where it has to be.
+/// `word`, quoted for a shell only where necessary.
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_the_command_and_its_last_words() {
+    fn a_failure_names_the_command_and_its_standard_error() {
         let error = output(Command::new("sh").args(["-c", "echo no such luck >&2; exit 3"]))
             .expect_err("exit status 3");
         let text = format!("{error:#}");

@@ -1,5 +1,4 @@
-//! What the pinned compiler says of itself: its host, its LLVM, where its files are. It installs
-//! nothing.
+//! The pinned compiler's own description: host, LLVM version, sysroot. It installs nothing.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +13,7 @@ use crate::command;
 pub(crate) struct Compiler {
     /// Its target triple, for instance `x86_64-unknown-linux-gnu`.
     pub(crate) host: String,
-    /// The major version of the LLVM that it was built with.
+    /// The major version of its LLVM.
     pub(crate) llvm: u32,
     /// Where its libraries and components are.
     pub(crate) sysroot: PathBuf,
@@ -35,21 +34,21 @@ impl Compiler {
         if arch.starts_with("riscv64") { "riscv64" } else { arch }
     }
 
-    /// The variable that tells cargo through which program to start tests on this host.
+    /// The variable that sets cargo's runner for tests on this host.
     pub(crate) fn runner_variable(&self) -> String {
         let host = self.host.to_uppercase().replace('-', "_");
         format!("CARGO_TARGET_{host}_RUNNER")
     }
 }
 
-/// Host and major LLVM version from what `rustc -vV` says.
+/// Host and major LLVM version from the output of `rustc -vV`.
 fn parse(version: &str) -> Option<(String, u32)> {
     let field = |name| version.lines().find_map(|line| line.strip_prefix(name));
     let host = field("host: ")?;
     Some((host.to_owned(), llvm_major(version)?))
 }
 
-/// The major version in the first `LLVM version` that `text` tells, with or without a colon.
+/// The major version of the first `LLVM version` in `text`, with or without a colon.
 pub(crate) fn llvm_major(text: &str) -> Option<u32> {
     let (_, rest) = text.split_once("LLVM version")?;
     let number = rest.trim_start_matches([':', ' ']);

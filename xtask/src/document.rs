@@ -1,5 +1,5 @@
-//! Tables in documents that a verb writes with `--save`: between two marks, so that the words around
-//! them stay.
+//! Tables that a verb writes into a document with `--save`, between two marks, so that the text around
+//! them stays.
 
 use std::fs;
 
@@ -15,11 +15,11 @@ pub(crate) struct Table {
     pub(crate) document: &'static str,
 }
 
-/// What stands behind the table.
+/// The mark behind the table.
 const END: &str = "<!-- end of table -->\n";
 
 impl Table {
-    /// Puts `table` into the document in place of the one before.
+    /// Replaces the document's table.
     pub(crate) fn save(&self, workspace: &Workspace, table: &str) -> Result<()> {
         let path = workspace.root.join(self.document);
         let at_path = || path.display().to_string();

@@ -1,10 +1,10 @@
-//! `cargo xtask fresh`: what a newcomer meets. It makes a minimal Debian, enters it with nothing but
-//! rustup's toolchain, git and gcc, clones this work tree there and types the README's two commands.
+//! `cargo xtask fresh`: the newcomer's first minutes. It makes a minimal Debian, enters it with
+//! nothing but rustup's toolchain, git and gcc, clones this work tree there and types the README's two
+//! commands.
 //!
-//! It is no virtual machine: kernel and network are those of this machine. What it mounts is seen by
-//! nobody else and ends with it; the folder goes at the end, or, if it was killed, with the next start.
-//! Only the Debian as it was made is kept, as an archive in `target/xtask/fresh`; without that, it is
-//! made anew.
+//! It is not a virtual machine: kernel and network are this machine's. Its mounts are private to its
+//! mount namespace and end with it. The folder is removed at the end, or by the next start after a
+//! kill. Only the pristine Debian is kept, as an archive in `target/xtask/fresh`.
 
 mod debian;
 mod enter;
@@ -44,12 +44,12 @@ pub(crate) struct Args {
     mirror: Option<String>,
 }
 
-/// The first step that fails is the last, but what was made is removed in any case.
+/// Stops at the first step that fails; removes what was made in any case.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let privilege = Privilege::find();
     ensure!(privilege == Privilege::Root, "only root can make a Debian and enter it: use root");
     if let Some(obstacle) = test::obstacle(privilege) {
-        bail!("a Debian cannot be entered from here ({obstacle})");
+        bail!("cannot enter a Debian from here ({obstacle})");
     }
     let workspace = Workspace::find()?;
     setup::prepare(&workspace, Purpose::Fresh)?;
@@ -76,14 +76,14 @@ fn newcomers_way(debian: &Debian, entrance: &Entrance, steps: &Steps) -> Result<
     steps.take("test", |log| newcomer::test(entrance, log))
 }
 
-/// Where everything of this verb is, by its real name, which is how the kernel calls mount points.
+/// This verb's folder, by its real path: `/proc/self/mountinfo` has real paths.
 fn place(workspace: &Workspace) -> Result<PathBuf> {
     let place = workspace.target.join("xtask/fresh");
     let made = fs::create_dir_all(&place).and_then(|()| fs::canonicalize(&place));
     made.with_context(|| place.display().to_string())
 }
 
-/// As long as the file is held, no other run removes what we are using.
+/// A lock: while it is held, no other run removes our files.
 fn alone(place: &Path) -> Result<File> {
     let path = place.join("lock");
     let lock = File::create(&path).with_context(|| path.display().to_string())?;

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: the fuzz targets in `fuzz/`, each for a while. What they do is said there.
+//! `cargo xtask fuzz`: runs the fuzz targets in `fuzz/`, each for a while.
 //!
-//! The committed corpus is only read. What libFuzzer finds by itself is kept in the target folder,
-//! where the next run goes on from it.
+//! The committed corpus is only read. libFuzzer's own finds are kept in the target folder, and the
+//! next run continues from them.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ impl Args {
     }
 }
 
-/// Runs every target even if one fails, so that one run tells all.
+/// Runs every target even if one fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
     setup::prepare(&workspace, Purpose::Fuzz)?;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs one target; how many inputs it was given.
+/// Runs one target; returns the number of inputs.
 fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<u64> {
     let found = workspace.target.join("xtask/fuzz").join(target);
     fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
@@ -73,10 +73,10 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<u64> {
     // libFuzzer writes to the first corpus and reads all of them.
     cargo.arg(target).arg(found).arg(workspace.root.join("fuzz/corpus").join(target)).arg("--");
     cargo.arg(format!("-max_total_time={seconds}"));
-    // An input that takes 30 s hangs; left to itself libFuzzer waits for 20 minutes.
+    // An input that takes 30 s is a hang; libFuzzer's default is 20 minutes.
     cargo.args(["-timeout=30", "-print_final_stats=1", "-verbosity=0"]);
-    // Between inputs a reader's thread may be about to end, and what the C library then holds for it
-    // looks lost. What really grows meets libFuzzer's limit of memory.
+    // Between inputs a reader's thread may be ending, and its memory in the C library looks leaked. A
+    // real leak meets libFuzzer's memory limit.
     cargo.arg("-detect_leaks=0");
     eprintln!("+ {}", command::line(&cargo));
     let output = cargo.stdin(Stdio::null()).stdout(Stdio::inherit()).output()?;
@@ -90,8 +90,8 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<u64> {
     executions(&said).with_context(|| format!("no number of executions in: {said}"))
 }
 
-/// Coverage counters and the address sanitizer take unstable flags of the compiler. This allows
-/// them to the pinned stable one. Its target folder is apart from ours: all flags differ.
+/// Coverage counters and the address sanitizer need unstable compiler flags, which `RUSTC_BOOTSTRAP`
+/// allows on the pinned stable compiler. The flags differ, so the target folder is separate.
 fn cargo_fuzz(workspace: &Workspace, verb: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.current_dir(&workspace.root).args(["fuzz", verb, "--target-dir"]);
@@ -99,7 +99,7 @@ fn cargo_fuzz(workspace: &Workspace, verb: &str) -> Command {
     cargo
 }
 
-/// The input that libFuzzer stopped at, as it says.
+/// The input that libFuzzer stopped at.
 fn reproducer(said: &str) -> Option<&str> {
     let (_, input) = said.rsplit_once("Test unit written to ")?;
     input.lines().next()

@@ -1,5 +1,5 @@
-//! `cargo xtask lint`: formatting, imports and clippy, warnings denied. The eBPF crate goes apart, because
-//! it compiles for its own target only; it is checked with the flags that aya-build builds it with.
+//! `cargo xtask lint`: formatting, imports and clippy, warnings denied. The eBPF crate is checked
+//! separately, because it compiles for its own target only, with the flags that aya-build uses.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ fn all(workspace: &Workspace) -> Command {
     cargo
 }
 
-/// conntrack with one feature only: code that the other one alone uses is a warning here.
+/// conntrack with one feature only: code that only the other feature uses is a warning here.
 fn alone(workspace: &Workspace, feature: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["clippy", "--package", "conntrack"]);

@@ -1,5 +1,5 @@
-//! `cargo xtask <verb>`: the development commands of this workspace. This file only reads the
-//! command line and hands over; what a verb does is in the file of its name.
+//! `cargo xtask <verb>`: the development commands of this workspace. This file only reads the command
+//! line; each verb has a file of its name.
 
 mod bench;
 mod command;
@@ -32,13 +32,13 @@ enum Verb {
     Setup(setup::Args),
     /// Build conntrack and run it, through sudo if not root
     Run(run::Args),
-    /// Run every test, those that need root included
+    /// Run every test, including those that need root
     Test(test::Args),
     /// Run the fuzz targets, each for a minute
     Fuzz(fuzz::Args),
     /// Measure what is promised about speed
     Bench(bench::Args),
-    /// Run for minutes while things change, and see that nothing grows and nothing is lost
+    /// Run for minutes while devices and addresses change, and check that nothing leaks or is lost
     Soak(soak::Args),
     /// Run the tests that watch devices inside other kernels, in virtual machines
     Vm(vm::Args),

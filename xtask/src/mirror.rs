@@ -1,4 +1,4 @@
-//! Where Debian's packages are, as this machine's apt knows it. It names no host of its own.
+//! The mirror of Debian's archive that this machine's apt uses. No host is built in.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ impl Mirror {
     }
 }
 
-/// The first site that calls itself Debian's main one and that can be reached from elsewhere, too.
+/// The first source of Debian's own archive that is a URL, not a local path.
 fn site(targets: &str) -> Option<&str> {
     let mut sites = targets.lines().filter_map(|line| line.strip_prefix("Debian Debian "));
     sites.find(|site| site.starts_with("http"))

@@ -1,4 +1,4 @@
-//! What the distribution says of itself in `os-release`. What to make of it is for others to say.
+//! The distribution's own description, `os-release`.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use std::fs;
 pub(crate) struct OsRelease(String);
 
 impl OsRelease {
-    /// Of the machine that we run on; empty where there is none.
+    /// This machine's; empty where there is none.
     pub(crate) fn read() -> Self {
         let text = fs::read_to_string("/etc/os-release")
             .or_else(|_| fs::read_to_string("/usr/lib/os-release"))

@@ -1,5 +1,4 @@
-//! Whether we are root, or can become it through sudo, and commands that run as root. What needs
-//! root, and what to do without, is for the verbs to say.
+//! Whether we are root or can be through sudo, and commands that run as root.
 
 use std::{
     ffi::OsStr,
@@ -16,9 +15,9 @@ use crate::command;
 pub(crate) enum Privilege {
     /// We are root.
     Root,
-    /// There is a sudo that needs no password, or a terminal on which it can ask for one.
+    /// There is a sudo that needs no password, or has a terminal to ask for one.
     Sudo,
-    /// There is no way.
+    /// Neither.
     None,
 }
 
@@ -33,7 +32,7 @@ impl Privilege {
         }
     }
 
-    /// `program` as root; without any privilege, as whoever we are.
+    /// `program` as root; as ourselves where there is no privilege.
     pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
         match self {
             Self::Root | Self::None => Command::new(program),

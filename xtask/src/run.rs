@@ -1,5 +1,4 @@
-//! `cargo xtask run -- ARGS`: builds conntrack as it is meant to be used and becomes it. It does
-//! not look at the arguments.
+//! `cargo xtask run -- ARGS`: builds conntrack in release mode and becomes it, with these arguments.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _};
 
@@ -20,8 +19,8 @@ pub(crate) struct Args {
     conntrack: Vec<OsString>,
 }
 
-/// Returns only if something failed: else this process has become conntrack, so that signals and
-/// the exit status are conntrack's own.
+/// Returns only on failure: otherwise this process has become conntrack, so that signals and exit
+/// status are conntrack's own.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
     setup::prepare(&workspace, Purpose::Build)?;

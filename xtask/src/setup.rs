@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: finds or installs what building, linting and testing need, and says each
-//! step. What it cannot install it names, with the commands to type. It builds nothing of ours.
+//! `cargo xtask setup`: finds or installs what building, linting and testing need, and prints each
+//! step. What it cannot install it names, with the command to type. It builds nothing of ours.
 
 mod component;
 mod fuzzer;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     prepare(&Workspace::find()?, args.purpose)
 }
 
-/// Leaves everything ready for `purpose`, or fails with the commands that would make it so.
+/// Makes everything ready for `purpose`, or fails with the commands to type.
 pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     let compiler = Compiler::find()?;
     let linker = purpose.builds().then(|| linker::state(compiler.llvm));
@@ -49,14 +49,14 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     linker.map_or(Ok(()), |state| prepare_linker(workspace, &compiler, &state))
 }
 
-/// Finds or installs these programs, each looked for once.
+/// Finds or installs these programs.
 pub(crate) fn find_programs(names: impl Iterator<Item = &'static str>) -> Result<()> {
     let packages: Vec<_> =
         names.collect::<BTreeSet<_>>().into_iter().map(Package::Program).collect();
     nothing_by_hand(&package::prepare(&packages, &System::find())?)
 }
 
-/// Fails where there are commands for the user to type.
+/// Fails if there are commands left for the user to type.
 fn nothing_by_hand(commands: &[String]) -> Result<()> {
     if !commands.is_empty() {
         let commands = commands.join("\n  ");
@@ -65,7 +65,7 @@ fn nothing_by_hand(commands: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The last step, because it may need LLVM's package, and because it takes minutes.
+/// The last step, because it may need LLVM's package and takes minutes.
 fn prepare_linker(workspace: &Workspace, compiler: &Compiler, linker: &State) -> Result<()> {
     if *linker == State::Ready {
         say("bpf-linker", linker);

@@ -1,6 +1,6 @@
-//! `cargo xtask soak`: a collector in each mode under traffic while its device flaps and its addresses
-//! change, for minutes; `--save` puts what came of it into `docs/reliability.md`. What happens and
-//! what must hold is in `conntrack/benches/soak.rs`.
+//! `cargo xtask soak`: runs a collector in each mode for minutes, under traffic, while its device
+//! flaps and its addresses change; `--save` writes the result into `docs/reliability.md`. The test
+//! itself is `conntrack/benches/soak.rs`.
 
 use anyhow::Result;
 

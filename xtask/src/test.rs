@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test. Integration tests in modules named `live_*` watch real devices, so
-//! they need root and network namespaces; the others need nothing. Tests that are left out are counted.
+//! they need root and network namespaces; the others need nothing. Tests that are left out are
+//! counted.
 
 use std::{
     ffi::OsString,
@@ -24,7 +25,8 @@ pub(crate) struct Args {
     /// Leave out the tests that need root
     #[arg(long)]
     unprivileged: bool,
-    /// How long each fuzz target runs; 0 leaves them out, and so does an argument for test programs
+    /// Seconds that each fuzz target runs; 0 leaves them out, and so does an argument for test
+    /// programs
     #[arg(long, value_name = "N", default_value_t = 60)]
     fuzz_seconds: u32,
     /// Arguments for the test programs, for instance a part of a test's name
@@ -32,12 +34,12 @@ pub(crate) struct Args {
     libtest: Vec<OsString>,
 }
 
-/// Runs every step even if one fails, so that one run tells all.
+/// Runs every step even if one fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let purpose = if args.unprivileged { Purpose::Build } else { Purpose::Test };
     let suite = Suite { workspace: Workspace::find()?, libtest: &args.libtest };
     setup::prepare(&suite.workspace, purpose)?;
-    // Each step takes the same packages, features and profile, so nothing is compiled twice.
+    // The same packages, features and profile in each step, so that nothing is compiled twice.
     command::run(suite.cargo_test().arg("--no-run"))?;
 
     let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Not where somebody is after certain tests.
+/// Not where only certain tests are asked for.
 fn fuzz(args: &Args) -> Result<()> {
     if args.fuzz_seconds == 0 || !args.libtest.is_empty() {
         eprintln!("the fuzz targets did not run");
@@ -68,7 +70,7 @@ fn fuzz(args: &Args) -> Result<()> {
     fuzz::run(&fuzz::Args::all(args.fuzz_seconds))
 }
 
-/// A part of the names of the tests that need root, and of no other's: that of their module.
+/// Begins the names of the modules with tests that need root; no other test has it in its name.
 const LIVE: &str = "live_";
 
 /// All tests of this workspace.
@@ -92,7 +94,7 @@ impl Suite<'_> {
             self.without_live()?;
             eprintln!("{} tests that need root did not run (--unprivileged)", self.count_live()?);
         } else if let Some(obstacle) = obstacle(privilege) {
-            // Both are told: what failed, and what did not run.
+            // Report both: what failed, and what did not run.
             let others = self.without_live();
             let count = self.count_live()?;
             let accept = "use root, or accept it with --unprivileged";
@@ -109,8 +111,8 @@ impl Suite<'_> {
         self.run(&mut self.integration_tests(), &["--skip", LIVE])
     }
 
-    /// All of them with the same privileges, in one run. What the kernel is too old for is left out, and
-    /// said.
+    /// All of them with the same privileges, in one run. Tests that need a newer kernel are skipped,
+    /// with a message.
     fn with_live(&self, privilege: Privilege) -> Result<()> {
         let mut cargo = self.integration_tests();
         if privilege == Privilege::Sudo {
@@ -150,7 +152,7 @@ impl Suite<'_> {
     }
 }
 
-/// Whether a kernel with this name is older than TCX.
+/// Whether a kernel of this release is older than TCX.
 fn lacks_tcx(release: &str) -> bool {
     let mut numbers =
         release.split(|it: char| !it.is_ascii_digit()).map_while(|it| it.parse().ok());
@@ -163,7 +165,7 @@ fn count(list: &str) -> usize {
     list.lines().filter(|line| line.contains(LIVE) && line.ends_with(": test")).count()
 }
 
-/// What keeps us from running the tests that need root.
+/// The reason why tests that need root cannot run.
 pub(crate) fn obstacle(privilege: Privilege) -> Option<String> {
     if privilege == Privilege::None {
         return Some("you are not root and sudo is not usable".into());

@@ -1,9 +1,8 @@
-//! `cargo xtask vm`: the tests that watch devices, inside kernels other than this machine's: Debian's,
-//! each booted in qemu under software emulation, and one that has no bpf(2). It needs no root, and
-//! nothing of what happens inside gets out: the machines have no network device.
+//! `cargo xtask vm`: the tests that watch devices, on kernels other than this machine's: several of
+//! Debian's and one without bpf(2), each booted in qemu under software emulation. It needs no root,
+//! and the machines have no network device.
 //!
-//! Which kernels and which tests: [`kernel`]. Everything that is downloaded or built for it stays
-//! under the target folder.
+//! Kernels are in [`kernel`], tests in [`modules`]. Downloads and builds stay under the target folder.
 
 mod architecture;
 mod archive;
@@ -55,7 +54,7 @@ pub(crate) struct Args {
 pub(crate) const TABLE: document::Table =
     document::Table { verb: "vm", document: "docs/kernels.md" };
 
-/// Boots every kernel even if one fails, so that one run tells all.
+/// Boots every kernel even if one fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
     let is_wanted = |kernel: &&Kernel| {
@@ -82,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.save { TABLE.save(&workspace, &table) } else { Ok(()) }
 }
 
-/// One kernel, from its package to what its tests said.
+/// One kernel, from its package to the results of its tests.
 fn boot(
     workspace: &Workspace,
     mirror: &Mirror,
@@ -95,8 +94,8 @@ fn boot(
     let image = kernel.fetch(&directory, mirror)?;
     let initramfs = directory.join(kernel.name).join("initramfs");
     userland.pack(&suite, &image, &kernel.plan(tests), &initramfs)?;
-    // qemu's emulation of several processors that patch their code is not perfect: once in a while a
-    // kernel does not come up. What happens after that is its own affair, or ours.
+    // qemu's emulation of several processors that patch their code is imperfect: now and then a kernel
+    // does not come up. A failure after that is the kernel's or ours.
     for _ in 1..ATTEMPTS {
         let boot = machine::run(kernel, &image.vmlinuz, &initramfs)?;
         if boot.started() {
@@ -107,11 +106,11 @@ fn boot(
     machine::run(kernel, &image.vmlinuz, &initramfs)
 }
 
-/// How often a kernel may try to come up.
+/// Boots before a kernel that does not come up has failed.
 const ATTEMPTS: usize = 3;
 
-/// The tests look for files by the paths that they have here, and the machines have file systems of
-/// their own in some places.
+/// The tests look for files by their paths on this machine, and the virtual machines mount file
+/// systems of their own in these places.
 fn not_hidden(workspace: &Workspace) -> Result<()> {
     for folder in ["/dev", "/proc", "/run", "/sys", "/tmp"] {
         let is_below = workspace.root.starts_with(folder) || workspace.target.starts_with(folder);
@@ -123,7 +122,7 @@ fn not_hidden(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// As long as the file is held, no other run writes what we are using.
+/// A lock: while it is held, no other run writes our files.
 fn alone(folder: &Path) -> Result<File> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let path = folder.join("lock");

@@ -1,5 +1,4 @@
-//! Where this work tree and its build output are, and cargo made ready to work on it. It runs
-//! nothing itself.
+//! This work tree, its build output, and cargo commands for it. It runs nothing itself.
 
 use std::{
     env,
@@ -13,15 +12,14 @@ use anyhow::{Context as _, Result};
 
 use crate::command;
 
-/// The eBPF programs compile for a target of their own only, so whatever takes the whole
-/// workspace takes it without them.
+/// The whole workspace except the eBPF programs, which compile only for their own target.
 pub(crate) const ALL_BUT_EBPF: [&str; 3] = ["--workspace", "--exclude", "conntrack-ebpf"];
 
 /// This work tree.
 pub(crate) struct Workspace {
-    /// The folder that holds the workspace's `Cargo.toml`.
+    /// The folder of the workspace's `Cargo.toml`.
     pub(crate) root: PathBuf,
-    /// The folder that holds `debug` and `release`.
+    /// The folder of `debug` and `release`.
     pub(crate) target: PathBuf,
     path: OsString,
 }
@@ -32,7 +30,7 @@ impl Workspace {
         let xtask = env::var_os("CARGO_MANIFEST_DIR").context("start this as `cargo xtask`")?;
         let root = Path::new(&xtask).parent().context("no folder above xtask")?;
         let exe = env::current_exe().context("cannot tell where this program is")?;
-        // Cargo built us as TARGET/debug/xtask, whichever way its target folder was chosen.
+        // Cargo built us as TARGET/debug/xtask, however the target folder was chosen.
         let target = exe.ancestors().nth(2).context("this program is in no target folder")?;
         Ok(Self {
             root: root.to_path_buf(),
@@ -41,13 +39,13 @@ impl Workspace {
         })
     }
 
-    /// Cargo, with bpf-linker and the system's tools in its `PATH`. Where rustup is used, it has
-    /// told us in the environment which toolchain we were started with, and takes that one again.
+    /// Cargo, with bpf-linker and the system's tools in its `PATH`. rustup has put the toolchain that
+    /// we were started with into the environment, and uses the same again.
     pub(crate) fn cargo(&self) -> Command {
         self.program("cargo")
     }
 
-    /// `program`, with the same `PATH`: root's own may lack the system's folders.
+    /// `program`, with the same `PATH`: root's may lack the system's folders.
     pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("PATH", &self.path);
@@ -55,7 +53,7 @@ impl Workspace {
     }
 }
 
-/// What is in `dir`; nothing if it is no folder.
+/// The entries of `dir`; none if it is not a folder.
 pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.is_dir() {
         return Ok(Vec::new());

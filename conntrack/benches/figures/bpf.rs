@@ -1,5 +1,5 @@
-//! Two commands of bpf(2) that aya does not have: loading a program that is only a verdict, and
-//! having the kernel run any program many times and take the time. No program of ours is in here.
+//! Two commands of bpf(2) that aya lacks: loading a program that is only a verdict, and
+//! `BPF_PROG_TEST_RUN`, which runs a program many times and measures it.
 #![expect(unsafe_code, reason = "bpf(2) reads and writes through pointers in its argument")]
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
-/// Where a program hangs.
+/// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hook {
     Tc,
@@ -79,7 +79,7 @@ struct TestAttr {
     pad: u32,
 }
 
-/// Loads a program that does nothing but let packets pass: two instructions.
+/// Loads a program of two instructions, which lets packets pass.
 pub(crate) fn empty_program(hook: Hook) -> OwnedFd {
     const MOVE_TO_R0: u8 = 0xb7;
     const EXIT: u8 = 0x95;
@@ -94,13 +94,13 @@ pub(crate) fn empty_program(hook: Hook) -> OwnedFd {
         log_size: 0,
         log: 0,
     };
-    // SAFETY: the pointers in `attr` are to two instructions and to a string, which outlive the call.
+    // SAFETY: the pointers in `attr` are to two instructions and a string, which outlive the call.
     let loaded = unsafe { bpf(PROG_LOAD, &mut attr) }.expect("the kernel takes an empty program");
     // SAFETY: the kernel has just made this descriptor for us.
     unsafe { OwnedFd::from_raw_fd(loaded) }
 }
 
-/// Has the kernel run a program `repeat` times on a packet; nanoseconds per run, rounded down.
+/// Has the kernel run a program `repeat` times on a packet; returns nanoseconds per run, rounded down.
 pub(crate) fn nanoseconds_per_run(program: BorrowedFd<'_>, packet: &[u8], repeat: u32) -> u32 {
     let mut attr = TestAttr {
         program: program.as_raw_fd().cast_unsigned(),
@@ -116,8 +116,7 @@ pub(crate) fn nanoseconds_per_run(program: BorrowedFd<'_>, packet: &[u8], repeat
 }
 
 /// # Safety
-/// `T` is what the command takes, and pointers in `attr` are good for what the command does with
-/// them.
+/// `T` is the command's argument, and its pointers are valid for what the command does with them.
 unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
     let attr = std::ptr::from_mut(attr);
     // SAFETY: `attr` is one `T`, of the size that is passed; the caller vouches for what is in it.

@@ -1,5 +1,5 @@
-//! Draining a map that is full of flows: the source's own way, from the map to a batch in order,
-//! beside walking the keys and taking each by itself.
+//! Draining a full flow map: the source's way, from the map to a sorted batch, against walking the
+//! keys and taking each by itself.
 
 use std::{
     os::fd::AsFd as _,
@@ -46,7 +46,7 @@ pub(crate) fn measure() -> Vec<Row> {
     }]
 }
 
-/// Seconds by the source and one by one, in turns.
+/// Seconds taken by the source and one by one, in turns.
 async fn rounds() -> (Vec<f64>, Vec<f64>) {
     let device = Device::find(DEVICE).expect("the laboratory's");
     let options = Options {
@@ -63,13 +63,13 @@ async fn rounds() -> (Vec<f64>, Vec<f64>) {
         batches.push(by_source(&mut source).await);
         fill();
         walks.push(one_by_one());
-        // Behind its back: so that the programs do not take the flows for known.
+        // Directly in the map, so that the programs do not have the flows in their caches.
         source.next_batch().await.expect("no flows");
     }
     (batches, walks)
 }
 
-/// Has the program that is attached see so many flows.
+/// Has the attached program see this many flows.
 fn fill() {
     let program = held::program(process::id(), Hook::Tc);
     let mut frame = traffic::of_others();
@@ -81,7 +81,7 @@ fn fill() {
 }
 
 async fn by_source(source: &mut EbpfSource) -> f64 {
-    // Until the next batch is due, so that it is not waited for.
+    // Until the next batch is due, so that waiting is not measured.
     thread::sleep(INTERVAL);
     let start = Instant::now();
     let batch = source.next_batch().await.expect("flows").expect("a batch");

@@ -1,4 +1,4 @@
-//! Making files: the tree's way beside the shortest loop that makes the same files, in turns.
+//! Making files: the tree against the shortest loop that makes the same files, in turns.
 
 use std::{
     fs::File,
@@ -25,7 +25,7 @@ const ROUNDS: usize = 5;
 pub(crate) fn measure() -> Vec<Row> {
     let connections: Vec<_> = (0..FILES).map(connection).collect();
     let mut names: Vec<_> = connections.iter().map(file_name).collect();
-    // The tree sorts too, and its time for that is part of it.
+    // The tree sorts them too, and that time counts.
     names.sort_unstable();
     let mut tree = Vec::new();
     let mut bare = Vec::new();

@@ -1,4 +1,4 @@
-//! Floods: packets of which each is a flow of its own, as fast as the machine can send them.
+//! Floods: every packet a new flow, as fast as the machine can send.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ use super::{
 
 const FLOWS: u64 = 1_000_000;
 
-/// Flows of a trial whether a rate is sustained: many times what the flow map holds.
+/// Flows of one trial of a rate: many times the capacity of the flow map.
 const FLOWS_OF_TRIAL: u64 = 300_000;
 
-/// Flows a second that are tried.
+/// Rates to try, in flows a second.
 const RATES: [u64; 12] = [
     10_000, 20_000, 30_000, 40_000, 50_000, 60_000, 80_000, 100_000, 125_000, 150_000, 200_000,
     300_000,
 ];
 
-/// SYNs of the whole internet to one port.
+/// SYNs from the whole internet to one port.
 pub(crate) fn syns() -> Vec<Row> {
     let lab = Lab::new(&[traffic::HOST]);
     let sender = Sender::of(&lab);
     let syn = traffic::syn();
     let load = Load { template: &syn, make: traffic::from_anywhere, frames: FLOWS, rate: None };
     let alone = sender.send(load);
-    // Nothing is drained: all that the flood puts into the map is there at its end.
+    // Nothing is drained: at the end the map holds all that the flood put into it.
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1h"]);
     let watched = sender.send(load);
     let entries = held::flows(collector.id());
@@ -57,7 +57,7 @@ fn per_second(duration: Duration) -> u64 {
     rate(FLOWS, duration.as_secs_f64())
 }
 
-/// Flows between others, which nothing can be folded of.
+/// Flows between others, of which nothing folds.
 pub(crate) fn others() -> Vec<Row> {
     let lab = Lab::new(&[traffic::HOST]);
     let sender = Sender::of(&lab);
@@ -79,7 +79,7 @@ fn at_full_speed(lab: &Lab, sender: &Sender) -> Row {
     }
 }
 
-/// The highest rate at which nothing is lost: bisected with short trials, then held for long.
+/// The highest rate without loss: bisected with short trials, then held for longer.
 fn sustained(lab: &Lab, sender: &Sender) -> Row {
     let mut lossy = Vec::new();
     let mut is_lossless = |flows, rate| {
@@ -106,8 +106,8 @@ fn sustained(lab: &Lab, sender: &Sender) -> Row {
     }
 }
 
-/// Sends so many flows to a collector with its default settings; what it left, and how long sending
-/// took.
+/// Sends this many flows to a collector with default settings; returns what it left, and how long
+/// sending took.
 fn flood(lab: &Lab, sender: &Sender, flows: u64, pace: Option<u64>) -> (Ended, Duration) {
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1s"]);
     let template = traffic::of_others();

@@ -1,5 +1,5 @@
-//! What a process holds in the kernel: its BPF programs and maps, found in what `/proc` says of its
-//! descriptors. So the very programs that a running collector has attached can be measured.
+//! BPF programs and maps that a process holds, found by its descriptors in `/proc`, so that the
+//! programs of a running collector can be measured.
 
 use std::{
     fs,
@@ -48,7 +48,7 @@ pub(crate) fn flows(process: u32) -> u64 {
 /// The numbers behind `field` in all of the process's `fdinfo`.
 fn ids(process: u32, field: &str) -> Vec<u32> {
     let entries = fs::read_dir(format!("/proc/{process}/fdinfo")).expect("a running process");
-    // A descriptor may be closed meanwhile.
+    // A descriptor may have been closed meanwhile.
     let texts = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
     let ids = |text: String| -> Vec<u32> {
         let values = text.lines().filter_map(|line| line.strip_prefix(field));

@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: a process that is ended by a signal drops nothing, so the laboratories are
-//! taken down here, with whatever runs in them.
+//! Ctrl-C and SIGTERM: a process that is killed by a signal runs no destructors, so the laboratories
+//! are taken down here, with the processes in them.
 
 use std::{
     process::{self, Command},
@@ -12,7 +12,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// From here on no laboratory outlives this process.
+/// Takes down all laboratories when a signal ends this process.
 pub(crate) fn handle() {
     thread::spawn(|| {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -31,7 +31,7 @@ async fn interrupted() {
     }
 }
 
-/// The namespaces of this process's laboratories, told by its id in their names.
+/// The namespaces of this process's laboratories, which have its id in their names.
 fn take_down() {
     let ours = format!("ct-{}-", process::id());
     let listed = ip_netns(&["list"]);
@@ -39,14 +39,14 @@ fn take_down() {
     for name in names.filter(|name| name.starts_with(&ours)) {
         let inside = ip_netns(&["pids", name]);
         for id in inside.lines().filter_map(|id| Pid::from_raw(id.trim().parse().ok()?)) {
-            // It may have had the same signal and be gone.
+            // It may have ended by the same signal.
             let _gone = kill_process(id, Signal::KILL);
         }
         ip_netns(&["delete", name]);
     }
 }
 
-/// What `ip netns` says; nothing if it fails.
+/// The output of `ip netns`; empty if it fails.
 fn ip_netns(arguments: &[&str]) -> String {
     let output = Command::new("ip").arg("netns").args(arguments).output();
     output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into())

@@ -1,9 +1,9 @@
-//! What a packet costs in the kernel: the programs that a collector has attached, run by
+//! The cost of a packet in the kernel: the programs that a collector has attached, run by
 //! `BPF_PROG_TEST_RUN`, in turns with an empty program.
 //!
-//! The least of many short rounds is taken: whatever else the machine does makes a round longer, and
-//! never shorter. A round takes all programs and packets in turns, so that a machine that is slow for
-//! a while is slow for all of them.
+//! The minimum of many short rounds counts: other work of the machine makes a round longer, never
+//! shorter. A round has all programs and packets in turns, so that a slow phase of the machine affects
+//! all of them.
 
 use std::{
     net::SocketAddr,
@@ -24,17 +24,16 @@ use super::{
 const ROUNDS: usize = 80;
 const RUNS_PER_ROUND: u32 = 50_000;
 
-/// Nanoseconds that two differences may be apart and still be the same: each of their four times is
-/// rounded.
+/// Nanoseconds by which two equal differences may differ: each of their four times is rounded.
 const ROUNDING: u32 = 2;
 
-/// Addresses of the watched device, and of somebody else.
+/// Addresses of the watched device, and of another host.
 const ENDS: [(&str, [&str; 2]); 2] = [
     ("IPv4", ["192.168.200.230:8000", "203.0.113.5:45000"]),
     ("IPv6", ["[2001:db8:200::230]:8000", "[2a00:1::5]:45000"]),
 ];
 
-/// A packet to measure and what it may cost more than nothing.
+/// A packet to measure, and what it may cost above an empty program.
 struct Case {
     what: String,
     packet: Vec<u8>,
@@ -90,7 +89,7 @@ fn cases() -> Vec<Case> {
 
 /// A hook's programs.
 struct Subject {
-    /// Keeps its maps as they are while it runs.
+    /// Keeps the maps alive.
     _collector: Collector,
     program: OwnedFd,
     empty: OwnedFd,
@@ -99,7 +98,7 @@ struct Subject {
 impl Subject {
     fn new(lab: &Lab, hook: Hook) -> Self {
         let at_hook: &[&str] = if hook == Hook::Xdp { &["--hook", "xdp"] } else { &[] };
-        // A flow that was seen stays in the map.
+        // A flow stays in the map.
         let never_drained = ["--mode", "ebpf", "--interval", "1h"];
         let collector = Collector::start(&lab.host, &[&never_drained, at_hook].concat());
         let program = held::program(collector.id(), hook);
@@ -111,13 +110,13 @@ impl Subject {
         let run =
             |program: &OwnedFd, repeat| bpf::nanoseconds_per_run(program.as_fd(), packet, repeat);
         let empty = run(&self.empty, RUNS_PER_ROUND);
-        // Fills caches and puts the flow into the map.
+        // Warms caches and puts the flow into the map.
         run(&self.program, 1);
         Cost { program: run(&self.program, RUNS_PER_ROUND), empty }
     }
 }
 
-/// What each packet costs each of the subjects.
+/// The cost of each packet in each program.
 fn costs<const N: usize>(subjects: &[Subject; N], cases: &[Case]) -> [Vec<Cost>; N] {
     let mut least =
         [(); N].map(|()| vec![Cost { program: u32::MAX, empty: u32::MAX }; cases.len()]);

@@ -1,4 +1,4 @@
-//! From a flow's first packet to its file, as somebody sees it who watches the directory.
+//! From a flow's first packet to its file, as seen by inotify on the directory.
 
 use std::{
     collections::BTreeSet,
@@ -19,10 +19,10 @@ use super::{
     traffic,
 };
 
-/// Flows, each to a port of its own.
+/// Number of flows, each to a port of its own.
 const FLOWS: u16 = 500;
 
-/// How much later than an interval a file may be.
+/// How much later than an interval a file may appear.
 const LATE: Duration = Duration::from_millis(50);
 
 pub(crate) fn measure() -> Vec<Row> {
@@ -34,7 +34,7 @@ pub(crate) fn measure() -> Vec<Row> {
     intervals.into_iter().map(row).collect()
 }
 
-/// Flows are sent so far apart on average, many within an interval.
+/// Average gap between flows: many within an interval.
 fn row(lab: &Lab, name: &str, interval: Duration, gap: Duration) -> Row {
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", name]);
     let made = watch(&collector.path().join("in/udp"));
@@ -51,13 +51,13 @@ fn row(lab: &Lab, name: &str, interval: Duration, gap: Duration) -> Row {
     }
 }
 
-/// Sends a packet to each port from 1 on at odd times; when each was sent.
+/// Sends a packet to each port from 1 on at irregular times; returns when each was sent.
 fn send(lab: &Lab, gap: Duration) -> Vec<Instant> {
     let sender = Sender::of(lab);
     let mut template = traffic::request();
     let mut sent = Vec::new();
     for port in 1..=FLOWS {
-        // Between nothing and twice the gap.
+        // Between zero and twice the gap.
         thread::sleep(gap * u32::from(port.wrapping_mul(40_503) >> 8) / 128);
         traffic::to_port(port.into(), &mut template);
         sent.push(Instant::now());
@@ -82,7 +82,7 @@ fn delays(sent: &[Instant], made: &Receiver<(u16, Instant)>) -> Vec<f64> {
     delays
 }
 
-/// Tells the port at the end of each file's name that is made in this directory.
+/// Sends the port at the end of the name of each file that is made in this directory.
 fn watch(directory: &Path) -> Receiver<(u16, Instant)> {
     let (told, made) = channel();
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC).expect("inotify");

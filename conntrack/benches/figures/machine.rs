@@ -1,10 +1,10 @@
-//! The machine that is measured on: what it is, and where on it trees are made.
+//! The machine that is measured: its description, and where trees are made.
 
 use std::{env, fs, path::Path, thread, time::Duration};
 
 use super::usage;
 
-/// A file system in memory, wherever there is one.
+/// A file system in memory, on most machines.
 const IN_MEMORY: &str = "/dev/shm";
 
 /// Makes scratch directories in memory.
@@ -30,7 +30,7 @@ pub(crate) fn description() -> String {
     )
 }
 
-/// Percent of the CPUs' time that others use: whoever reads the figures has to know.
+/// Percent of the CPUs' time used by other work, as a caveat for readers of the figures.
 fn busy(cpus: usize) -> f64 {
     const WINDOW: Duration = Duration::from_secs(1);
     let before = usage::machine_busy();

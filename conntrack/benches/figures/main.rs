@@ -1,13 +1,13 @@
-//! Measures what is promised about speed and prints it as a table. Needs root; everything is sent
-//! inside network namespaces of its own.
+//! Measures what is promised about speed and prints a table. Needs root; everything is sent inside
+//! network namespaces of its own.
 //!
-//! Each figure stands beside a baseline that was measured in the same run, in turns with it, so that
-//! what is compared had the same machine under it. A missed target is shown, and is no failure.
+//! Each figure has a baseline that was measured in the same run, in turns with it, so that both had
+//! the same machine. A missed target is shown; it is not a failure.
 //!
-//! Trees are made in memory where there is a `/dev/shm`, else in `TMPDIR`: what a disk's file system
-//! takes for a file differs by a factor of 100 from one moment to the next.
+//! Trees are made in `/dev/shm` if it exists, else in `TMPDIR`: on a disk, the time for making a file
+//! varies by a factor of 100.
 //!
-//! Arguments are the names of [`SUBJECTS`] to measure; without any, all are.
+//! Arguments are the names of [`SUBJECTS`] to measure; the default is all.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -39,7 +39,7 @@ use std::{env, process::ExitCode};
 
 use table::{HEADER, Row};
 
-/// A name to ask for, and what measures it.
+/// A name, and the function that measures it.
 type Subject = (&'static str, fn() -> Vec<Row>);
 
 /// What can be measured.

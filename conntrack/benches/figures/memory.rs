@@ -18,7 +18,7 @@ use super::{
 
 const CONNECTIONS: u64 = 100_000;
 
-/// Slow enough for every flow to get a file.
+/// Slow enough that every flow gets a file.
 const RATE: u64 = 20_000;
 
 const AT_MOST: u64 = 8 << 10;
@@ -27,7 +27,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let lab = Lab::new(&[traffic::HOST]);
     let sender = Sender::of(&lab);
     let mut collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1s"]);
-    // Until it has been through an interval.
+    // Until the first interval is over.
     thread::sleep(Duration::from_secs(2));
     let idle = Memory::of(collector.id());
     let template = traffic::of_others();
@@ -68,7 +68,7 @@ fn told(memory: Memory) -> String {
     format!("{:.1} MiB, {:.1} of it anonymous", mebibytes(resident), mebibytes(anonymous))
 }
 
-/// Until the agent says that it has made them all.
+/// Waits until the agent reports all of them.
 fn wait_for_files(collector: &mut Collector) {
     const PATIENCE: Duration = Duration::from_secs(30);
     let start = Instant::now();

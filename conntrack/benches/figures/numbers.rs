@@ -1,4 +1,4 @@
-//! Numbers: of several the one in the middle, and how they are written.
+//! Numbers: quantiles, and their text.
 
 /// The value below which this share (0 to 1) of the values lies.
 pub(crate) fn quantile(mut values: Vec<f64>, share: f64) -> f64 {

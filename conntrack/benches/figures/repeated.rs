@@ -1,7 +1,7 @@
-//! Repeated packets of one flow at full speed, beside tcpdump: what it takes to see them.
+//! Repeated packets of one flow at full speed: CPU time against tcpdump's.
 //!
-//! tcpdump writes to `/dev/null`, with the filter that one would type for the same packets, no
-//! promiscuous mode and as much buffer as our libpcap mode has.
+//! tcpdump writes to `/dev/null`, with the filter that one would type for the same packets, without
+//! promiscuous mode, and with the buffer size of our libpcap mode.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -26,18 +26,18 @@ use super::{
 const PACKETS: u64 = 5_000_000;
 const ROUNDS: usize = 3;
 
-/// For whoever watches to get to the last packets.
+/// Time for the watching process to get to the last packets.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
 const FILTER: &str =
     "udp or (tcp and tcp[13] & 0x12 == 2) or (ip6[6] == 6 and ip6[53] & 0x12 == 2)";
 
-/// What all rounds together say.
+/// The result of all rounds.
 struct Cost {
     /// Seconds on a CPU, the median.
     process: f64,
-    /// Seconds that all CPUs were busy, the sender's among them: the least, because whatever else the
-    /// machine does adds to it.
+    /// Seconds that all CPUs were busy, including the sender: the minimum, because other work of the
+    /// machine adds to it.
     machine: f64,
     lost: u64,
 }
@@ -122,7 +122,7 @@ fn losses(ours: &Cost, tcpdump: &Cost) -> Row {
     }
 }
 
-/// Sends all packets while a process watches, and takes what that took.
+/// Sends all packets while a process watches; returns the time used.
 fn watched_by(process: u32, sender: &Sender) -> (f64, f64) {
     let template = traffic::request();
     let load = Load { template: &template, make: traffic::the_same, frames: PACKETS, rate: None };
@@ -158,7 +158,7 @@ impl Tcpdump {
     /// Starts it and waits until it watches.
     fn start(lab: &Lab) -> Self {
         let mut tcpdump = lab.host.command("tcpdump");
-        // As root, as it starts: changing the user is not what is measured.
+        // Without changing the user, which is not what is measured.
         tcpdump.args(["-i", DEVICE, "-p", "-n", "-Z", "root", "-B", "16384", "-w", "/dev/null"]);
         let started = tcpdump.arg(FILTER).stderr(Stdio::piped()).spawn();
         let mut child = started.expect("tcpdump, which `cargo xtask setup --for bench` installs");
@@ -173,7 +173,7 @@ impl Tcpdump {
         tcpdump
     }
 
-    /// Ends it; how many packets it did not get.
+    /// Ends it; returns how many packets it dropped.
     fn stop(mut self) -> u64 {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(id, Signal::INT).expect("signalled");
@@ -187,7 +187,7 @@ impl Tcpdump {
 
 impl Drop for Tcpdump {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // It may have ended already.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }

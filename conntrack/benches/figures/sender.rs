@@ -1,5 +1,5 @@
-//! Frames in great numbers, sent from the laboratory's peer to the watched device by a packet socket
-//! that receives nothing. It knows nothing of what is in a frame.
+//! Sends frames in great numbers from the laboratory's peer to the watched device, by a packet socket
+//! that receives nothing. What is in a frame is the caller's affair.
 #![expect(unsafe_code, reason = "rustix has no address of a packet socket")]
 
 use std::{
@@ -22,10 +22,10 @@ use rustix::{
 
 use super::support::lab::{Lab, PEER_DEVICE};
 
-/// Frames in one system call.
+/// Frames for each system call.
 const BATCH: u64 = 64;
 
-/// Nothing is sent for longer.
+/// Longer than any sending takes.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The peer's end of the wire.
@@ -33,22 +33,22 @@ pub(crate) struct Sender {
     socket: OwnedFd,
 }
 
-/// What is to be sent.
+/// What to send.
 #[derive(Clone, Copy)]
 pub(crate) struct Load<'a> {
-    /// What each frame is made of.
+    /// The template of each frame.
     pub(crate) template: &'a [u8],
-    /// Makes the template into the frame of this number, from 0 on.
+    /// Turns the template into the frame of this number, from 0 on.
     pub(crate) make: fn(u64, &mut [u8]),
     pub(crate) frames: u64,
-    /// Frames a second; `None`: as fast as the machine can.
+    /// Frames a second; `None`: as fast as possible.
     pub(crate) rate: Option<u64>,
 }
 
 impl Sender {
     pub(crate) fn of(lab: &Lab) -> Self {
         let socket = lab.peer.enter(|| {
-            // No protocol: it is for sending only, so that it does not take part in what is measured.
+            // No protocol: for sending only, so that receiving is not part of what is measured.
             let socket = socket(AddressFamily::PACKET, SocketType::RAW, None);
             let socket = socket.expect("a packet socket");
             let device = name_to_index(&socket, PEER_DEVICE).expect("a device");
@@ -58,7 +58,7 @@ impl Sender {
         Self { socket }
     }
 
-    /// Sends all of it; how long that took.
+    /// Sends all of it; returns how long that took.
     pub(crate) fn send(&self, load: Load<'_>) -> Duration {
         let mut frames = vec![load.template.to_vec(); BATCH.min(load.frames) as usize];
         let start = Instant::now();
@@ -81,7 +81,7 @@ impl Sender {
         start.elapsed()
     }
 
-    /// A frame that the device's queue has no room for (ENOBUFS) is not sent, and so sent again.
+    /// Sends again what the device's queue had no room for (ENOBUFS).
     fn send_all(&self, mut frames: &[Vec<u8>]) {
         while !frames.is_empty() {
             let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();

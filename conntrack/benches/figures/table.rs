@@ -1,4 +1,4 @@
-//! The table: its rows as Markdown. It knows nothing of what is measured.
+//! The table: its rows as Markdown.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 pub(crate) const HEADER: &str = "| what | measured | baseline | compared | target | met |\n\
                                  |---|---|---|---|---|---|";
 
-/// One figure beside its baseline.
+/// One figure and its baseline.
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) measured: String,
@@ -14,7 +14,7 @@ pub(crate) struct Row {
     /// Their ratio or difference.
     pub(crate) compared: String,
     pub(crate) target: String,
-    /// `None` where the target is only to tell.
+    /// `None` where there is no target.
     pub(crate) met: Option<bool>,
 }
 

@@ -1,6 +1,6 @@
-//! TCP throughput into the watched device: one connection all the while, a collector that comes and
-//! goes, and what arrives in short windows with it and without it in turns. Two connections would
-//! differ by more than what is looked for here: by the CPUs that their ends happen to run on.
+//! TCP throughput into the watched device: one connection for the whole time, and a collector that is
+//! started and stopped; throughput is measured in short windows with and without it. Two connections
+//! would differ by more than the collector costs, by the CPUs that their ends happen to run on.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use super::{
 const PAIRS: usize = 30;
 const WINDOW: Duration = Duration::from_millis(500);
 
-/// Loading programs takes a moment of CPU time, and so does unloading them.
+/// Pause before a window: loading and unloading programs takes CPU time.
 const SETTLE: Duration = Duration::from_millis(150);
 
 pub(crate) fn measure() -> Vec<Row> {
@@ -38,8 +38,7 @@ pub(crate) fn measure() -> Vec<Row> {
         with.push(gigabits(&lab));
         assert!(collector.stop().reported("packets seen") > 0, "it saw nothing");
     }
-    // Each is compared with those before and after it, so that a machine that gets slower or faster
-    // takes no side.
+    // Each is compared with those before and after it, so that a drift of the machine cancels out.
     let around = |at: usize| (without[at] + without.get(at + 1).unwrap_or(&without[at])) / 2.0;
     let ratios: Vec<_> = with.iter().enumerate().map(|(at, with)| with / around(at)).collect();
     let [low, ratio, high] = [0.25, 0.5, 0.75].map(|share| quantile(ratios.clone(), share));
@@ -58,7 +57,7 @@ pub(crate) fn measure() -> Vec<Row> {
     }]
 }
 
-/// With packets of the size that they usually have.
+/// With packets of the usual size.
 fn lab() -> Lab {
     let lab = Lab::new(&[traffic::HOST]);
     lab.peer.add_address(PEER_DEVICE, "192.168.200.1");
@@ -68,7 +67,7 @@ fn lab() -> Lab {
     lab
 }
 
-/// What arrives at the watched device in a second, over a window.
+/// Gigabits a second that arrive at the watched device, over one window.
 fn gigabits(lab: &Lab) -> f64 {
     thread::sleep(SETTLE);
     let start = Instant::now();
@@ -100,7 +99,7 @@ impl Iperf3 {
         let said = BufReader::new(iperf3.0.stdout.take().expect("piped"));
         let mut lines = said.lines().map_while(Result::ok);
         assert!(lines.any(|line| line.contains(text)), "iperf3 never said {text:?}");
-        // Its further words are nobody's.
+        // The rest of its output is discarded.
         thread::spawn(move || lines.for_each(drop));
         iperf3
     }
@@ -108,7 +107,7 @@ impl Iperf3 {
 
 impl Drop for Iperf3 {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // It may have ended already.
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }

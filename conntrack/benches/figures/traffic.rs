@@ -1,7 +1,7 @@
 //! What is sent: templates of frames, and how each frame of a flood differs from its template.
 //!
-//! Only the octets that make a flow are changed, so the checksums are wrong. No reader of ours looks
-//! at them, and a host that drops the packet behind the hook takes nothing from what is measured.
+//! Only addresses and ports are changed, so the checksums are wrong. We do not read them, and the host
+//! drops the packet only behind the hook.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::support::frames::{Tcp, tcp, udp};
 pub(crate) const HOST: &str = "192.168.200.230";
 const INNER: [&str; 2] = ["10.0.0.0:40000", "172.16.0.1:5000"];
 
-/// Where addresses and ports are in an Ethernet frame with an IPv4 header without options.
+/// Offsets of addresses and ports in an Ethernet frame with an IPv4 header without options.
 mod field {
     use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub(crate) fn end(text: &str) -> SocketAddr {
     text.parse().expect("an address and a port")
 }
 
-/// A connection being opened from the internet.
+/// A connection from the internet, opening.
 pub(crate) fn syn() -> Vec<u8> {
     tcp(end("203.0.113.5:45000"), end(&format!("{HOST}:443")), Tcp::Syn)
 }
@@ -34,7 +34,7 @@ pub(crate) fn syn() -> Vec<u8> {
 pub(crate) fn from_anywhere(number: u64, frame: &mut [u8]) {
     let random = scrambled(number).to_be_bytes();
     frame[field::SRC].copy_from_slice(&random[..4]);
-    // Between the 10.0.0.0/8 that is not internet and the 127.0.0.0/8 that is nobody's.
+    // Above 10.0.0.0/8, which is private, and below 127.0.0.0/8, which is loopback.
     frame[field::SRC.start] = 11 + random[0] % 116;
     frame[field::SRC_PORT].copy_from_slice(&random[4..6]);
 }
@@ -44,10 +44,10 @@ pub(crate) fn request() -> Vec<u8> {
     udp(end("203.0.113.5:45000"), end(&format!("{HOST}:8000")))
 }
 
-/// As it is.
+/// Unchanged.
 pub(crate) fn the_same(_number: u64, _frame: &mut [u8]) {}
 
-/// To a port of the host's for each number.
+/// To the host's port of this number.
 pub(crate) fn to_port(number: u64, frame: &mut [u8]) {
     let [.., high, low] = number.to_be_bytes();
     frame[field::DST_PORT].copy_from_slice(&[high, low]);
@@ -58,9 +58,9 @@ pub(crate) fn of_others() -> Vec<u8> {
     udp(end(INNER[0]), end(INNER[1]))
 }
 
-/// From an address of 10.0.0.0/8 for each number below 2^24, in no order.
+/// From an address of 10.0.0.0/8, another for each number below 2^24, in no order.
 pub(crate) fn from_each_other(number: u64, frame: &mut [u8]) {
-    // An odd factor does not make two numbers the same.
+    // Multiplication by an odd number is a bijection modulo 2^24.
     let [.., a, b, c] = number.wrapping_mul(0x9e_37b1).to_be_bytes();
     frame[field::SRC].copy_from_slice(&[10, a, b, c]);
 }

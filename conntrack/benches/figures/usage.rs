@@ -1,8 +1,8 @@
-//! What a process and the whole machine have used, as `/proc` says it.
+//! CPU time and memory of a process and of the machine, from `/proc`.
 
 use std::fs;
 
-/// Seconds that the process's threads were on a CPU, to the nanosecond, where `stat` has ticks of 10 ms.
+/// Seconds that the process's threads were on a CPU, from `schedstat`: `stat` has ticks of 10 ms.
 pub(crate) fn cpu_time(process: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a running process");
     let nanoseconds = threads.filter_map(|thread| {
@@ -30,9 +30,9 @@ pub(crate) fn machine_busy() -> f64 {
 /// Memory of a process, in KiB.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
-    /// All that is resident.
+    /// All resident memory.
     pub(crate) resident: u64,
-    /// What of it is no file's.
+    /// Anonymous resident memory.
     pub(crate) anonymous: u64,
 }
 

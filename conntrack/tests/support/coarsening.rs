@@ -1,5 +1,5 @@
-//! Settings and packets for which coarsening has something to decide: few addresses and ports, on
-//! either side of every border that the rules draw.
+//! Settings and packets for tests of coarsening: few addresses and ports, on either side of every
+//! border in the rules.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ use super::frames;
 /// Addresses that a device may have, private and public.
 const OWN: [&str; 5] = ["192.168.200.230", "203.0.113.9", "0.0.0.0", "2001:db8::9", "fe80::9"];
 
-/// Of the internet, of private networks, of networks of one's own.
+/// Of the internet, of private networks, of configured networks.
 const OTHERS: [&str; 12] = [
     "8.8.8.8",
     "9.9.9.9",
@@ -32,13 +32,13 @@ const OTHERS: [&str; 12] = [
     "ff02::fb",
 ];
 
-/// Around port 0, the system ports' end, and what stands for ports that were cleared.
+/// Around port 0, the end of the system ports, and the values of cleared ports.
 const PORTS: [u16; 12] = [0, 1, 53, 123, 514, 1023, 1024, 5353, 40_000, 45_390, 65_534, u16::MAX];
 
 const NETWORKS: [&str; 6] =
     ["198.51.100.0/24", "0.0.0.0/8", "2001:db8::/32", "0.0.0.0/0", "2a00::2/128", "::/0"];
 
-/// What the user and the machine say.
+/// Flags and local addresses.
 #[derive(Clone, Debug)]
 pub struct Given {
     pub settings: Settings,

@@ -22,7 +22,7 @@ use super::{
 pub struct Collector {
     child: Child,
     tree: PathBuf,
-    /// Goes when this does.
+    /// Removed with this.
     _scratch: Option<TempDir>,
     lines: Receiver<String>,
     said: Vec<String>,
@@ -47,7 +47,7 @@ impl Collector {
         Self::start_by(namespace, &[], device, Tree::Own(scratch()), arguments)
     }
 
-    /// Starts watching [`DEVICE`], with its tree somewhere below `directory`, and waits until it does.
+    /// Starts watching [`DEVICE`], with its tree below `directory`, and waits until it does.
     pub fn start_in(directory: &Path, namespace: &Namespace, arguments: &[&str]) -> Self {
         let tree = tempfile::tempdir_in(directory).expect("a scratch directory");
         Self::start_by(namespace, &[], DEVICE, Tree::Own(tree), arguments)
@@ -114,12 +114,12 @@ impl Collector {
         self.child.id()
     }
 
-    /// The files up to now.
+    /// The files so far.
     pub fn files(&self) -> Files {
         files(self.path())
     }
 
-    /// Waits until it has said a line that contains `text`; that line.
+    /// Waits for a line with `text` on standard error; returns it.
     pub fn wait_for_line(&mut self, text: &str) -> String {
         loop {
             match self.lines.recv_timeout(PATIENCE) {
@@ -154,7 +154,7 @@ impl Collector {
         kill_process(id, signal).expect("signalled");
     }
 
-    /// Sends SIGINT, as Ctrl-C does, and waits for the end.
+    /// Sends SIGINT, like Ctrl-C, and waits for the end.
     pub fn stop(self) -> Ended {
         self.stop_by(Signal::INT)
     }
@@ -191,7 +191,7 @@ fn scratch() -> TempDir {
 }
 
 impl Ended {
-    /// The number of the last report's line about `what`.
+    /// The number in the last report's line about `what`.
     pub fn reported(&self, what: &str) -> u64 {
         let number = |line: &str| {
             let number = line.strip_prefix(what)?.strip_prefix(": ")?.split(' ').next()?;
@@ -204,13 +204,13 @@ impl Ended {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // It may have ended already.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }
 }
 
-/// Reads lines on a thread, so that waiting for one can end.
+/// Reads lines on a thread, so that waiting for one can time out.
 fn lines(stderr: ChildStderr) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {

@@ -1,11 +1,11 @@
-//! Prometheus' text format, read more strictly than Prometheus does: each family whole and in one
-//! place, with its help and its type, named as its conventions ask.
+//! A strict parser of Prometheus' text format: each family complete and in one place, with help and
+//! type, named by Prometheus' conventions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub type Labels = BTreeMap<String, String>;
 
-/// What a file of metrics says.
+/// The metrics in a file.
 #[derive(Debug)]
 pub struct Exposition {
     samples: Vec<Sample>,
@@ -19,7 +19,7 @@ struct Sample {
 }
 
 impl Exposition {
-    /// Reads a file's text, and fails with the line that is not as it should be.
+    /// Parses a file's text; panics with the line that is wrong.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line has an end too");
@@ -54,7 +54,7 @@ impl Exposition {
         self.family(name).map(|it| &it.labels).collect()
     }
 
-    /// The one number of this metric that has this label, or the only one.
+    /// The value of this metric with this label, or its only value.
     #[track_caller]
     pub fn value(&self, name: &str, label: Option<(&str, &str)>) -> f64 {
         let has = |it: &&Sample| {
@@ -65,7 +65,7 @@ impl Exposition {
         values[0]
     }
 
-    /// Over all labels of a metric.
+    /// The sum over all labels.
     pub fn sum(&self, name: &str) -> f64 {
         assert!(self.names().contains(name), "no {name}");
         self.family(name).map(|it| it.value).sum()
@@ -76,7 +76,7 @@ impl Exposition {
     }
 }
 
-/// What the conventions ask of a metric's name and numbers.
+/// Checks a metric's name and values against the conventions.
 fn check_family(name: &str, kind: &str, samples: &[Sample]) {
     assert!(!samples.is_empty(), "{name} has no samples");
     assert!(samples.iter().all(|it| it.name == name), "{name} has samples of another name");
@@ -93,7 +93,7 @@ fn check_family(name: &str, kind: &str, samples: &[Sample]) {
     }
 }
 
-/// The first word behind a beginning, and what comes after it.
+/// The first word after a prefix, and the rest.
 #[track_caller]
 fn after<'a>(line: &'a str, beginning: &str) -> (&'a str, &'a str) {
     let rest = line.strip_prefix(beginning).unwrap_or_else(|| panic!("no {beginning}in {line}"));
@@ -120,7 +120,7 @@ fn sample(line: &str) -> Sample {
     Sample { name: name.to_owned(), labels, value }
 }
 
-/// The text up to the closing quote, and what comes after it.
+/// The text up to the closing quote, and the rest.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.chars();

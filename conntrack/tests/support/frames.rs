@@ -1,4 +1,4 @@
-//! Frames: read from a capture or made to measure, and put on the wire of a laboratory.
+//! Frames: read from a capture or built, and sent over the wire of a laboratory.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -64,7 +64,7 @@ fn ip(src: SocketAddr, dst: SocketAddr) -> PacketBuilderStep<etherparse::IpHeade
     }
 }
 
-/// Both ends of a laboratory's wire, to send frames from.
+/// Both ends of a laboratory's wire, for sending.
 pub struct Wire {
     host: Capture<Active>,
     peer: Capture<Active>,

@@ -1,6 +1,6 @@
-//! A network laboratory: two network namespaces, `host` and `peer`, joined by a veth pair whose
-//! end in `host` is the watched device. All traffic of a test stays in there, and it is all taken
-//! down when the test ends, also when it fails.
+//! A network laboratory: two network namespaces, `host` and `peer`, joined by a veth pair whose end in
+//! `host` is the watched device. All traffic of a test stays inside. It is removed when the test ends,
+//! even if it fails.
 
 use std::{
     fs::File,
@@ -31,7 +31,7 @@ impl Lab {
         lab
     }
 
-    /// Puts the wire between the two, again if it was taken away.
+    /// Makes the wire between the two; again, if it was removed.
     pub fn plug_in(&self, host_addresses: &[&str]) {
         let Self { host, peer } = self;
         let ends = [DEVICE, "netns", &host.name, "type", "veth", "peer", "name", PEER_DEVICE];
@@ -45,7 +45,7 @@ impl Lab {
         }
     }
 
-    /// Takes the wire away, and the watched device with it.
+    /// Deletes the wire, and with it the watched device.
     pub fn unplug(&self) {
         ip(&["-n", &self.host.name, "link", "delete", DEVICE]);
     }
@@ -66,7 +66,7 @@ impl Lab {
     }
 }
 
-/// A network namespace of our own, with loopback up.
+/// A network namespace, with loopback up.
 pub struct Namespace {
     pub name: String,
 }
@@ -77,8 +77,8 @@ impl Namespace {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = Self { name: format!("ct-{}-{number}-{role}", process::id()) };
         ip(&["netns", "add", &namespace.name]);
-        // No duplicate address detection and no router solicitation: addresses work at once, and
-        // nothing is on the wire that the test did not put there.
+        // No duplicate address detection and no router solicitation: addresses work at once, and the
+        // test's traffic is the only traffic.
         for setting in ["accept_dad", "router_solicitations", "autoconf"] {
             for scope in ["all", "default"] {
                 let path = format!("/proc/sys/net/ipv6/conf/{scope}/{setting}");
@@ -89,7 +89,7 @@ impl Namespace {
         namespace
     }
 
-    /// Adds an address, with a prefix that covers its neighbourhood.
+    /// Adds an address, with the prefix of its subnet.
     pub fn add_address(&self, device: &str, address: &str) {
         let prefix_length = if address.contains(':') { 64 } else { 24 };
         let network = format!("{address}/{prefix_length}");
@@ -100,14 +100,14 @@ impl Namespace {
         ip(&["-n", &self.name, "link", "set", device, "up"]);
     }
 
-    /// A command that will run inside.
+    /// A command to run inside.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, program]);
         command
     }
 
-    /// Runs a command inside; its standard output.
+    /// Runs a command inside; returns its standard output.
     #[track_caller]
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         output(self.command(program).args(arguments))

@@ -1,10 +1,10 @@
-//! A service manager's end of `sd_notify(3)`.
+//! The service manager's end of `sd_notify(3)`.
 
 use std::{io::ErrorKind, os::unix::net::UnixDatagram, time::Duration};
 
 use super::PATIENCE;
 
-/// Listens for messages, and keeps what was said.
+/// Receives messages and keeps them.
 pub struct Manager {
     socket: UnixDatagram,
     pub said: Vec<String>,
@@ -29,7 +29,7 @@ impl Manager {
         }
     }
 
-    /// What was said up to now, and not waited for.
+    /// Messages so far that were not waited for.
     pub fn rest(&mut self) -> &[String] {
         self.socket.set_nonblocking(true).expect("a socket");
         while self.receive().is_some() {}

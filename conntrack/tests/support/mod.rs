@@ -1,4 +1,4 @@
-//! What the tests share: the program, trees as sets of paths, cases from `testdata/`.
+//! Shared by the tests: the program, trees as sets of paths, cases from `testdata/`.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -56,7 +56,7 @@ pub fn files(root: &Path) -> Files {
     files
 }
 
-/// Fails with the differences, line by line, if the trees are not the same.
+/// Panics with a line for each difference if the trees differ.
 #[track_caller]
 pub fn assert_same_tree(what: &str, expected: &Files, found: &Files) {
     let missing = expected.difference(found).map(|path| format!("- {path}\n"));
@@ -65,10 +65,10 @@ pub fn assert_same_tree(what: &str, expected: &Files, found: &Files) {
     assert!(differences.is_empty(), "{what}: - is missing, + should not be there\n{differences}");
 }
 
-/// Nothing that a test waits for takes longer, on however busy or slow a machine.
+/// The deadline for anything that a test waits for, even on a busy or slow machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits until `condition` holds; whether it did before the deadline.
+/// Waits until `condition` holds; returns whether it did before the deadline.
 #[must_use]
 pub fn wait_until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
@@ -112,7 +112,7 @@ impl Case {
         }
     }
 
-    /// Every case that there is.
+    /// Every case.
     pub fn all() -> Vec<Self> {
         let names = fs::read_dir(testdata()).expect("testdata").filter_map(|entry| {
             let name = entry.expect("an entry").file_name();

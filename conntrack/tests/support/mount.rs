@@ -1,4 +1,4 @@
-//! A small file system of a test's own, in memory; unmounted when the test ends, also when it fails.
+//! A small file system in memory, for one test; unmounted when the test ends, even if it fails.
 
 use std::{path::Path, process::Command};
 
@@ -10,7 +10,7 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// A file system that takes this many files and directories, its root among them.
+    /// A file system with this many inodes, one of them for its root.
     pub fn with_inodes(inodes: u64) -> Self {
         let point = tempfile::tempdir().expect("a scratch directory");
         let options = format!("size=16m,nr_inodes={inodes}");
@@ -33,7 +33,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: whoever still has it open when a test fails does not keep it in place.
+        // Lazily: when a test fails, a process may still have it open.
         let unmounted = Command::new("umount").arg("--lazy").arg(self.path()).status();
         if !unmounted.is_ok_and(|status| status.success()) {
             eprintln!("{} is left behind", self.path().display());

@@ -91,7 +91,7 @@ impl PipeReader {
 
 impl Drop for PipeReader {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // It may have ended already.
         let _ended = self.child.kill();
         let _status = self.child.wait();
     }

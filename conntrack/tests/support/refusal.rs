@@ -1,4 +1,4 @@
-//! A kernel that refuses system calls, by seccomp: for the calling thread and what it starts.
+//! Refused system calls, by seccomp: for the calling thread and the programs that it starts.
 
 use std::env;
 
@@ -7,7 +7,7 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-/// Has a system call answer this error: always, or where one of the rules fits.
+/// Makes a system call fail with this error: always, or where one of the rules matches.
 pub fn refuse(system_call: i64, errno: u32, rules: Vec<SeccompRule>) {
     let filter = SeccompFilter::new(
         [(system_call, rules)].into(),
@@ -19,7 +19,7 @@ pub fn refuse(system_call: i64, errno: u32, rules: Vec<SeccompRule>) {
     apply_filter(&program).expect("applied");
 }
 
-/// Has bpf(2) answer this error: always, or when it is called with one command.
+/// Makes bpf(2) fail with this error: always, or for one command.
 pub fn refuse_bpf(errno: u32, command: Option<u64>) {
     let rules = command.map(|command| {
         let is_command =

@@ -1,4 +1,4 @@
-//! A terminal of a test's own, and what it shows.
+//! A terminal for one test, and what it shows.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ use super::{PATIENCE, wait_until};
 const ROWS: NonZero<u16> = NonZero::new(24).expect("more than none");
 const COLUMNS: NonZero<u16> = NonZero::new(100).expect("more than none");
 
-/// A terminal, and what was written to it.
+/// A terminal, and its screen.
 pub struct Terminal {
     written: Arc<Mutex<Vec<u8>>>,
     end: OwnedFd,
@@ -62,7 +62,7 @@ impl Terminal {
         tcflow(&self.end, Action::OOn).expect("resumed");
     }
 
-    /// What it shows now: its rows, without what is empty at their end and below.
+    /// Its rows now, without trailing blanks and empty rows at the end.
     pub fn shows(&self) -> Vec<String> {
         let mut emulator = vt100::Parser::new(ROWS, COLUMNS, 0);
         emulator.process(&self.written.lock().expect("no panic"));
@@ -70,7 +70,7 @@ impl Terminal {
         screen.contents().trim_end().lines().map(|row| row.trim_end().to_owned()).collect()
     }
 
-    /// Waits until its rows are as they should be; the rows.
+    /// Waits until `is_so` holds of its rows; returns them.
     #[track_caller]
     pub fn wait_for(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
         let shown = wait_until(PATIENCE, || is_so(&self.shows()));
@@ -79,7 +79,7 @@ impl Terminal {
     }
 }
 
-/// Reads for as long as somebody can write.
+/// Reads until all writers have closed it.
 fn read(mut controller: File, written: Arc<Mutex<Vec<u8>>>) {
     thread::spawn(move || {
         let mut buffer = [0; 4096];

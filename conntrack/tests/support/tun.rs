@@ -1,5 +1,5 @@
-//! A tun or tap device of a test's own: what is written to it arrives at the device. The only
-//! `unsafe` of the tests: the ioctl(2) that makes the device.
+//! A tun or tap device for one test: packets that are written to it arrive at the device. Has the
+//! tests' only `unsafe`: the ioctl(2) that makes the device.
 #![expect(unsafe_code, reason = "devices are made by an ioctl that rustix has no function for")]
 
 use std::{
@@ -14,18 +14,18 @@ use super::lab::Namespace;
 /// The device's name.
 pub const TUN: &str = "ct-tun";
 
-/// What the device's packets start with.
+/// The kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// With their IP header.
+    /// Packets start with their IP header.
     Tun,
-    /// The same, and when written with a `virtio_net_hdr` before it.
+    /// The same, written with a `virtio_net_hdr` before it.
     TunWithHeader,
-    /// With an Ethernet header, and when written with a `virtio_net_hdr` before it.
+    /// Packets start with an Ethernet header, written with a `virtio_net_hdr` before it.
     Tap,
 }
 
-/// A device; it goes when this does.
+/// A device; removed with this.
 pub struct Tun {
     file: File,
 }
@@ -51,8 +51,7 @@ impl Tun {
         assert_eq!(written, packet.len());
     }
 
-    /// Has a packet arrive of which only so many octets are in the linear part: everything else is
-    /// in pages.
+    /// Has a packet arrive with only this many octets in the linear part; the rest is in pages.
     pub fn arrive_in_pages(&self, linear: u16, frame: &[u8]) {
         // struct virtio_net_hdr (include/uapi/linux/virtio_net.h): flags, gso_type, then the length
         // of the linear part; the rest is about checksums and segmentation.
@@ -88,7 +87,7 @@ fn set_device(file: &File, kind: Kind) {
         Kind::Tap => IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
     };
     let request = InterfaceRequest { name, flags, rest: [0; 22] };
-    // SAFETY: TUNSETIFF reads one `struct ifreq`, which `InterfaceRequest` has the size and layout
-    // of, and keeps no pointer to it.
+    // SAFETY: TUNSETIFF reads one `struct ifreq`, and `InterfaceRequest` has its size and layout; it
+    // keeps no pointer to it.
     unsafe { ioctl(file, Setter::<TUNSETIFF, InterfaceRequest>::new(request)) }.expect("a device");
 }

@@ -1,5 +1,5 @@
-//! What most live tests have in common: the host's address, the ways to watch it, what this kernel has,
-//! and a connection of its own that shows in the tree.
+//! Shared by most live tests: the host's address, the ways to watch it, features of this kernel, and a
+//! connection that shows in the tree.
 
 use std::net::SocketAddr;
 
@@ -13,15 +13,15 @@ use super::{
 /// The watched device's address.
 pub const HOST: &str = "192.168.200.230";
 
-/// eBPF at the hook that it chooses.
+/// eBPF, with the default hook.
 pub const EBPF: &[&str] = &["--mode", "ebpf"];
 pub const TCX: &[&str] = &["--mode", "ebpf", "--tc-hook", "tcx"];
 pub const CLSACT: &[&str] = &["--mode", "ebpf", "--tc-hook", "clsact"];
 pub const XDP: &[&str] = &["--mode", "ebpf", "--hook", "xdp"];
 pub const PCAP: &[&str] = &["--mode", "pcap"];
 
-/// Makes four tests of each function, one for each way to watch a device and named after it. So where
-/// a kernel lacks one, its tests can be left out by name.
+/// Makes four tests of each function, one for each way to watch a device and named after it, so that
+/// the tests of a way that a kernel lacks can be skipped by name.
 macro_rules! each_way {
     ($($test:ident),+ $(,)?) => {$(
         mod $test {
@@ -51,8 +51,8 @@ macro_rules! each_way {
 }
 pub(crate) use each_way;
 
-/// Whether this kernel has TCX (Linux 6.6). It is told by the version, so that a kernel which should
-/// have it and has not fails the tests.
+/// Whether this kernel has TCX, by its version (Linux 6.6): the tests must fail on a newer kernel
+/// without it.
 pub fn has_tcx() -> bool {
     let kernel = uname();
     let release = kernel.release().to_string_lossy().into_owned();
@@ -66,7 +66,7 @@ pub fn end(text: &str) -> SocketAddr {
     text.parse().expect("an address with a port")
 }
 
-/// A connection from [`HOST`] to this port of another, and the file that shows it.
+/// A connection from [`HOST`] to this port of another host, and its file.
 pub fn request(port: u16) -> (Vec<u8>, Files) {
     let host = SocketAddr::new(HOST.parse().expect("an address"), 40_000);
     let frame = tcp(host, SocketAddr::new(end("10.0.0.1:0").ip(), port), Tcp::Syn);

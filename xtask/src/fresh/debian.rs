@@ -1,5 +1,5 @@
-//! A minimal Debian: which one, where from, made once and kept as an archive, unpacked for each run
-//! and given this machine's way to the network. It does not enter it.
+//! A minimal Debian: which release, from which mirror. It is made once, kept as an archive, unpacked
+//! for each run and given this machine's network settings. It is not entered here.
 
 use std::{
     env, fs,
@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use super::{enter::apart, root::Root, step::Log};
 use crate::{command, mirror::Mirror, os_release::OsRelease, workspace::Workspace};
 
-/// What the README takes for granted besides rustup: git and a C compiler. rustup's installer has
-/// the certificates come along.
+/// What the README assumes besides rustup: git and a C compiler. rustup's installer needs the
+/// certificates.
 const PACKAGES: [&str; 4] = ["ca-certificates", "gcc", "git", "libc6-dev"];
 
 /// Where Debian has its bundle of certificate authorities.
@@ -26,15 +26,15 @@ pub(super) struct Debian {
 }
 
 impl Debian {
-    /// What was not asked for is as on this machine.
+    /// Defaults are this machine's.
     pub(super) fn find(suite: Option<&str>, mirror: Option<&str>) -> Result<Self> {
         let own = OsRelease::read();
         let suite = suite.or_else(|| own_suite(&own));
-        let suite = suite.context("this is no Debian: say which release with --suite")?.to_owned();
+        let suite = suite.context("this is not Debian: name a release with --suite")?.to_owned();
         Ok(Self { suite, mirror: Mirror::find(mirror)? })
     }
 
-    /// Leaves it in `root`, as made but for the way to the network.
+    /// Unpacks it into `root` and adds the network settings.
     pub(super) fn unpack(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
         let archive = self.archive(root);
         if !archive.is_file() {
@@ -49,7 +49,7 @@ impl Debian {
         self.connect(root)
     }
 
-    /// Its name says what is in it, so that another list of packages makes another one.
+    /// Its name holds the list of packages, so that another list makes another archive.
     fn archive(&self, root: &Root) -> PathBuf {
         let name = format!("{}-{}.tar", self.suite, PACKAGES.join("-"));
         root.path().with_file_name(name)
@@ -62,7 +62,7 @@ impl Debian {
         log.run(debootstrap.arg(&self.suite).arg(root.path()).arg(&self.mirror.0))
     }
 
-    /// The way to the mirror, to names and to hosts that show certificates is this machine's, today's.
+    /// Proxy, name servers and certificates: this machine's current ones.
     fn connect(&self, root: &Root) -> Result<()> {
         let source = format!("deb {} {} main\n", self.mirror.0, self.suite);
         root.write("/etc/apt/sources.list", &source)?;
@@ -71,12 +71,11 @@ impl Debian {
             root.copy(Path::new(file), file)?;
         }
         let own = env::var_os("SSL_CERT_FILE").map_or(CERTIFICATES.into(), PathBuf::from);
-        root.copy(&own, CERTIFICATES)
-            .context("no certificates to bring along: install ca-certificates")
+        root.copy(&own, CERTIFICATES).context("no certificates to copy: install ca-certificates")
     }
 }
 
-/// Under its name only when it is whole.
+/// It gets its name only once it is complete.
 fn pack(workspace: &Workspace, root: &Root, log: &Log, archive: &Path) -> Result<()> {
     let part = archive.with_extension("part");
     let mut tar = workspace.program("tar");
@@ -85,12 +84,12 @@ fn pack(workspace: &Workspace, root: &Root, log: &Log, archive: &Path) -> Result
     fs::rename(&part, archive).with_context(|| archive.display().to_string())
 }
 
-/// This machine's release. What is only like a Debian has releases of its own.
+/// This machine's release. A derivative of Debian has releases of its own.
 fn own_suite(os: &OsRelease) -> Option<&str> {
     os.field("VERSION_CODENAME").filter(|_| os.field("ID") == Some("debian"))
 }
 
-/// Nothing where there is no apt: then the mirror was given.
+/// Empty where there is no apt: then the mirror was given.
 fn own_apt_settings() -> Result<String> {
     let Some(program) = command::find("apt-config") else {
         return Ok(String::new());
@@ -98,7 +97,7 @@ fn own_apt_settings() -> Result<String> {
     Ok(about_network(&command::output(Command::new(program).arg("dump"))?))
 }
 
-/// The settings of `apt-config dump` that say how to reach a mirror and which age to bear.
+/// The settings of `apt-config dump` about reaching a mirror and about checking its dates.
 fn about_network(dump: &str) -> String {
     let is_about = |line: &&str| {
         ["Acquire::http", "Acquire::Check-"].iter().any(|name| line.starts_with(name))

@@ -1,5 +1,5 @@
-//! Commands in namespaces of their own, and in the minimal Debian. However this program ends, they
-//! end too, and with them their mounts. What to type in there is for [`super::newcomer`].
+//! Commands in namespaces of their own, and inside the minimal Debian. They are killed when this
+//! program ends, however it ends, and their mounts with them. What is typed there is in `newcomer`.
 
 use std::{env, process::Command};
 
@@ -8,11 +8,11 @@ use crate::workspace::Workspace;
 
 const PATH: &str = "/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What comes along of our own environment: who looks at the output, and the way to the network.
+/// Kept of our environment: variables about the terminal and about proxies.
 const KEPT: [&str; 7] =
     ["TERM", "CI", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"];
 
-/// All that it takes to enter.
+/// What entering requires.
 pub(super) struct Entrance<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) root: &'a Root,
@@ -20,7 +20,7 @@ pub(super) struct Entrance<'a> {
 }
 
 impl Entrance<'_> {
-    /// `words` as typed in the folder `directory` in there.
+    /// `words` as typed in `directory` inside.
     pub(super) fn command<'w>(
         &self,
         directory: &str,
@@ -37,8 +37,8 @@ impl Entrance<'_> {
     }
 }
 
-/// To be completed by a program and its arguments, which get mount and process namespaces of their
-/// own. It is killed when we end, and all its processes when it ends.
+/// Append a program and its arguments: it runs in mount and PID namespaces of its own. It is killed
+/// when we end, and all its processes when it ends.
 pub(super) fn apart(workspace: &Workspace) -> Command {
     let mut command = workspace.program("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]);

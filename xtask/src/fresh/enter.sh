@@ -1,12 +1,12 @@
 #!/bin/sh
-# enter.sh ROOT SYSROOT TOOLCHAIN PROGRAM [ARGUMENT]...: runs PROGRAM in ROOT, where TOOLCHAIN, a folder
-# there, shows SYSROOT. Only for mount and process namespaces of its own: what is mounted here goes with
-# them, and as the first process this shell collects what others leave behind.
+# enter.sh ROOT SYSROOT TOOLCHAIN PROGRAM [ARGUMENT]...: runs PROGRAM in ROOT, with SYSROOT mounted on
+# TOOLCHAIN, a folder in ROOT. Run it only in mount and PID namespaces of its own: the mounts end with
+# them, and this shell, as process 1, reaps orphans.
 set -eu
 root=$1 sysroot=$2 toolchain=$3
 shift 3
 
-# `ip netns` and `unshare` change how mounts spread from /, so it has to be a mount.
+# `ip netns` and `unshare` change the propagation of /, so / has to be a mount point.
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys"
@@ -20,7 +20,7 @@ if [ -e /dev/net/tun ]; then
 fi
 mount --bind -o ro "$sysroot" "$root$toolchain"
 
-# Not as the last command, whose place some shells give to the program.
+# Not the last command: some shells would exec it.
 status=0
 chroot "$root" "$@" || status=$?
 exit "$status"

@@ -1,5 +1,4 @@
-//! What a newcomer types: `git clone`, and the two commands at the top of the README, as they stand
-//! there. How they get into the minimal Debian is in [`super::enter`].
+//! What a newcomer types: `git clone`, and the two commands at the top of the README, verbatim.
 
 use std::{
     fs,
@@ -25,30 +24,30 @@ const DEVICES: (&str, &str) = ("eth0", "lo");
 /// Where the README's first command writes.
 const TREE: &str = "/tmp/conntrack_data";
 
-/// Until it watches, everything has been downloaded and built, on whatever machine.
+/// Enough for downloading and building everything, on a slow machine.
 const UNTIL_WATCHING: Duration = Duration::from_hours(1);
 
 const UNTIL_ENDED: Duration = Duration::from_mins(1);
 
-/// Where the clone comes from, and what git does not know of yet.
+/// Where the clone comes from, and the uncommitted changes.
 const ORIGIN: &str = "/srv/conntrack.git";
 const CHANGES: &str = "/srv/uncommitted.patch";
 
-/// Clones what is checked out here, with what is not yet committed.
+/// Clones what is checked out here, with the uncommitted changes.
 pub(super) fn clone(entrance: &Entrance, log: &Log) -> Result<()> {
     offer(entrance, log)?;
     let clone = clone_folder();
     log.run(&mut entrance.command(HOME, ["git", "clone", ORIGIN, clone.as_str()]))?;
     let changes = entrance.root.outside(CHANGES);
     if fs::metadata(&changes).with_context(|| changes.display().to_string())?.len() > 0 {
-        eprintln!("clone: with what is not committed");
+        eprintln!("clone: with uncommitted changes");
         log.run(&mut entrance.command(&clone, ["git", "apply", "--index", CHANGES]))?;
     }
     Ok(())
 }
 
-/// Puts a bare clone and the uncommitted changes where the newcomer can reach them. So nothing in
-/// there can reach this work tree.
+/// Puts a bare clone and the uncommitted changes inside, so that nothing in there can reach this
+/// work tree.
 fn offer(entrance: &Entrance, log: &Log) -> Result<()> {
     let workspace = entrance.workspace;
     let root = entrance.root;
@@ -61,7 +60,7 @@ fn offer(entrance: &Entrance, log: &Log) -> Result<()> {
 
     let unknown = ["ls-files", "--others", "--exclude-standard"];
     for file in command::output(git(workspace).args(unknown))?.lines() {
-        eprintln!("clone: without {file}, which git does not know; try `git add`");
+        eprintln!("clone: without {file}, which is untracked; try `git add`");
     }
     Ok(())
 }
@@ -101,11 +100,14 @@ pub(super) fn test(entrance: &Entrance, log: &Log) -> Result<()> {
     log.run(&mut entrance.command(&clone_folder(), TEST.split(' ')))
 }
 
-/// The command that becomes conntrack. It does not outlive this.
+/// The command that becomes conntrack; killed when it goes out of scope.
 struct Running(Child);
 
 impl Running {
-    /// Waits until `is_so`; an error if that takes longer than `limit`, or if it ends before.
+    /// Waits until `is_so`.
+    ///
+    /// # Errors
+    /// It takes longer than `limit`, or the command ends first.
     fn wait(&mut self, limit: Duration, is_so: impl Fn(&mut Child) -> Result<bool>) -> Result<()> {
         let begin = Instant::now();
         while !is_so(&mut self.0)? {
@@ -118,7 +120,7 @@ impl Running {
         Ok(())
     }
 
-    /// SIGINT for conntrack alone, which is below `unshare` and the script that it started.
+    /// Sends SIGINT to conntrack alone, the child of `unshare` and its script.
     fn interrupt(&self) -> Result<()> {
         let process = only_child(only_child(self.0.id())?)?;
         let name = format!("/proc/{process}/comm");
@@ -131,7 +133,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail if it has ended, which is well.
+        // Both fail if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -149,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// The commands of the README's first block for a shell, without what explains them.
+    /// The commands of the README's first shell block, without their comments.
     fn commands(readme: &str) -> Vec<&str> {
         let block = readme.split("```sh\n").nth(1).unwrap_or_default();
         let block = block.split("```").next().unwrap_or_default();

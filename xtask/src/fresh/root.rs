@@ -1,5 +1,5 @@
-//! The folder that becomes the root of a minimal Debian, and its removal, which must reach nothing
-//! else. What is mounted into it is in [`super::enter`].
+//! The folder that becomes the root of a minimal Debian, and its removal, which must touch nothing
+//! outside it.
 
 use std::{
     fs, io,
@@ -14,7 +14,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// `path` is a real name, without links.
+    /// `path` is a real path, without symbolic links.
     pub(super) const fn new(path: PathBuf) -> Self {
         Self { path }
     }
@@ -23,32 +23,32 @@ impl Root {
         &self.path
     }
 
-    /// Where `inner`, a path in there, is from outside.
+    /// The path outside of `inner`, a path inside.
     pub(super) fn outside(&self, inner: &str) -> PathBuf {
         self.path.join(inner.trim_start_matches('/'))
     }
 
-    /// Makes the folder `inner` and those above it.
+    /// Makes the folder `inner` and its parents.
     pub(super) fn make_folder(&self, inner: &str) -> Result<PathBuf> {
         let path = self.outside(inner);
         fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         Ok(path)
     }
 
-    /// Writes the file `inner` anew.
+    /// Writes the file `inner`, replacing what is there.
     pub(super) fn write(&self, inner: &str, text: &str) -> Result<()> {
         let path = self.cleared(inner)?;
         fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
-    /// Makes the file `inner` a copy of our own file `from`.
+    /// Copies our file `from` to `inner`.
     pub(super) fn copy(&self, from: &Path, inner: &str) -> Result<()> {
         let path = self.cleared(inner)?;
         let copied = fs::copy(from, path).map(|_bytes| ());
         copied.with_context(|| format!("cannot copy {}", from.display()))
     }
 
-    /// Where `inner` is from outside, with nothing there: a link would lead out of here.
+    /// The path outside of `inner`, after removing what is there: a symbolic link would lead out.
     fn cleared(&self, inner: &str) -> Result<PathBuf> {
         let path = self.outside(inner);
         match fs::remove_file(&path) {
@@ -59,8 +59,8 @@ impl Root {
         }
     }
 
-    /// Removes all of it. What we mount is mounted where nobody else sees it, so a mount that is seen
-    /// here is somebody else's, and what is behind it is none of ours.
+    /// Removes all of it. Our own mounts are in another mount namespace, so a mount that is visible
+    /// here is somebody else's and must not be removed through.
     pub(super) fn remove(&self) -> Result<()> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
         let mounted = mounted_in(&mounts, &self.path);
@@ -74,7 +74,7 @@ impl Root {
     }
 }
 
-/// The mount points at `path` and below, of the text of `mountinfo`, in its spelling.
+/// The mount points at and below `path` in the text of `mountinfo`, in that file's spelling.
 fn mounted_in<'t>(mountinfo: &'t str, path: &Path) -> Vec<&'t str> {
     let path = path.to_string_lossy().replace('\\', r"\134").replace(' ', r"\040");
     let path = path.replace('\t', r"\011").replace('\n', r"\012");

@@ -1,5 +1,4 @@
-//! A step: how long it took, and a file of what its commands said, of which a failure shows the end.
-//! It knows nothing of what the steps do.
+//! A step: its time, and a log of what its commands said. A failure shows the end of the log.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,7 +25,7 @@ impl<'a> Steps<'a> {
         Self { place }
     }
 
-    /// One line when it begins and one with its time when it ends.
+    /// Prints a line when it begins, and one with its time when it ends.
     pub(super) fn take(&self, name: &str, step: impl FnOnce(&Log) -> Result<()>) -> Result<()> {
         let log = Log::new(self.place.join(format!("{name}.log")))?;
         eprintln!("{name}: begins, its output is in {}", log.path.display());
@@ -40,7 +39,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// What the commands of one step said.
+/// The log of one step.
 pub(super) struct Log {
     path: PathBuf,
 }
@@ -58,7 +57,7 @@ impl Log {
         Ok(())
     }
 
-    /// Starts `command`, which reads nothing and writes here.
+    /// Starts `command`, with no input and its output in the log.
     pub(super) fn start(&self, command: &mut Command) -> Result<Child> {
         let line = command::line(command);
         let mut file = self.open().with_context(|| self.path.display().to_string())?;
@@ -71,13 +70,13 @@ impl Log {
         OpenOptions::new().append(true).open(&self.path)
     }
 
-    /// All that was said up to now.
+    /// The log so far.
     pub(super) fn text(&self) -> Result<String> {
         let bytes = fs::read(&self.path).with_context(|| self.path.display().to_string())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// What was said last.
+    /// The end of the log.
     fn end(&self) -> String {
         last_lines(&self.text().unwrap_or_default(), LAST_LINES)
     }

@@ -1,6 +1,5 @@
-//! rustup and the pinned toolchain, as somebody has them who just installed rustup and went into the
-//! clone. The toolchain is this machine's own and cannot be written in there; nothing else of cargo's
-//! folder comes along.
+//! rustup and the pinned toolchain, as after installing rustup and entering the clone. The toolchain
+//! is this machine's, mounted read-only; nothing else of cargo's folder is taken along.
 
 use std::{
     fs,
@@ -13,7 +12,7 @@ use anyhow::{Context as _, Result};
 use super::{home::HOME, root::Root};
 use crate::{command, workspace::Workspace};
 
-/// The names by which rustup is called in cargo's folder.
+/// Names of rustup's proxies in cargo's folder.
 const PROXIES: [&str; 7] =
     ["cargo", "cargo-clippy", "cargo-fmt", "clippy-driver", "rustc", "rustdoc", "rustfmt"];
 
@@ -22,16 +21,16 @@ const BIN: &str = "/root/.cargo/bin";
 /// Of this machine.
 pub(super) struct Toolchain {
     rustup: PathBuf,
-    /// Where rustup has the toolchain that `rust-toolchain.toml` asks for.
+    /// The toolchain of `rust-toolchain.toml`.
     sysroot: PathBuf,
-    /// Where it will be in there.
+    /// Its path inside.
     inner: String,
 }
 
 impl Toolchain {
     pub(super) fn find(workspace: &Workspace) -> Result<Self> {
         let rustup = command::find("rustup");
-        let rustup = rustup.context("no rustup here to bring along: see https://rustup.rs")?;
+        let rustup = rustup.context("no rustup to copy: see https://rustup.rs")?;
         let file = workspace.root.join("rust-toolchain.toml");
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let channel =
@@ -51,7 +50,7 @@ impl Toolchain {
         &self.inner
     }
 
-    /// rustup and its proxies, and the place to show the toolchain at.
+    /// Installs rustup and its proxies, and makes the mount point of the toolchain.
     pub(super) fn install(&self, root: &Root) -> Result<()> {
         root.make_folder(&self.inner)?;
         let bin = root.make_folder(BIN)?;
@@ -69,7 +68,7 @@ fn channel(text: &str) -> Option<&str> {
     Some(value.trim().trim_matches('"'))
 }
 
-/// The folder of the toolchain that has this rustc, and where a newcomer has it.
+/// The sysroot of this rustc, and its path inside.
 fn places(rustc: &str) -> Option<(PathBuf, String)> {
     let sysroot = Path::new(rustc.trim_end()).ancestors().nth(2)?;
     let name = sysroot.file_name()?.to_str()?;

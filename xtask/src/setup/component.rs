@@ -1,6 +1,6 @@
-//! Components of the Rust toolchain: the standard library's source, rustfmt and clippy. With
-//! rustup's automatic installation switched off, those of `rust-toolchain.toml` may be missing
-//! and rustup says nothing, so they are looked for as files.
+//! Components of the Rust toolchain: the standard library's source, rustfmt and clippy. Where rustup's
+//! automatic installation is off, components of `rust-toolchain.toml` can be missing without a word,
+//! so they are looked for as files.
 
 use std::{path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::{purpose::Purpose, step::say};
 use crate::command;
 
-/// A component's name, and a file in the sysroot that it brings.
+/// A component's name, and a file of it in the sysroot.
 type Component = (&'static str, &'static str);
 
 const SOURCE: Component = ("rust-src", "lib/rustlib/src/rust/library/core/src/lib.rs");

@@ -1,12 +1,12 @@
-//! cargo-fuzz, which compiles fuzz targets and starts them: found, or built. Any version will do;
-//! it only hands over to cargo and to libFuzzer, which comes with the targets.
+//! cargo-fuzz, which compiles and starts fuzz targets: found, or built. Any version will do: it only
+//! calls cargo and libFuzzer, which is a dependency of the targets.
 
 use anyhow::Result;
 
 use super::step::say;
 use crate::{command, workspace::Workspace};
 
-/// What is built where there is none.
+/// The version to build.
 const VERSION: &str = "0.13.2";
 
 pub(super) fn prepare(workspace: &Workspace) -> Result<()> {

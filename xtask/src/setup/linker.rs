@@ -1,6 +1,6 @@
-//! bpf-linker, which must understand the bitcode of the pinned compiler: found, or built against
-//! the compiler's own LLVM library. So no LLVM package is needed, and the two cannot differ. A
-//! compiler that comes without that library (some distributions' own) takes an installed LLVM.
+//! bpf-linker, which must read the bitcode of the pinned compiler: found, or built against the
+//! compiler's own LLVM library, so that no LLVM package is needed and the versions cannot differ. A
+//! compiler without that library (some distributions' own) requires an installed LLVM.
 
 use std::{
     env, fmt, fs, io,
@@ -24,7 +24,7 @@ const VERSION: &str = "0.13.0";
 pub(super) enum State {
     Ready,
     Missing,
-    /// It is there but of no use to us, and why.
+    /// It is there but unusable, and why.
     Unfit(String),
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Looks for a bpf-linker of the wanted version that reads what LLVM `wanted` writes.
+/// Looks for a bpf-linker of [`VERSION`] that reads the bitcode of LLVM `wanted`.
 pub(super) fn state(wanted: u32) -> State {
     let Some(program) = command::find("bpf-linker") else {
         return State::Missing;
@@ -46,7 +46,7 @@ pub(super) fn state(wanted: u32) -> State {
     let Ok(version) = command::output(Command::new(&program).arg("--version")) else {
         return State::Unfit("it does not start".into());
     };
-    // LLVM answers this option itself, before any input is read.
+    // LLVM handles this option itself, before reading input.
     let ask = ["--llvm-args=--version", "--output=/dev/null", "/dev/null"];
     let llvm = command::output(Command::new(&program).args(ask)).ok();
     judge(version.trim(), llvm.as_deref().and_then(llvm_major), wanted)
@@ -66,7 +66,7 @@ fn judge(version: &str, llvm: Option<u32>, wanted: u32) -> State {
 /// An LLVM that bpf-linker can be linked against.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Llvm {
-    /// The library that the compiler itself runs on.
+    /// The compiler's own library.
     Compilers(PathBuf),
     /// An installation that has `lib/libLLVM.so`.
     Installed(PathBuf),
@@ -119,8 +119,8 @@ pub(super) fn install(workspace: &Workspace, compiler: &Compiler, llvm: &Llvm) -
     command::run(&mut cargo)
 }
 
-/// Makes `dir/libLLVM.so`, the name that bpf-linker links, stand for `library`. It is needed only
-/// while linking: the result asks for the library by its full name.
+/// Links `dir/libLLVM.so`, the name that bpf-linker's build looks for, to `library`. It is needed only
+/// while linking: the result refers to the library by its full name.
 fn alias(library: &Path, dir: &Path) -> Result<()> {
     let link = dir.join("libLLVM.so");
     let make = || -> io::Result<()> {

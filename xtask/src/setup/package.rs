@@ -1,5 +1,5 @@
-//! Packages of the distribution: what we need of it, what each distribution calls it, and
-//! apt-get where there is one. Elsewhere it only tells the command to type.
+//! Packages of the distribution: what we need, its name in each distribution, and installing it with
+//! apt-get. Elsewhere the command to type is printed.
 
 use std::{fmt, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{purpose::Purpose, step::say};
 use crate::{command, os_release::OsRelease, privilege::Privilege};
 
-/// Something that a package of the distribution brings.
+/// Something that a package of the distribution provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Package {
     /// libpcap to link against.
@@ -20,7 +20,7 @@ pub(super) enum Package {
 }
 
 impl Package {
-    /// What `purpose` needs, apart from LLVM.
+    /// What `purpose` needs, except LLVM.
     pub(super) fn wanted(purpose: Purpose) -> Vec<Self> {
         let mut packages = Vec::new();
         if purpose.builds() {
@@ -46,14 +46,14 @@ impl Package {
     fn is_installed(self) -> bool {
         match self {
             Self::Libpcap => links("libpcap.so"),
-            // Asked for only after it was not found.
+            // Asked for only once it was not found.
             Self::Llvm(_) => false,
             Self::Program(CROSS_LINKER) => finds(CROSS_LINKER, "crt1.o"),
             Self::Program(name) => command::find(name).is_some(),
         }
     }
 
-    /// The package that brings it, as this family calls it, or several, with a blank between.
+    /// The package that provides it in this family, or several, separated by spaces.
     fn name(self, family: Family) -> String {
         match (self, family) {
             (Self::Libpcap, Family::Debian) => "libpcap-dev".into(),
@@ -75,7 +75,7 @@ impl Package {
             (Self::Program("systemd-analyze"), _) => "systemd".into(),
             (Self::Program("qemu-system-x86_64"), _) => "qemu-system-x86".into(),
             (Self::Program("qemu-system-aarch64"), Family::Debian) => "qemu-system-arm".into(),
-            // The C library only comes along where recommended packages do.
+            // The C library is only recommended by the compiler, so it is named.
             (Self::Program(CROSS_LINKER), Family::Debian) => {
                 "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".into()
             }
@@ -102,7 +102,7 @@ impl fmt::Display for Package {
     }
 }
 
-/// A linker for another architecture, of use only with a C library.
+/// A linker for another architecture, usable only with a C library.
 const CROSS_LINKER: &str = "aarch64-linux-gnu-gcc";
 
 /// Whether the C compiler, which is our linker, finds this library.
@@ -114,11 +114,11 @@ fn links(library: &str) -> bool {
 fn finds(compiler: &str, file: &str) -> bool {
     let mut cc = Command::new(compiler);
     cc.arg(format!("-print-file-name={file}"));
-    // It answers with the bare name if there is no such file.
+    // It prints the bare name if there is no such file.
     command::output(&mut cc).is_ok_and(|path| Path::new(path.trim_end()).is_absolute())
 }
 
-/// Distributions that share package names and the command to install them.
+/// Distributions with the same package names and package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Debian,
@@ -164,7 +164,7 @@ impl System {
         Self::told_by(&OsRelease::read())
     }
 
-    /// The distribution itself, else what it is like.
+    /// By `ID`, else by `ID_LIKE`.
     fn told_by(os: &OsRelease) -> Self {
         let ids = ["ID", "ID_LIKE"].map(|name| os.field(name).unwrap_or_default());
         let family = ids.iter().flat_map(|ids| ids.split(' ')).find_map(Family::of);
@@ -174,7 +174,7 @@ impl System {
         }
     }
 
-    /// The packages that are missing, each once.
+    /// The missing packages, each once.
     fn names(&self, missing: &[Package]) -> Vec<String> {
         let names = missing.iter().map(|package| package.name(self.family));
         let mut names: Vec<_> =
@@ -185,7 +185,7 @@ impl System {
     }
 }
 
-/// Installs those of `packages` that are missing; returns the commands to type where it cannot.
+/// Installs the missing packages; returns the commands to type where it cannot.
 pub(super) fn prepare(packages: &[Package], system: &System) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for &package in packages {
@@ -220,10 +220,10 @@ fn by_hand(system: &System, privilege: Privilege, names: &[String]) -> String {
     format!("{install} {names}    # as root; this is {}, and {why}", system.name)
 }
 
-/// All packages in one go, after looking whether this release has them.
+/// All packages at once, after checking that this release has them.
 fn install(system: &System, privilege: Privilege, names: &[String]) -> Result<()> {
     say(names.join(" "), "installing");
-    // Some other repository of the user's may be out of order; ours may still be there.
+    // Another of the user's repositories may be broken; ours may still work.
     if let Err(error) = command::run(privilege.command("apt-get").args(["update", "-q"])) {
         say("apt-get update", format_args!("{error:#}; going on"));
     }

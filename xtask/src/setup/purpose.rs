@@ -1,4 +1,4 @@
-//! What there is to prepare for, and what each takes.
+//! What to prepare for, and what each requires.
 
 use clap::ValueEnum;
 
@@ -9,7 +9,7 @@ pub(crate) enum Purpose {
     Build,
     /// Formatting and clippy
     Lint,
-    /// Every test, with those that need root
+    /// Every test, including those that need root
     Test,
     /// The fuzz targets
     Fuzz,
@@ -17,7 +17,7 @@ pub(crate) enum Purpose {
     All,
     /// The benchmarks
     Bench,
-    /// A minimal Debian, in which a fresh clone then prepares itself
+    /// A minimal Debian, in which a fresh clone runs its own setup
     Fresh,
 }
 
@@ -26,7 +26,7 @@ impl Purpose {
         !self.is_fresh()
     }
 
-    /// Whether all the components are needed that `rust-toolchain.toml` has.
+    /// Whether it needs every component of `rust-toolchain.toml`.
     pub(super) fn takes_whole_toolchain(self) -> bool {
         matches!(self, Self::Lint | Self::All | Self::Fresh)
     }

@@ -1,8 +1,8 @@
-//! How a step is told.
+//! A step of the setup, in one line.
 
 use std::fmt::Display;
 
-/// One line for one step.
+/// Prints the line.
 pub(super) fn say(what: impl Display, step: impl Display) {
     eprintln!("{what}: {step}");
 }

@@ -1,5 +1,5 @@
-//! The table of captures: which file holds which frames. Why a case is there stands at its
-//! frames; what must come of it stands in `testdata/<case>.tree`, written by hand.
+//! The table of captures: which file holds which frames. The reason for a case is beside its frames;
+//! the expected tree is `testdata/<case>.tree`, written by hand.
 
 mod directions;
 mod headers;
@@ -39,7 +39,7 @@ fn readable() -> Vec<Capture> {
         pcap("encapsulated.pcap", &link::encapsulated()),
         pcap("not-ip.pcap", &link::not_ip()),
         pcap("truncated.pcap", &link::truncated()),
-        // A watch that saw nothing is no error: it leaves the six directories.
+        // Seeing nothing is not an error: the six directories are made.
         pcap("header-only.pcap", &[]),
     ]
 }
@@ -57,7 +57,7 @@ fn containers() -> Vec<Capture> {
 }
 
 /// The mix behind other link headers: the tree must not depend on them. Two of them carry one IP
-/// version only, and what was captured there is the mix's part of it.
+/// version only, so they hold the part of the mix with that version.
 fn link_types() -> Vec<Capture> {
     let mix = traffic::mix();
     let of = |ethertype: u16| {

@@ -1,7 +1,7 @@
-//! The files that frames come in: pcap in three spellings, and pcapng.
+//! Capture file formats: pcap in three variants, and pcapng.
 //!
-//! Only what the captures here need, written from the two format drafts: one interface, no
-//! options but the time resolution, and every frame as long as it was on the wire.
+//! Only what the captures here need, written from the two format drafts: one interface, no options but
+//! the time resolution, no truncated frames.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::link_type::LinkType;
 
 /// `LINKTYPE_ETHERNET`, <https://www.tcpdump.org/linktypes.html>.
 pub(super) const ETHERNET: u16 = 1;
-/// `LINKTYPE_IEEE802_11`: a link type that a flow observer has no use for.
+/// `LINKTYPE_IEEE802_11`: a link type that is not supported.
 pub(super) const WLAN: u16 = 105;
 
 /// 2026-01-01T00:00:00Z in Unix seconds, when every capture begins.

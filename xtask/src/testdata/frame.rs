@@ -1,8 +1,8 @@
-//! The vocabulary of the case table: Ethernet frames by the words that a network engineer would
-//! use, and what can be bent in them.
+//! The vocabulary of the case table: Ethernet frames in a network engineer's terms, and ways to
+//! malform them.
 //!
-//! A typing error in the table (no address, ports on ARP) panics: this is a development command,
-//! and the table reads best without error handling.
+//! A mistake in the table (no address, ports on ARP) panics: this is a development command, and the
+//! table reads best without error handling.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) const OLD_S_TAG: u16 = 0x9100;
 /// 802.1ah: a backbone's tag.
 pub(super) const I_TAG: u16 = 0x88e7;
 
-/// Locally administered addresses; whom a frame is for plays no part in the rules.
+/// Locally administered addresses; the rules do not look at MAC addresses.
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 
 /// One frame, to be sent at its place in the case's list.
@@ -54,7 +54,7 @@ pub(super) fn udp(source: &str, destination: &str) -> Frame {
     udp_carrying(source, destination, &[FILLER; 8])
 }
 
-/// A UDP datagram with a payload of the caller's.
+/// A UDP datagram with this payload.
 pub(super) fn udp_carrying(source: &str, destination: &str, payload: &[u8]) -> Frame {
     Frame::ip(Packet::udp(endpoint(source), endpoint(destination), payload))
 }
@@ -206,8 +206,8 @@ impl Frame {
         self.bend(|packet| packet.protocol = protocol)
     }
 
-    /// A fragment by what its header says. It still carries the whole TCP or UDP header, so that
-    /// whoever reads ports out of a later fragment is found out.
+    /// A fragment, according to its header. It still carries the whole TCP or UDP header, so that a
+    /// parser that reads ports out of a later fragment is caught.
     pub(super) fn fragment(self, fragment: Fragment) -> Self {
         self.bend(|packet| match packet.source {
             IpAddr::V4(_) => packet.fragment = fragment,
@@ -225,7 +225,7 @@ impl Frame {
         self.bend(|packet| packet.cut = length)
     }
 
-    /// Checksums as wrong as those of frames that the NIC would have completed.
+    /// Wrong checksums, like those of frames that rely on checksum offload.
     pub(super) fn wrong_checksums(self) -> Self {
         self.bend(|packet| packet.wrong_checksums = true)
     }

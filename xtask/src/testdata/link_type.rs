@@ -1,18 +1,18 @@
-//! Other link headers than Ethernet's before the same packets: what libpcap writes for devices
-//! without one, for `any`, and on other systems.
+//! Link headers other than Ethernet's before the same packets: what libpcap writes for devices without
+//! a link header, for `any`, and on other systems.
 //!
 //! Numbers and layouts from <https://www.tcpdump.org/linktypes.html>.
 
 use super::frame::{IPV4, IPV6};
 
-/// A link type and how its header says what follows.
+/// A link type and its header.
 #[derive(Clone, Copy)]
 pub(super) struct LinkType {
     pub(super) number: u16,
     header: fn(ethertype: u16) -> Vec<u8>,
 }
 
-/// No header: the version tells.
+/// No header: the IP version is in the packet.
 pub(super) const RAW: LinkType = LinkType { number: 101, header: |_| Vec::new() };
 /// No header, IPv4 only.
 pub(super) const ONLY_IPV4: LinkType = LinkType { number: 228, header: |_| Vec::new() };

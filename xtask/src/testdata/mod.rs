@@ -1,9 +1,9 @@
-//! `cargo xtask testdata`: writes the captures under `testdata/`, or with `--check` proves that
-//! the committed ones are exactly those.
+//! `cargo xtask testdata`: writes the captures under `testdata/`, or with `--check` compares them with
+//! the committed ones.
 //!
-//! It makes captures only. What a case should lead to (`<case>.tree`, `<case>.mtimes`) and with
-//! which flags (`<case>.args`) is written by hand from the rules: a program that wrote both sides
-//! would only ever agree with itself.
+//! It makes captures only. The expected results (`<case>.tree`, `<case>.mtimes`) and the flags
+//! (`<case>.args`) are written by hand from the rules: a program that wrote both sides would only
+//! agree with itself.
 
 mod capture;
 mod cases;
@@ -90,7 +90,7 @@ fn differing(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
     Ok(faults)
 }
 
-/// One line for each file that no case owns, and for each case that lacks its `.args` or `.tree`.
+/// One line for each file without a case, and for each case without its `.args` or `.tree`.
 fn strays(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
     let present = names(dir)?;
     let table: BTreeSet<&str> = captures.iter().map(|capture| capture.path).collect();
@@ -114,7 +114,7 @@ fn strays(dir: &Path, captures: &[Capture]) -> anyhow::Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Every case, and every variant of one, has both its arguments and its tree.
+/// Every case and every variant needs both arguments and tree.
 fn missing_sheets(present: &BTreeSet<String>, stems: &BTreeSet<&str>) -> Vec<String> {
     let mut wanted: BTreeSet<&str> =
         stems.iter().copied().filter(|stem| !stem.starts_with(cases::BROKEN)).collect();

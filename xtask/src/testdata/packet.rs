@@ -1,7 +1,7 @@
 //! An IP packet as a case describes it, and its bytes.
 //!
-//! Not a packet library: it can say what a case needs to say, first of all what is wrong, and
-//! fills in the rest (lengths, checksums) as a correct sender would.
+//! Not a packet library: it can express what a case needs, malformed fields above all, and fills in
+//! the rest (lengths, checksums) as a correct sender would.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -33,10 +33,10 @@ pub(super) const URG: u8 = 0x20;
 pub(super) const ECE: u8 = 0x40;
 pub(super) const CWR: u8 = 0x80;
 
-/// A filler that shows: read as a port it is 42405, which no tree may contain.
+/// A recognisable filler: read as a port it is 42405, which no tree may contain.
 pub(super) const FILLER: u8 = 0xa5;
 
-/// What a packet says about its place in a fragmented datagram. Offsets count 8 bytes.
+/// A fragment header. Offsets count 8 bytes.
 #[derive(Clone, Copy)]
 pub(super) enum Fragment {
     /// Offset 0, more to come.
@@ -47,7 +47,7 @@ pub(super) enum Fragment {
     Last(u16),
     /// Offset 0, nothing more to come: not a fragment, though IPv6 can say so in a header.
     Atomic,
-    /// Like `Atomic`, with every bit set that says nothing about fragments.
+    /// Like `Atomic`, with every unrelated bit set.
     OtherBits,
 }
 
@@ -128,7 +128,7 @@ fn zero_padded(start: &[u8], length: usize) -> Vec<u8> {
     bytes
 }
 
-/// An IP packet: correct, but for the fields that a case bent.
+/// An IP packet: correct except for the fields that a case malformed.
 #[derive(Clone)]
 pub(super) struct Packet {
     pub(super) source: IpAddr,
@@ -136,7 +136,7 @@ pub(super) struct Packet {
     pub(super) protocol: u8,
     /// What the IP header carries: the TCP or UDP header and its payload, or anything.
     pub(super) transport: Vec<u8>,
-    /// So many bytes of `transport` are really carried.
+    /// How many bytes of `transport` are carried.
     pub(super) cut: usize,
     pub(super) wrong_checksums: bool,
     pub(super) version: Option<u8>,

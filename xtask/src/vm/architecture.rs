@@ -1,22 +1,22 @@
-//! What differs between processors: the names that programs have for them, compilers, machines.
+//! What differs between architectures: their names, compilers and emulators.
 
-/// What differs between processors.
+/// An architecture.
 pub(crate) struct Architecture {
-    /// As Debian calls it.
+    /// Debian's name for it.
     pub(crate) debian: &'static str,
-    /// The program that takes symbols out of executables.
+    /// The program that strips executables.
     pub(crate) strip: &'static str,
-    /// How to build for it, where it is not this machine's own.
+    /// The cross compiler, unless it is this machine's architecture.
     pub(crate) cross: Option<Cross>,
-    /// The emulator, and the machine that it is told to be.
+    /// The emulator.
     pub(super) qemu: &'static str,
     pub(super) machine: &'static [&'static str],
     pub(super) console: &'static str,
 }
 
-/// A compiler for another architecture.
+/// A cross compiler.
 pub(crate) struct Cross {
-    /// The target, as rustup calls it.
+    /// rustup's name for the target.
     pub(crate) target: &'static str,
     pub(crate) linker: &'static str,
 }
@@ -42,7 +42,7 @@ pub(crate) const ARM64: Architecture = Architecture {
 };
 
 impl Architecture {
-    /// The programs that it takes on this machine.
+    /// Programs that it requires on this machine.
     pub(crate) fn programs(&self) -> impl Iterator<Item = &'static str> {
         let linker = self.cross.as_ref().map(|cross| cross.linker);
         [self.qemu, self.strip].into_iter().chain(linker)

@@ -1,6 +1,6 @@
-//! Debian's packages, of any release and architecture: downloaded with all that they depend on, and
-//! taken apart. apt does it, with lists, a cache and an idea of what is installed of our own under the
-//! target folder. So nothing is installed, and the machine's apt stays as it is.
+//! Debian's packages, of any release and architecture: downloaded with their dependencies, and
+//! unpacked. apt does it, with lists, cache and status file of our own under the target folder, so
+//! that nothing is installed and the machine's apt is untouched.
 
 use std::{
     fs,
@@ -18,15 +18,14 @@ pub(crate) struct Archive<'a> {
     pub(crate) mirror: &'a Mirror,
     /// The release, as in `bookworm-backports`.
     pub(crate) release: &'a str,
-    /// As Debian calls it, as in `amd64`.
+    /// Debian's name for it, as in `amd64`.
     pub(crate) architecture: &'a str,
-    /// Where they are kept; nothing else is in there.
+    /// The folder for them alone.
     pub(crate) directory: &'a Path,
 }
 
 impl Archive<'_> {
-    /// The files of these packages and of all that they depend on, from an earlier download if they
-    /// were asked for before.
+    /// The files of these packages and their dependencies; downloaded unless they are there already.
     pub(crate) fn fetch(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let complete = self.directory.join("complete");
         let wanted = format!("{} {}\n", self.release, packages.join(" "));
@@ -56,7 +55,7 @@ impl Archive<'_> {
         }
         let Self { mirror: Mirror(mirror), release, architecture, .. } = self;
         let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-        // What a backport depends on is in the release that it was made for.
+        // A backport's dependencies are in the release that it was made for.
         let base = release.strip_suffix("-backports");
         let sources = base.into_iter().chain([*release]).map(|release| {
             format!("deb [arch={architecture} signed-by={keyring}] {mirror} {release} main\n")
@@ -86,7 +85,7 @@ impl Archive<'_> {
         set("APT::Default-Release", self.release);
         set("APT::Install-Recommends", "0");
         set("Acquire::Languages", "none");
-        // Nobody else's user reads or writes there, and nothing is locked that others use.
+        // As our own user, and without the system's locks.
         set("APT::Sandbox::User", "");
         set("Debug::NoLocking", "1");
         apt.arg("--quiet=2").env("DEBIAN_FRONTEND", "noninteractive");
@@ -94,7 +93,7 @@ impl Archive<'_> {
     }
 }
 
-/// Puts a package's files below `root`.
+/// Unpacks a package below `root`.
 pub(crate) fn unpack(package: &Path, root: &Path) -> Result<()> {
     command::output(Command::new("dpkg-deb").arg("--extract").args([package, root])).map(drop)
 }

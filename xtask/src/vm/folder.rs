@@ -1,11 +1,11 @@
-//! Folders that are made once and kept, and such that start empty.
+//! Folders that are filled once and kept.
 
 use std::{fs, io::ErrorKind, path::Path};
 
 use anyhow::{Context as _, Result};
 
-/// Has `make` fill a folder, unless that was done before, out of the same. It bears its name only once
-/// it is whole.
+/// Has `make` fill a folder, unless it was filled before from the same `out_of`. It gets its name only
+/// once it is complete.
 pub(super) fn once(
     folder: &Path,
     out_of: &str,
@@ -23,7 +23,7 @@ pub(super) fn once(
     fs::write(&made_of, out_of).with_context(|| made_of.display().to_string())
 }
 
-/// Leaves an empty folder.
+/// Makes the folder, or empties it.
 pub(super) fn start_anew(folder: &Path) -> Result<()> {
     let result = match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -1,6 +1,6 @@
 #!/usr/bin/busybox sh
-# The first process of a machine for tests: makes the system ready, runs what /plan says, a line a
-# module, and says on the console how it went. With it the machine ends.
+# Process 1 of a virtual machine: mounts file systems, loads modules, runs the modules of tests that
+# /plan lists, one a line, prints the results on the console and ends the machine.
 export PATH=/usr/sbin:/usr/bin:/usr/local/bin HOME=/root LANG=C.UTF-8
 /usr/bin/busybox --install -s /usr/local/bin
 
@@ -13,20 +13,20 @@ for directory in /dev/shm /run /tmp; do mount -t tmpfs -o mode=1777 tmpfs "$dire
 
 version=$(uname -r)
 if [ -d "/lib/modules/$version" ]; then
-    # Not busybox's, which does not read packed modules.
+    # Not busybox's, which does not read compressed modules.
     /usr/sbin/depmod "$version"
     for module in veth sch_ingress cls_bpf; do /usr/sbin/modprobe "$module"; done
 fi
 ip link set lo up
 
-# What the firmware said last may be without an end of line.
+# The last line of the firmware may lack its newline.
 echo
 echo "@ kernel $version"
 while read -r module arguments; do
     echo "@ begin $module"
-    # By their whole names: libtest takes the union of all that it is told, not the tests that are in
-    # the module and have these arguments too. The module's own name is no test's, so without any
-    # other nothing runs.
+    # Exact names, because libtest runs the union of its filters, and the intersection is wanted: tests
+    # of this module that these arguments choose. The module's own name matches no test; without it, no
+    # filter at all would run everything.
     # shellcheck disable=SC2086  # They are several words.
     tests=$(/tests --list $arguments | sed -n "s/^\($module::.*\): test$/\1/p")
     # shellcheck disable=SC2086

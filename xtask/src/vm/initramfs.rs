@@ -1,5 +1,5 @@
-//! The file system that a machine boots into and that goes with it: Debian's userland as far as the
-//! tests use it, the tests, the kernel's modules, and what runs as the first process.
+//! The initramfs of a virtual machine: as much of Debian's userland as the tests use, the tests,
+//! kernel modules and process 1.
 
 use std::{
     fs,
@@ -21,11 +21,11 @@ use super::{
 };
 use crate::{command, mirror::Mirror};
 
-/// A program runs with a newer C library than it was built with, not with an older: this one is newer
-/// than those of most machines that tests are built on.
+/// A program runs with a newer C library than it was built with, not with an older one: this release's
+/// is newer than that of most machines that build tests.
 const RELEASE: &str = "trixie";
 
-/// What the tests start, and what they and the agent are linked to.
+/// Programs that the tests run, and libraries of the tests and the agent.
 const PACKAGES: [&str; 8] = [
     "busybox-static",
     "iproute2",
@@ -37,17 +37,17 @@ const PACKAGES: [&str; 8] = [
     "util-linux",
 ];
 
-/// Modules by the names of their files. The rest stays out: it would be hundreds of megabytes.
+/// Kernel modules by file name. All of them would be hundreds of megabytes.
 const MODULES: [&str; 3] = ["cls_bpf", "sch_ingress", "veth"];
 
-/// The first process.
+/// Process 1.
 const INIT: &str = include_str!("init.sh");
 
 /// Programs and libraries of Debian, in a folder.
 pub(crate) struct Userland(pub(crate) PathBuf);
 
 impl Userland {
-    /// Downloads it into `directory`, unless that was done before.
+    /// Downloads it into `directory`, unless it is there.
     pub(crate) fn fetch(
         directory: &Path,
         mirror: &Mirror,
@@ -67,8 +67,8 @@ impl Userland {
         Ok(Self(root))
     }
 
-    /// Writes the initramfs of one kernel: several archives in a row, which it unpacks over one another
-    /// (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source).
+    /// Writes the initramfs of one kernel: several archives in a row, which the kernel unpacks in
+    /// order (Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source).
     pub(crate) fn pack(
         &self,
         suite: &Suite,
@@ -91,7 +91,7 @@ impl Userland {
     }
 }
 
-/// The folders that no package brings, and the links of a merged `/usr`.
+/// The folders that are in no package, and the links of a merged `/usr`.
 fn lay_out(root: &Path) -> Result<()> {
     for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/local/bin"] {
         fs::create_dir_all(root.join(folder)).with_context(|| root.display().to_string())?;
@@ -107,7 +107,7 @@ fn lay_out(root: &Path) -> Result<()> {
     write(&root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")
 }
 
-/// Copies the modules that are wanted, which need no others, and the lists that depmod reads.
+/// Copies [`MODULES`], which need no others, and the lists that depmod reads.
 fn copy_modules(from: &Path, to: &Path) -> Result<()> {
     let find = command::output(Command::new("find").arg(from).args(["-type", "f"]))?;
     for path in find.lines().map(Path::new).filter(|path| is_wanted(path)) {
@@ -118,7 +118,7 @@ fn copy_modules(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file under `lib/modules` is one of [`MODULES`], packed or not, or no module.
+/// Whether a file under `lib/modules` is one of [`MODULES`], compressed or not, or not a module.
 fn is_wanted(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match name.split_once(".ko") {
@@ -127,7 +127,7 @@ fn is_wanted(path: &Path) -> bool {
     }
 }
 
-/// Everything below a folder in the "newc" format, as root's.
+/// Everything below a folder in the "newc" format, owned by root.
 fn cpio(root: &Path) -> Result<Vec<u8>> {
     let names = command::output(Command::new("find").arg(".").arg("-print0").current_dir(root))?;
     let mut cpio = Command::new("cpio");

@@ -1,4 +1,4 @@
-//! The kernels, where they come from and what each of them lacks. It boots nothing.
+//! The kernels: where they come from and what each lacks.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,13 +18,13 @@ use crate::{command, mirror::Mirror};
 
 /// A kernel that the tests run on.
 pub(crate) struct Kernel {
-    /// What `--kernel` calls it.
+    /// Its name for `--kernel`.
     pub(crate) name: &'static str,
     pub(crate) architecture: &'static Architecture,
     source: Source,
-    /// What it lacks: parts of the names of tests that it cannot pass, and why.
+    /// What it lacks, and the tests that therefore cannot pass.
     pub(crate) lacks: &'static [Lack],
-    /// Parts of the names of the only tests that are for it; empty for all.
+    /// If not empty, only tests with one of these in their names run.
     pub(crate) only: &'static [&'static str],
 }
 
@@ -36,17 +36,17 @@ enum Source {
     WithoutBpf,
 }
 
-/// Something that a kernel does not have.
+/// Something that a kernel lacks.
 pub(crate) struct Lack {
     /// Tests with this in their name are left out.
     pub(crate) tests: &'static str,
-    /// What is not there, and since when others have it.
+    /// The version that introduced it, or what is missing.
     pub(crate) why: &'static str,
 }
 
 const NO_TCX: Lack = Lack { tests: "::tcx", why: "6.6" };
 const NO_XDP: Lack = Lack { tests: "::xdp", why: "5.18" };
-/// Here a process gets into a time namespace by being forked into it (`fs/exec.c`, Linux 6.3).
+/// Before Linux 6.3 a process enters a time namespace only by being forked into it (`fs/exec.c`).
 const NO_TIME: Lack = Lack { tests: "a_clock_that_is_not_the_kernel_s", why: "6.3" };
 
 const NO_BPF: [Lack; 3] = [
@@ -55,7 +55,8 @@ const NO_BPF: [Lack; 3] = [
     Lack { tests: "::xdp", why: "no bpf(2)" },
 ];
 
-/// Linux 5.10. The tests from the fourth on attach with XDP, too, take Landlock, or lock no memory.
+/// Linux 5.10. From the fourth on: tests that also attach with XDP, use Landlock, or rely on maps not
+/// being locked memory.
 const OLD: &[Lack] = &[
     NO_TCX,
     NO_XDP,
@@ -103,17 +104,17 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// A kernel's files.
 pub(crate) struct Image {
     pub(crate) vmlinuz: PathBuf,
-    /// The folder that holds `VERSION/kernel`, if it has modules.
+    /// The folder with `VERSION/kernel`, if there are modules.
     pub(crate) modules: Option<PathBuf>,
 }
 
 impl Kernel {
-    /// Why there are no tests of this name on it.
+    /// Why tests with this name do not run on it.
     pub(crate) fn lack(&self, tests: &str) -> Option<&Lack> {
         self.lacks.iter().find(|lack| lack.tests == tests)
     }
 
-    /// The programs that it takes on this machine.
+    /// Programs that it requires on this machine.
     pub(crate) fn programs(&self) -> Vec<&'static str> {
         let mut programs = vec!["cpio", "dpkg-deb"];
         programs.extend(self.architecture.programs());
@@ -123,8 +124,8 @@ impl Kernel {
         programs
     }
 
-    /// What runs on it, for the first process: a line for each module, with the arguments that choose
-    /// among its tests. If tests are named, only they.
+    /// The plan for process 1: a line for each module, with the arguments that choose among its tests.
+    /// `tests` are the names that were asked for, if any.
     pub(crate) fn plan(&self, tests: &[String]) -> String {
         let skipped = self.lacks.iter().map(|lack| format!(" --skip {}", lack.tests));
         let only = self.only.iter().copied().filter(|_| tests.is_empty());
@@ -133,7 +134,7 @@ impl Kernel {
         MODULES.map(|module| format!("{module}{arguments}\n")).concat()
     }
 
-    /// Downloads or builds it, unless that was done before.
+    /// Downloads or builds it, unless it is there.
     pub(crate) fn fetch(&self, directory: &Path, mirror: &Mirror) -> Result<Image> {
         let directory = directory.join(self.name);
         let ready = directory.join("kernel");
@@ -155,7 +156,7 @@ impl Kernel {
     fn unpack(&self, release: &str, mirror: &Mirror, packages: &Path, into: &Path) -> Result<()> {
         let architecture = self.architecture.debian;
         let archive = Archive { mirror, release, architecture, directory: packages };
-        // The cloud flavour: small, and everything that a virtual machine needs is built in.
+        // The cloud flavour: small, with everything that a virtual machine needs built in.
         let package = format!("linux-image-cloud-{architecture}");
         let packages = archive.fetch(&[&package])?;
         packages.iter().filter(|path| is_kernel(path)).try_for_each(|path| unpack(path, into))
@@ -163,13 +164,13 @@ impl Kernel {
 }
 
 impl Image {
-    /// The image in the folder that the packages were unpacked into. Before Linux 7.0 Debian has it in
-    /// `boot`, from then on with its modules.
+    /// The image among the unpacked files. Debian has it in `boot` before Linux 7.0, and beside the
+    /// modules since.
     fn find(unpacked: &Path) -> Result<Self> {
         let mut find = Command::new("find");
         let found = command::output(find.arg(unpacked).args(["-type", "f", "-name", "vmlinuz*"]))?;
         let [vmlinuz] = found.lines().collect::<Vec<_>>()[..] else {
-            bail!("{}: one kernel was expected, not {found:?}", unpacked.display());
+            bail!("{}: expected one kernel, found {found:?}", unpacked.display());
         };
         let places = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
         let modules = places.into_iter().find(|path| path.is_dir());
@@ -177,7 +178,7 @@ impl Image {
     }
 }
 
-/// Whether a package is a part of the kernel. From Linux 7.0 on it has several.
+/// Whether a package is part of the kernel. Since Linux 7.0 there are several.
 fn is_kernel(package: &Path) -> bool {
     package.file_name().is_some_and(|name| name.to_string_lossy().starts_with("linux-"))
 }

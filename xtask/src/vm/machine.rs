@@ -1,5 +1,5 @@
-//! A virtual machine: qemu with software emulation, a kernel and an initramfs, two processors, a serial
-//! console and nothing else. What is said on the console is all that comes out.
+//! A virtual machine: qemu with software emulation, a kernel and an initramfs, two processors and a
+//! serial console, its only output.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::command;
 
-/// Longer than any of them takes on a busy machine, and longer than any takes to come up.
+/// Limits for a whole run and for coming up, generous for a busy machine.
 const TIME: Duration = Duration::from_mins(30);
 const TIME_TO_COME_UP: Duration = Duration::from_mins(3);
 
-/// Boots the kernel and hands on what its tests say, until the machine ends.
+/// Boots the kernel and prints the results of its tests until the machine ends.
 ///
 /// # Errors
-/// That it could not start. That the tests did not get to their end is in what is returned.
+/// qemu cannot be started. A run that ends early is not an error here; [`Boot`] tells.
 pub(crate) fn run(kernel: &'static Kernel, vmlinuz: &Path, initramfs: &Path) -> Result<Boot> {
     let mut qemu = qemu(kernel.architecture, vmlinuz, initramfs);
     eprintln!("+ {}", command::line(&qemu));
@@ -63,18 +63,18 @@ fn qemu(architecture: &Architecture, vmlinuz: &Path, initramfs: &Path) -> Comman
     qemu
 }
 
-/// Ends when it goes out of scope.
+/// Killed when it goes out of scope.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone afterwards.
+        // It may have ended already.
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }
 }
 
-/// Reads lines on a thread, so that waiting for one can end.
+/// Reads lines on a thread, so that waiting for one can time out.
 fn lines(child: &mut Child) -> Result<Receiver<String>> {
     let console = child.stdout.take().context("qemu's output is no pipe")?;
     let (sender, receiver) = channel();

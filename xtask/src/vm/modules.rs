@@ -1,6 +1,6 @@
 //! Which of the integration tests run in the machines.
 
-/// Modules with tests that tell one kernel from another, as many as emulation has time for.
+/// Those whose result depends on the kernel, as many as emulation has time for.
 pub(super) const MODULES: [&str; 5] =
     ["live_captures", "live_lifecycle", "live_privileges", "live_differential", "live_limits"];
 

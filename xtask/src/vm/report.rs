@@ -1,5 +1,5 @@
-//! What the tests in the machines said, read from their consoles and told: a line for each test, and a
-//! table of all kernels.
+//! Results of the tests in the machines, read from their consoles: a line for each test, and a table
+//! of all kernels.
 
 use std::{
     fmt::{self, Display},
@@ -11,23 +11,23 @@ use super::{
     modules::MODULES,
 };
 
-/// How one kernel did.
+/// The results of one kernel.
 pub(crate) struct Boot {
     pub(crate) kernel: &'static Kernel,
-    /// What the kernel calls itself.
+    /// The kernel's release, as in `uname -r`.
     version: String,
     outcomes: Vec<Outcome>,
-    /// Why there is not more of it.
+    /// Why the run is incomplete.
     problem: Option<String>,
     /// From the start of the machine to its end.
     took: Duration,
-    /// Whether anything of ours was said.
+    /// Whether it got as far as process 1.
     started: bool,
-    /// What was said besides, if something failed.
+    /// Other lines, shown if something failed.
     said: Vec<String>,
 }
 
-/// A test and whether it passed.
+/// The result of one test.
 pub(crate) struct Outcome {
     module: String,
     test: String,
@@ -46,7 +46,7 @@ impl Display for Outcome {
 pub(crate) struct Transcript {
     version: String,
     module: String,
-    /// How many passed by the test program's own count.
+    /// How many passed, by the test program's own count.
     counted: Option<usize>,
     ended: usize,
     outcomes: Vec<Outcome>,
@@ -55,7 +55,7 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
-    /// Takes a line in; the outcome that it tells, if it tells one.
+    /// Takes a line; returns the result in it, if there is one.
     pub(crate) fn read(&mut self, line: &str) -> Option<&Outcome> {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
@@ -91,24 +91,24 @@ impl Transcript {
         if status != "0" && failed.is_empty() {
             self.problem = Some(format!("{module} ended with status {status}"));
         } else if self.counted != Some(passed.len()) {
-            // A line that something else was written into.
+            // The kernel has written into one of the lines.
             let counted = format!("{:?} by its own count", self.counted);
             self.problem = Some(format!("{module}: {} passed, {counted}", passed.len()));
         }
     }
 
-    /// Whether anything of ours was said.
+    /// Whether it got as far as process 1.
     pub(crate) fn has_begun(&self) -> bool {
         !self.version.is_empty() || !self.module.is_empty()
     }
 
-    /// Once the machine has been running for too long.
+    /// The machine ran for too long.
     pub(crate) fn give_up(&mut self, after: Duration) {
         let minutes = after.as_secs() / 60;
         self.said.push(format!("ended, because it was still running after {minutes} minutes"));
     }
 
-    /// Once the machine has ended.
+    /// The machine has ended.
     pub(crate) fn finish(mut self, kernel: &'static Kernel, took: Duration) -> Boot {
         if self.ended < MODULES.len() {
             let when = if self.module.is_empty() { "before any test" } else { &self.module };
@@ -123,7 +123,7 @@ impl Transcript {
 }
 
 impl Boot {
-    /// A kernel that did not get to its tests.
+    /// A kernel that could not be booted.
     pub(crate) fn impossible(kernel: &'static Kernel, error: &anyhow::Error) -> Self {
         Self {
             kernel,
@@ -136,7 +136,7 @@ impl Boot {
         }
     }
 
-    /// Whether the kernel got as far as its first process.
+    /// Whether it got as far as process 1.
     pub(crate) fn started(&self) -> bool {
         self.started
     }
@@ -145,7 +145,7 @@ impl Boot {
         self.problem.is_none() && self.outcomes.iter().all(|outcome| outcome.passed)
     }
 
-    /// How many tests passed of those that a column is about.
+    /// The cell of this column.
     fn of(&self, column: &Column) -> String {
         if let Some(Lack { why, .. }) = self.kernel.lack(column.tests) {
             return format!("– ({why})");
@@ -178,11 +178,11 @@ impl Display for Boot {
 /// A column of the table.
 struct Column {
     title: &'static str,
-    /// What the names of its tests end with; what is left over if this is empty.
+    /// The end of the names of its tests; empty for the tests of no other column.
     tests: &'static str,
 }
 
-/// Each way to watch a device, then what is about several of them or none.
+/// Each way to watch a device, then tests about several of them or none.
 const COLUMNS: [Column; 5] = [
     Column { title: "eBPF, TCX", tests: "::tcx" },
     Column { title: "eBPF, clsact", tests: "::clsact" },
@@ -204,7 +204,7 @@ pub(crate) fn sum(boots: &[Boot]) -> String {
     format!("{} passed, {} failed", passed.len(), failed.len())
 }
 
-/// All kernels, a row each.
+/// A row for each kernel.
 pub(crate) fn table(boots: &[Boot]) -> String {
     let mut rows = vec![
         ["kernel"]
@@ -228,8 +228,8 @@ mod tests {
     use super::*;
     use crate::vm::kernel::ALL;
 
-    /// What comes of a console that says this, and then that each program has ended with success but
-    /// the first, which ends with this status.
+    /// The results of a console on which the first module says this and ends with this status, and the
+    /// others succeed.
     fn boot(said: &str, status: &str) -> Boot {
         let passed = said.matches(" ... ok\n").count();
         let mut transcript = Transcript::default();

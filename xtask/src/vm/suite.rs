@@ -1,5 +1,4 @@
-//! The program with the tests, taken into the machines: built as `cargo xtask test` builds it, without
-//! its symbols. It knows nothing of where it runs.
+//! The test program for the machines, built as `cargo xtask test` builds it, and stripped.
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +20,10 @@ use crate::{
 /// The program with all integration tests.
 const TESTS: &str = "tests";
 
-/// The program that they start, by a path that was compiled into them.
+/// The program under test; its path is compiled into the tests.
 const PROGRAM: &str = "conntrack";
 
-/// Programs that were built, with the files that they expect around them.
+/// Programs that were built, and where the files are that they expect.
 pub(crate) struct Suite {
     workspace_root: PathBuf,
     strip: &'static str,
@@ -35,7 +34,7 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Builds what is not up to date. For another architecture, libpcap is taken from its `userland`.
+    /// Builds both. For another architecture, libpcap is taken from its `userland`.
     pub(crate) fn build(
         workspace: &Workspace,
         architecture: &Architecture,
@@ -58,8 +57,8 @@ impl Suite {
         })
     }
 
-    /// Puts everything below `root`: the tests where the first process looks for them, and the program
-    /// and the captures where the tests do.
+    /// Copies everything below `root`: the tests to where process 1 looks for them, the program and
+    /// the captures to where the tests do.
     pub(crate) fn install(&self, root: &Path) -> Result<()> {
         self.without_symbols(&self.tests, &root.join(TESTS))?;
         self.without_symbols(&self.program, &below(root, &self.program))?;
@@ -68,7 +67,7 @@ impl Suite {
         let mut copy = Command::new("cp");
         copy.arg("--recursive").arg(self.workspace_root.join("testdata")).arg(&captures);
         command::output(&mut copy)?;
-        // Paths from the manifest on go through its folder.
+        // The tests' paths to the captures lead through the folder of the manifest.
         make_parent(&below(root, &self.workspace_root.join("conntrack/Cargo.toml")))
     }
 
@@ -84,21 +83,21 @@ fn cross_build<'c>(
     cross: &Cross,
     userland: &Path,
 ) -> Result<&'c mut Command> {
-    // What it has, it does not get again.
+    // A target that is installed is not downloaded again.
     command::run(Command::new("rustup").args(["--quiet", "target", "add", cross.target]))
         .context("no standard library for it")?;
     let variable = cross.target.to_uppercase().replace('-', "_");
     let library = libpcap_alone(cross, userland)?;
     cargo.args(["--package", "conntrack", "--profile", "emulated", "--target", cross.target]);
     cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), cross.linker);
-    // libpcap's own libraries are not looked for; they are there where it runs.
+    // libpcap's own dependencies are only needed where it runs.
     let flags = "-Clink-arg=-Wl,--allow-shlib-undefined";
     cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
-    // Without its version, the library would be asked for it, and cannot run here.
+    // The build script would call the library for its version, and it cannot run here.
     Ok(cargo.env("LIBPCAP_LIBDIR", library).env("LIBPCAP_VER", "1.10.0"))
 }
 
-/// A folder to look for libpcap in, and for nothing else: the C library is the linker's.
+/// A folder with libpcap alone: the C library has to be the linker's.
 fn libpcap_alone(cross: &Cross, userland: &Path) -> Result<PathBuf> {
     let folder = userland.with_file_name("libpcap");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -121,15 +120,15 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).with_context(|| parent.display().to_string())
 }
 
-/// Integration tests and programs in what cargo says of each artifact: a line of JSON
-/// (<https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>).
+/// Paths of test programs and binaries by name, from cargo's messages: a line of JSON for each
+/// artifact (<https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>).
 fn executables(messages: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut executables = BTreeMap::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
         let message: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         let target = &message["target"];
         let executable = message["executable"].as_str();
-        // The unit tests of a program bear its name too.
+        // The unit tests of a binary have its name too.
         let is_program = target["kind"][0] == "bin" && message["profile"]["test"] == false;
         if let (Some(name), Some(executable)) = (target["name"].as_str(), executable)
             && (is_program || target["kind"][0] == "test")

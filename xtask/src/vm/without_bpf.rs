@@ -1,4 +1,4 @@
-//! A kernel without bpf(2): built from Debian's source, with as little in it as the tests take.
+//! A kernel without bpf(2), built from Debian's source with as little as the tests need.
 
 use std::{fs, path::Path, process::Command, thread};
 
@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use super::archive::{Archive, unpack};
 use crate::{command, mirror::Mirror};
 
-/// Options that are added to none.
+/// The configuration, on top of `allnoconfig`.
 pub(crate) const CONFIG: &str = include_str!("without-bpf.config");
 
-/// What the build takes besides a C compiler.
+/// Programs that the build requires besides a C compiler.
 pub(crate) const PROGRAMS: [&str; 6] = ["bc", "bison", "flex", "make", "tar", "xz"];
 
 /// Leaves `boot/vmlinuz` in `into`. It takes some minutes.
@@ -35,12 +35,13 @@ pub(crate) fn build(mirror: &Mirror, packages: &Path, into: &Path) -> Result<()>
     let boot = into.join("boot");
     fs::create_dir(&boot).with_context(|| boot.display().to_string())?;
     fs::rename(tree.join("arch/x86/boot/bzImage"), boot.join("vmlinuz")).context("bzImage")?;
-    // Some 2 GB that nobody looks at again.
+    // Some 2 GB that are not needed again.
     fs::remove_dir_all(&tree).with_context(|| tree.display().to_string())
 }
 
 fn configure(tree: &Path) -> Result<()> {
-    // It is selected whatever the options say, for nothing that is built here, and takes libelf.
+    // It is selected whatever the configuration says, is not used by anything here, and requires
+    // libelf.
     let kconfig = tree.join("arch/x86/Kconfig");
     let text = fs::read_to_string(&kconfig).with_context(|| kconfig.display().to_string())?;
     let is_kept = |line: &&str| !line.trim_start().starts_with("select HAVE_OBJTOOL\t");
@@ -56,7 +57,7 @@ fn configure(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Options of ours that did not come through, and the one that must not.
+/// Options of ours that the kernel ignored, and the one that must not be set.
 fn ignored(config: &str) -> Vec<&str> {
     let has = |option: &str| config.lines().any(|line| line == option);
     let mut ignored: Vec<_> = CONFIG.lines().filter(|it| it.starts_with("CONFIG_")).collect();

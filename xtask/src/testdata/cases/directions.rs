@@ -1,10 +1,10 @@
-//! Cases about who began: the UDP reply rule in the order of packets, and TCP's flags. Each list
-//! is in the order of sending.
+//! Cases about who began: the UDP reply rule, which depends on the order of packets, and TCP's flags.
+//! Each list is in the order of sending.
 
 use crate::testdata::frame::{Frame, syn, syn_ack, tcp, udp};
 use crate::testdata::packet::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
 
-/// The UDP reply rule in its corners; 5555 is a local server's port (`-u`).
+/// Corner cases of the UDP reply rule; 5555 is a local server's port (`-u`).
 pub(in crate::testdata) fn udp_replies() -> Vec<Frame> {
     [ports_and_order(), local_server(), edges_of_the_system_ports(), both_families(), bystanders()]
         .concat()
@@ -12,17 +12,17 @@ pub(in crate::testdata) fn udp_replies() -> Vec<Frame> {
 
 fn ports_and_order() -> Vec<Frame> {
     vec![
-        // Asked, then answered: the answer is none of `in`.
+        // A request, then its answer: the answer is not in `in`.
         udp("192.168.200.230:40001", "10.0.0.53:53"),
         udp("10.0.0.53:53", "192.168.200.230:40001"),
-        // The port is seen, whoever sends from it.
+        // The port is remembered, whoever sends from it.
         udp("10.0.0.54:53", "192.168.200.230:40005"),
         udp("203.0.113.66:53", "192.168.200.230:9999"),
-        // Answered before it was asked: only the second answer is known as one.
+        // An answer before its request: only the second answer is recognised.
         udp("10.0.0.123:123", "192.168.200.230:40002"),
         udp("192.168.200.230:40002", "10.0.0.123:123"),
         udp("10.0.0.123:123", "192.168.200.230:40003"),
-        // From 1024 on there is no telling: both are recorded.
+        // From port 1024 on answers are not recognised: both are recorded.
         udp("192.168.200.230:40004", "10.0.0.80:8053"),
         udp("10.0.0.80:8053", "192.168.200.230:40004"),
         // Between two addresses of the device: out, both ways.
@@ -92,7 +92,7 @@ fn bystanders() -> Vec<Frame> {
     ]
 }
 
-/// Requests and answers within one tick of the clock: their order is that of the records.
+/// Requests and answers with the same time: the order of the records counts.
 pub(in crate::testdata) fn same_instant() -> Vec<Frame> {
     let mut frames = Vec::new();
     for port in 101..=116 {
@@ -107,7 +107,7 @@ pub(in crate::testdata) fn same_instant() -> Vec<Frame> {
     frames
 }
 
-/// A clock set back between a request and its answer: what was recorded first was seen first.
+/// A clock set back between a request and its answer: the order of the records counts.
 pub(in crate::testdata) fn clock_steps_back() -> Vec<Frame> {
     vec![
         udp("192.168.200.230:40001", "10.0.0.53:53").at(60),
@@ -117,8 +117,8 @@ pub(in crate::testdata) fn clock_steps_back() -> Vec<Frame> {
     ]
 }
 
-/// Which flags open a connection: SYN set and ACK clear, whatever else. The destination port
-/// tells: from 9000 on it must not show up.
+/// Which flags open a connection: SYN set and ACK clear, whatever else is set. Destination ports from
+/// 9000 on must not show up.
 pub(in crate::testdata) fn tcp_opening() -> Vec<Frame> {
     let flags = |port: u16, flags| tcp("192.168.200.230:50000", &format!("10.0.0.1:{port}"), flags);
     vec![

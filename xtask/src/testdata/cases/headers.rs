@@ -1,7 +1,7 @@
-//! Cases about IP headers: where ports are, and whether they are there at all.
+//! Cases about IP headers: where the ports are, and whether there are any.
 //!
-//! Every frame is the device's, and its destination port tells it from the others: from 9000 on
-//! it must not show up in the tree.
+//! Every frame is the device's, and its destination port identifies it: ports from 9000 on must not
+//! show up in the tree.
 
 use crate::testdata::frame::{Frame, IPV4, IPV6, syn, udp, udp_carrying};
 use crate::testdata::packet::{
@@ -11,7 +11,7 @@ use crate::testdata::packet::{
 use Ext::{Auth, DestOptions, HopByHop, LongDestOptions, OverlongDestOptions, Routing};
 use Fragment::{Atomic, First, Last, Middle, OtherBits};
 
-/// What an Ethernet header and an IPv6 header come to.
+/// Length of an Ethernet header and an IPv6 header.
 const ETHERNET_AND_IPV6: usize = 14 + 40;
 
 pub(super) fn udp4(port: u16) -> Frame {
@@ -30,7 +30,7 @@ pub(super) fn syn6(port: u16) -> Frame {
     syn("[2001:db8:200::230]:50000", &format!("[fd00::1]:{port}"))
 }
 
-/// The IPv4 header's lengths, right and wrong, and what the transport header says wrong.
+/// Lengths in the IPv4 header, right and wrong, and wrong fields of the transport header.
 pub(in crate::testdata) fn ipv4_header() -> Vec<Frame> {
     [ipv4_header_length(), ipv4_version(), ipv4_total_length(), transport_nonsense()].concat()
 }
@@ -93,7 +93,7 @@ fn ipv4_total_length() -> Vec<Frame> {
     ]
 }
 
-/// Ports are ports and flags are flags, whatever the rest of their header says.
+/// Ports and flags count, whatever the rest of their header says.
 fn transport_nonsense() -> Vec<Frame> {
     vec![
         udp4(1030).udp_length(0),
@@ -107,7 +107,7 @@ fn transport_nonsense() -> Vec<Frame> {
     ]
 }
 
-/// First fragments have ports, later ones only seem to.
+/// First fragments have ports, later ones only bytes that look like them.
 pub(in crate::testdata) fn fragments() -> Vec<Frame> {
     [ipv4_fragments(), ipv6_fragments()].concat()
 }
@@ -202,7 +202,7 @@ fn ipv6_chains() -> Vec<Frame> {
     ]
 }
 
-/// Next headers behind which there are no ports, though the bytes look like them.
+/// Next headers without ports, though the bytes look like them.
 fn ipv6_dead_ends() -> Vec<Frame> {
     vec![
         udp6(9310).protocol(NO_NEXT_HEADER),
@@ -239,7 +239,7 @@ fn ipv6_payload_length() -> Vec<Frame> {
     ]
 }
 
-/// Chains that lead out of the packet.
+/// Header chains that lead out of the packet.
 fn ipv6_cut_chains() -> Vec<Frame> {
     vec![
         udp6(9330).ext(&[OverlongDestOptions]),

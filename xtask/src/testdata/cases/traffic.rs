@@ -1,11 +1,11 @@
-//! Cases of well-formed traffic: what becomes of addresses, ports and times. Each list is in the
-//! order of sending.
+//! Cases of well-formed traffic: folding of addresses and ports, and times. Each list is in the order
+//! of sending.
 
 use crate::testdata::frame::{Frame, ack, syn, syn_ack, tcp, udp};
 use crate::testdata::packet::{ACK, FIN, PSH, RST};
 
-/// The README's example tree, name for name, and nothing besides: many source ports and peers
-/// fold into one file, answers and later segments make none.
+/// Exactly the README's example tree: many source ports and peers fold into one file; answers and
+/// later segments make none.
 pub(in crate::testdata) fn seed() -> Vec<Frame> {
     vec![
         // Neighbours' announcements, seen because they are multicast or broadcast.
@@ -42,13 +42,13 @@ pub(in crate::testdata) fn seed() -> Vec<Frame> {
     ]
 }
 
-/// Both families, both transports, all three directions, all kinds of peer; on it every flag is
-/// shown, one `mix+<flag>.args` and `.tree` each.
+/// Both families, both transports, all three directions, all kinds of peer. Every flag has a
+/// `mix+<flag>.args` and `.tree` with it.
 pub(in crate::testdata) fn mix() -> Vec<Frame> {
     [mix_out(), mix_in(), mix_else()].concat()
 }
 
-/// What the device begins; and answers, which make no files.
+/// What the device opens; and answers, which make no files.
 fn mix_out() -> Vec<Frame> {
     vec![
         // TCP: two web servers fold, an inside host does not; the edges of 172.16.0.0/12.
@@ -79,7 +79,7 @@ fn mix_out() -> Vec<Frame> {
     ]
 }
 
-/// What others begin. 56456 and 45390 are local servers, which only `-u` can tell.
+/// What others open. 56456 and 45390 are ports of local servers, as only `-u` can tell.
 fn mix_in() -> Vec<Frame> {
     vec![
         syn("198.51.100.7:51000", "192.168.200.230:22"),
@@ -101,7 +101,7 @@ fn mix_in() -> Vec<Frame> {
     ]
 }
 
-/// What passes by between others.
+/// Traffic between others.
 fn mix_else() -> Vec<Frame> {
     vec![
         udp("192.168.200.214:5353", "224.0.0.251:5353"),
@@ -131,7 +131,7 @@ pub(in crate::testdata) fn internet() -> Vec<Frame> {
         "192.168.0.0:8010",
         "192.168.255.255:8011",
         "192.169.0.0:8012",
-        // Not routed on the internet, but outside the three networks.
+        // Not routed on the internet, but outside the three private networks.
         "100.64.0.1:8013",
         "169.254.0.1:8014",
         "127.0.0.1:8015",
@@ -191,8 +191,8 @@ pub(in crate::testdata) fn ipv6_text() -> Vec<Frame> {
     ]
 }
 
-/// A day of traffic: a file's time is its connection's last counted packet, whichever source port
-/// or internet peer sent it. `times.mtimes` has them.
+/// A day of traffic: a file's time is that of its connection's last counted packet, from whichever
+/// source port or internet peer. `times.mtimes` has them.
 pub(in crate::testdata) fn times() -> Vec<Frame> {
     const HOUR: u64 = 3600;
     vec![
