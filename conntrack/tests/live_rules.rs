@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use crate::support::{
     Files,
     collector::Collector,
     conntrack,
+    firewall::{Firewall, Iptables, Nftables, rules},
     lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
 };
 use conntrack::{
@@ -190,75 +190,6 @@ fn record(lab: &Lab) -> Collector {
     collector.wait_for_files(&expected);
     crate::support::assert_same_tree("recorded", &expected, &collector.files());
     collector
-}
-
-/// The rules that a tree gives, in a file.
-fn rules(tree: &Path, arguments: &[&str]) -> (tempfile::TempDir, PathBuf) {
-    let output = conntrack().args(["rules", "-p"]).arg(tree).args(arguments).output();
-    let output = output.expect("the program runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let scratch = tempfile::tempdir().expect("a scratch directory");
-    let file = scratch.path().join("rules");
-    fs::write(&file, output.stdout).expect("written");
-    (scratch, file)
-}
-
-/// A firewall that can load a file of rules and tell how much it did not accept.
-trait Firewall {
-    const FORMAT: &'static str;
-    /// Twice, because rules are loaded anew whenever somebody learned more.
-    fn load(host: &Namespace, file: &str);
-    /// Packets that came to the end of the chain of this direction.
-    fn not_accepted(host: &Namespace, direction: Direction) -> u64;
-}
-
-struct Nftables;
-
-impl Firewall for Nftables {
-    const FORMAT: &'static str = "nftables";
-
-    fn load(host: &Namespace, file: &str) {
-        host.run("nft", &["-c", "-f", file]);
-        host.run("nft", &["-f", file]);
-        host.run("nft", &["-f", file]);
-    }
-
-    fn not_accepted(host: &Namespace, direction: Direction) -> u64 {
-        let chain = match direction {
-            Direction::In => "input",
-            Direction::Out => "output",
-            Direction::Else => "forward",
-        };
-        let rules = host.run("nft", &["list", "chain", "inet", "conntrack_learned", chain]);
-        let count = rules.lines().find(|line| line.contains("dropped\"")).expect("a last rule");
-        let packets = count.split_whitespace().skip_while(|word| *word != "packets").nth(1);
-        packets.and_then(|number| number.parse().ok()).expect("a number")
-    }
-}
-
-struct Iptables;
-
-impl Firewall for Iptables {
-    const FORMAT: &'static str = "iptables";
-
-    fn load(host: &Namespace, file: &str) {
-        for restore in ["iptables-restore", "ip6tables-restore"] {
-            host.run(restore, &["--test", file]);
-            host.run(restore, &[file]);
-            host.run(restore, &[file]);
-        }
-    }
-
-    fn not_accepted(host: &Namespace, direction: Direction) -> u64 {
-        let chain = if direction == Direction::In { "INPUT" } else { "OUTPUT" };
-        let packets = |iptables| {
-            let rules = host.run(iptables, &["-L", chain, "-v", "-n", "-x"]);
-            let count = rules.lines().find(|line| line.contains("dropped */")).expect("a rule");
-            let packets = count.split_whitespace().next().map(str::parse::<u64>);
-            packets.expect("a number").expect("a number")
-        };
-        packets("iptables") + packets("ip6tables")
-    }
 }
 
 /// Every odd thing that a tree may hold and that ends up in a rule.

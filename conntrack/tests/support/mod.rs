@@ -4,12 +4,13 @@
     unreachable_pub,
     unused_imports,
     unused_macros,
-    reason = "each test target is a crate and uses its part"
+    reason = "the benchmarks compile it too, and use a part of it"
 )]
 
 pub mod coarsening;
 pub mod collector;
 pub mod exposition;
+pub mod firewall;
 pub mod frames;
 pub mod generator;
 pub mod lab;
