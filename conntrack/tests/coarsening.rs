@@ -11,6 +11,7 @@ use crate::support::{
 use conntrack::{
     cli,
     connection::Connection,
+    host::addresses::AddressReader,
     source::{Source as _, pcap::file::FileSource},
     tracker::Tracker,
 };
@@ -78,7 +79,8 @@ fn given(case: &Case) -> Given {
     let arguments = ["conntrack", "-p", "nowhere", "-r"].map(OsStr::new).into_iter();
     let arguments = arguments.chain([capture]).chain(case.arguments.iter().map(OsStr::new));
     let config = cli::config(arguments).expect("arguments of a case");
-    let local = config.local.current().expect("no error").expect("fixed addresses");
+    let local = AddressReader::new(config.local).and_then(|mut it| it.current());
+    let local = local.expect("no error").expect("fixed addresses");
     Given { settings: config.settings, local: local.into_iter().collect() }
 }
 

@@ -96,7 +96,10 @@ fn no_answer_overtakes_its_request_in_any_drain() {
         let device = Device::find(DEVICE).expect("the laboratory's");
         EbpfSource::open(&device, options, &Policy::NONE).expect("programs that load")
     };
-    let pcap = || LiveSource::open(DEVICE, OFTEN, 65_536, &Policy::NONE).expect("libpcap");
+    let pcap = || {
+        let device = Device::find(DEVICE).expect("the laboratory's");
+        LiveSource::open(Some(&device), OFTEN, 65_536, &Policy::NONE).expect("libpcap")
+    };
     assert_in_order(200_000, || ebpf(Ingress::Tc));
     assert_in_order(200_000, || ebpf(Ingress::Xdp));
     assert_in_order(50_000, pcap);

@@ -14,6 +14,8 @@ mod live_captures;
 #[cfg(feature = "ebpf")]
 mod live_corpus;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_devices;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_differential;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_doctor;

@@ -1,15 +1,10 @@
 //! The device that is to be watched.
 
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached},
-};
-
 use super::check::{Check, Keeps};
 use crate::{
     host::{
-        device::{Device, DeviceError},
-        netlink,
+        device::{Device, DeviceError, State},
+        netlink::Connection,
     },
     watch::config::ANY,
 };
@@ -29,10 +24,10 @@ pub(super) fn checks(name: &str) -> Vec<Check> {
         let fix = "watch the device that carries what you want to see";
         return vec![Check::no(SUBJECT, Keeps::BOTH, error.to_string(), fix)];
     }
-    let link = link(device.index);
-    let mut checks = vec![state(name, link.as_ref())];
-    checks.extend(xdp(&device, link.as_ref()));
-    checks.extend(tcx(name));
+    let now = Connection::to_route().and_then(|mut it| State::of(&mut it, name)).ok().flatten();
+    let mut checks = vec![state(name, now.as_ref())];
+    checks.extend(xdp(&device, now.as_ref()));
+    checks.extend(tcx(&device.kernel_name));
     checks
 }
 
@@ -40,8 +35,8 @@ fn missing(error: &DeviceError) -> Check {
     Check::no(SUBJECT, Keeps::BOTH, error.to_string(), "name one of these with -d")
 }
 
-fn state(name: &str, link: Option<&LinkMessage>) -> Check {
-    if link.is_some_and(|link| !link.header.flags.contains(LinkFlags::Up)) {
+fn state(name: &str, now: Option<&State>) -> Check {
+    if now.is_some_and(|now| !now.is_up) {
         let found = format!("{name} is down, so there is nothing to see");
         return Check::warn(SUBJECT, found, format!("ip link set dev {name} up"));
     }
@@ -49,20 +44,14 @@ fn state(name: &str, link: Option<&LinkMessage>) -> Check {
 }
 
 /// Only one program can be there.
-fn xdp(device: &Device, link: Option<&LinkMessage>) -> Option<Check> {
+fn xdp(device: &Device, now: Option<&State>) -> Option<Check> {
     const SUBJECT: &str = "XDP on the device";
     let name = &device.name;
     if device.is_tunnel() {
         return Some(Check::warn(SUBJECT, format!("{name} is a tunnel"), "use --hook tc"));
     }
-    let attached = link?.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::Xdp(xdp) => xdp.iter().any(|it| match it {
-            LinkXdp::Attached(attached) => *attached != XdpAttached::None,
-            _ => false,
-        }),
-        _ => false,
-    });
-    attached.then(|| {
+    let is_taken = !now?.xdp_programs.is_empty();
+    is_taken.then(|| {
         let found = format!("{name} has an XDP program already, so --hook xdp would be refused");
         Check::warn(SUBJECT, found, "use --hook tc")
     })
@@ -82,12 +71,4 @@ fn tcx(name: &str) -> Option<Check> {
 #[cfg(not(feature = "ebpf"))]
 fn tcx(_: &str) -> Option<Check> {
     None
-}
-
-fn link(index: u32) -> Option<LinkMessage> {
-    let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    netlink::dump(question).ok()?.into_iter().find_map(|answer| match answer {
-        RouteNetlinkMessage::NewLink(link) if link.header.index == index => Some(link),
-        _ => None,
-    })
 }

@@ -3,12 +3,23 @@
 
 use std::{collections::BTreeSet, io, net::IpAddr};
 
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
+use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
+
+use super::{
+    device,
+    netlink::{Connection, Reply, number},
 };
 
-use super::{device, netlink};
+/// Attributes of an address (`include/uapi/linux/if_addr.h`).
+mod attribute {
+    /// Of a connection from one end to the other, the other end's.
+    pub(super) const ADDRESS: u16 = 1;
+    /// Ours, where that is another one.
+    pub(super) const LOCAL: u16 = 2;
+}
+
+/// Length of `struct ifaddrmsg`, behind which the attributes are; it ends with the device's index.
+const HEADER: usize = 8;
 
 /// Where the local addresses come from.
 #[derive(Clone, Debug)]
@@ -21,48 +32,87 @@ pub enum LocalAddrs {
     Fixed(BTreeSet<IpAddr>),
 }
 
-impl LocalAddrs {
+/// Reads the local addresses, again and again.
+pub struct AddressReader(Reader);
+
+enum Reader {
+    Fixed(BTreeSet<IpAddr>),
+    /// The socket to ask with is kept: it goes on when there are no descriptors left.
+    Kernel {
+        device: Option<String>,
+        connection: Connection,
+    },
+}
+
+impl AddressReader {
+    /// A reader that has asked for nothing yet.
+    ///
+    /// # Errors
+    /// That the kernel cannot be asked.
+    pub fn new(of: LocalAddrs) -> io::Result<Self> {
+        let device = match of {
+            LocalAddrs::Fixed(addresses) => return Ok(Self(Reader::Fixed(addresses))),
+            LocalAddrs::Device(name) => Some(name),
+            LocalAddrs::AllDevices => None,
+        };
+        Ok(Self(Reader::Kernel { device, connection: Connection::to_route()? }))
+    }
+
     /// The addresses now, of both families; `None` while the device is not there.
     ///
     /// # Errors
     /// The kernel's refusal to list them.
-    pub fn current(&self) -> io::Result<Option<BTreeSet<IpAddr>>> {
-        match self {
-            Self::Fixed(addresses) => Ok(Some(addresses.clone())),
-            Self::Device(name) => device::index(name)?.map(of_device).transpose(),
-            Self::AllDevices => {
-                let interfaces = if_addrs::get_if_addrs()?;
-                Ok(Some(interfaces.iter().map(if_addrs::Interface::ip).collect()))
+    pub fn current(&mut self) -> io::Result<Option<BTreeSet<IpAddr>>> {
+        match &mut self.0 {
+            Reader::Fixed(addresses) => Ok(Some(addresses.clone())),
+            Reader::Kernel { device: None, connection } => of_all_devices(connection).map(Some),
+            Reader::Kernel { device: Some(name), connection } => {
+                match device::index(connection, name)? {
+                    Some(index) => listed(connection, Some(index)).map(Some),
+                    None => Ok(None),
+                }
             }
         }
     }
 }
 
-/// Asked for by index: getifaddrs(3), and so `if-addrs`, gives an IPv4 address's label in the place
-/// of its device's name, and a label can be anything.
-fn of_device(index: u32) -> io::Result<BTreeSet<IpAddr>> {
-    let answers = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-    let of_device = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewAddress(message) if message.header.index == index => {
-            local_address(&message)
-        }
-        _ => None,
-    });
-    Ok(of_device.collect())
+/// The C library is asked only where netlink cannot be had. glibc's getifaddrs(3) lists devices with a
+/// buffer of a page, and where one is missing from that list because its names are longer, but has an
+/// address, it starts over for ever.
+fn of_all_devices(connection: &mut Connection) -> io::Result<BTreeSet<IpAddr>> {
+    listed(connection, None).or_else(|_refused| by_c_library())
 }
 
-/// `IFA_LOCAL` is ours where there is one; `IFA_ADDRESS` may then be the other end's.
-fn local_address(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(address) => Some(*address),
+fn by_c_library() -> io::Result<BTreeSet<IpAddr>> {
+    Ok(if_addrs::get_if_addrs()?.iter().map(if_addrs::Interface::ip).collect())
+}
+
+/// Those of one device, by its index, or of all. `if-addrs` tells them by a name, and has an IPv4
+/// address's label in its place, which can be anything.
+fn listed(connection: &mut Connection, index: Option<u32>) -> io::Result<BTreeSet<IpAddr>> {
+    let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let replies = connection.dump(&question)?;
+    let is_meant =
+        |reply: &&Reply| index.is_none_or(|index| index_of(reply).is_some_and(|it| it == index));
+    Ok(replies.iter().filter(is_meant).filter_map(local_address).collect())
+}
+
+fn index_of(reply: &Reply) -> Option<u32> {
+    number(reply.payload.get(HEADER - 4..HEADER)?)
+}
+
+fn local_address(reply: &Reply) -> Option<IpAddr> {
+    let of_kind =
+        |kind| reply.attributes(HEADER).find_map(|(it, value)| (it == kind).then_some(value));
+    of_kind(attribute::LOCAL).or_else(|| of_kind(attribute::ADDRESS)).and_then(address)
+}
+
+fn address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
         _ => None,
-    });
-    local.or_else(|| {
-        message.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    })
+    }
 }
 
 #[cfg(test)]
@@ -71,18 +121,27 @@ mod tests {
 
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    fn current(of: LocalAddrs) -> Option<BTreeSet<IpAddr>> {
+        AddressReader::new(of).expect("a socket").current().expect("an answer")
+    }
+
     #[test]
     fn loopback_has_its_address() {
-        let current = |of: LocalAddrs| of.current().expect("a list").expect("a device");
-        let local = current(LocalAddrs::Device("lo".to_owned()));
+        let local = current(LocalAddrs::Device("lo".to_owned())).expect("a device");
         assert!(local.contains(&LOOPBACK));
-        let all = current(LocalAddrs::AllDevices);
+        let all = current(LocalAddrs::AllDevices).expect("some");
         assert!(all.is_superset(&local));
     }
 
     #[test]
+    fn both_ways_to_list_all_addresses_agree() {
+        let mut connection = Connection::to_route().expect("a socket");
+        let listed = listed(&mut connection, None).expect("a list");
+        assert_eq!(by_c_library().expect("a list"), listed);
+    }
+
+    #[test]
     fn a_device_that_is_not_there_has_none() {
-        let local = LocalAddrs::Device("nosuchdev0".to_owned()).current();
-        assert_eq!(local.expect("an answer"), None);
+        assert_eq!(current(LocalAddrs::Device("nosuchdev0".to_owned())), None);
     }
 }

@@ -13,6 +13,7 @@
 
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+mod monitor;
 #[cfg(feature = "pcap")]
 pub mod pcap;
 mod reattaching;
@@ -176,6 +177,9 @@ pub enum SourceError {
     /// The device went away.
     #[error("{0} is gone; start again when it is back")]
     DeviceGone(String),
+    /// The device is down, and cannot be watched before it is up.
+    #[error("{0} is down; ip link set dev {0} up")]
+    DeviceDown(String),
     /// The kernel refused although the privileges seem to be there.
     #[error("{what} was refused (EPERM): {why}")]
     Refused {

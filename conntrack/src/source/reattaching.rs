@@ -21,16 +21,29 @@ type Open<S> = Box<dyn FnMut(&Policy) -> Result<S, SourceError>>;
 pub struct Reattaching<S> {
     device: String,
     open: Open<S>,
-    /// None while the device is away.
-    source: Option<S>,
+    watched: Watched<S>,
     /// Whether the device going is the end.
     is_exiting: bool,
     policy: Box<Policy>,
     /// What was counted up to the last time that the device went.
     before: SourceCounters,
     ticks: Interval,
-    /// Why it could not be watched when it was tried last. Said once.
-    refused: String,
+    /// Whether it was watched at all.
+    was_watched: bool,
+}
+
+enum Watched<S> {
+    Yes(S),
+    /// And why not, which is said once.
+    No(Obstacle),
+}
+
+/// Why a device is not watched at the moment.
+#[derive(Debug, PartialEq, Eq)]
+enum Obstacle {
+    Gone,
+    Down,
+    Refused(String),
 }
 
 impl<S: Source> Reattaching<S> {
@@ -38,23 +51,29 @@ impl<S: Source> Reattaching<S> {
     /// and at least once a second.
     ///
     /// # Errors
-    /// Those of `open`, if the device cannot be watched to begin with.
+    /// Those of `open`, if the device cannot be watched to begin with. One that is down can be, later.
     pub fn new(
         device: &str,
         interval: Duration,
         policy: &Policy,
         mut open: Open<S>,
     ) -> Result<Self, SourceError> {
-        let source = Some(open(policy)?);
+        let watched = match open(policy) {
+            Err(SourceError::DeviceDown(_)) => {
+                Obstacle::Down.tell(device);
+                Watched::No(Obstacle::Down)
+            }
+            opened => Watched::Yes(opened?),
+        };
         Ok(Self {
             device: device.to_owned(),
             open,
-            source,
+            was_watched: matches!(watched, Watched::Yes(_)),
+            watched,
             is_exiting: false,
             policy: Box::new(*policy),
             before: SourceCounters::default(),
             ticks: ticks(interval.min(LOOK_FOR_IT)),
-            refused: String::new(),
         })
     }
 
@@ -66,43 +85,58 @@ impl<S: Source> Reattaching<S> {
 
     /// The source, while the device is there.
     pub const fn source(&self) -> Option<&S> {
-        self.source.as_ref()
+        match &self.watched {
+            Watched::Yes(source) => Some(source),
+            Watched::No(_) => None,
+        }
     }
 
-    /// Lets go of a device that is gone; what was seen of it last.
+    /// Lets go of a device that is gone; what was seen of it last. It may be back already.
     async fn let_go(&mut self) -> FlowBatch {
-        let Some(source) = &mut self.source else { return FlowBatch::default() };
-        log::warn!("{} is gone; waiting for it", self.device);
-        // That it could not be detached from what is gone is nothing to speak of.
+        Obstacle::Gone.tell(&self.device);
+        let watched = std::mem::replace(&mut self.watched, Watched::No(Obstacle::Gone));
+        let Watched::Yes(mut source) = watched else { return FlowBatch::default() };
+        // What is gone cannot be detached from.
         let (last, _detached) = source.finish().await;
         self.before += source.counters();
-        self.source = None;
-        self.ticks.reset();
+        self.ticks.reset_immediately();
         last
     }
 
     fn look_for_it(&mut self) {
-        match (self.open)(&self.policy) {
+        let obstacle = match (self.open)(&self.policy) {
             Ok(source) => {
-                log::info!("{} is back and watched again", self.device);
-                self.source = Some(source);
-                self.refused.clear();
+                let again =
+                    if self.was_watched { "back and watched again" } else { "up and watched" };
+                log::info!("{} is {again}", self.device);
+                self.was_watched = true;
+                self.watched = Watched::Yes(source);
+                return;
             }
-            Err(SourceError::Device(DeviceError::NotFound { .. })) => self.refused.clear(),
-            Err(error) => {
-                let why = error.to_string();
-                if why != self.refused {
-                    log::warn!("{} is back and cannot be watched yet: {why}", self.device);
-                    self.refused = why;
-                }
-            }
+            Err(SourceError::Device(DeviceError::NotFound { .. })) => Obstacle::Gone,
+            Err(SourceError::DeviceDown(_)) => Obstacle::Down,
+            Err(error) => Obstacle::Refused(error.to_string()),
+        };
+        if !matches!(&self.watched, Watched::No(before) if *before == obstacle) {
+            obstacle.tell(&self.device);
+            self.watched = Watched::No(obstacle);
+        }
+    }
+}
+
+impl Obstacle {
+    fn tell(&self, device: &str) {
+        match self {
+            Self::Gone => log::warn!("{device} is gone; waiting for it"),
+            Self::Down => log::warn!("{device} is down: nothing is seen until it is up"),
+            Self::Refused(why) => log::warn!("{device} is back and cannot be watched yet: {why}"),
         }
     }
 }
 
 impl<S: Source> Source for Reattaching<S> {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
-        let Some(source) = &mut self.source else {
+        let Watched::Yes(source) = &mut self.watched else {
             self.ticks.tick().await;
             self.look_for_it();
             return Ok(Some(FlowBatch::default()));
@@ -114,20 +148,23 @@ impl<S: Source> Source for Reattaching<S> {
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
-        match &mut self.source {
-            Some(source) => source.finish().await,
-            None => (FlowBatch::default(), Ok(())),
+        match &mut self.watched {
+            Watched::Yes(source) => source.finish().await,
+            Watched::No(_) => (FlowBatch::default(), Ok(())),
         }
     }
 
     fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
         *self.policy = *policy;
-        self.source.as_mut().map_or(Ok(()), |source| source.set_policy(policy))
+        match &mut self.watched {
+            Watched::Yes(source) => source.set_policy(policy),
+            Watched::No(_) => Ok(()),
+        }
     }
 
     fn counters(&self) -> SourceCounters {
         let mut counters = self.before;
-        if let Some(source) = &self.source {
+        if let Watched::Yes(source) = &self.watched {
             counters += source.counters();
         }
         counters

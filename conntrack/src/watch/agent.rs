@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{losses::Losses, stats::Stats};
 use crate::{
-    host::addresses::LocalAddrs,
+    host::addresses::{AddressReader, LocalAddrs},
     report::Report,
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
@@ -22,7 +22,7 @@ use crate::{
 pub struct Agent {
     tracker: Tracker,
     tree: Tree,
-    local: LocalAddrs,
+    local: AddressReader,
     /// The local addresses when they were last read.
     was_local: BTreeSet<IpAddr>,
     /// Those that the source's policy is for.
@@ -39,6 +39,7 @@ impl Agent {
     /// # Errors
     /// The kernel's refusal to list local addresses.
     pub fn new(tracker: Tracker, tree: Tree, local: LocalAddrs) -> io::Result<Self> {
+        let mut local = AddressReader::new(local)?;
         let was_local = local.current()?.unwrap_or_default();
         let policy_for = was_local.clone();
         Ok(Self {

@@ -146,10 +146,8 @@ fn live(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opene
     let Config { interval, max_flows, .. } = *config;
     let name = watch.device.clone();
     let open = move |policy: &Policy| {
-        if name != ANY {
-            Device::find(&name)?;
-        }
-        LiveSource::open(&name, interval, max_flows, policy)
+        let device = if name == ANY { None } else { Some(Device::find(&name)?) };
+        LiveSource::open(device.as_ref(), interval, max_flows, policy)
     };
     Ok(Opened::Live(Box::new(reattaching(watch, config, policy, open)?)))
 }

@@ -117,7 +117,7 @@ fn attach_tcx(
 ) -> Result<(), SourceError> {
     for &direction in directions {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        attached(classifier.attach_with_options(&device.name, direction, options))?;
+        attached(classifier.attach_with_options(&device.kernel_name, direction, options))?;
     }
     Ok(())
 }
@@ -133,7 +133,7 @@ fn attach_clsact(
         // Priority 0 has the kernel choose one before all that are there.
         let options = NlOptions { priority: 0, handle: clsact.handle(), classid: None };
         let options = TcAttachOptions::Netlink(options);
-        attached(classifier.attach_with_options(&device.name, direction, options))?;
+        attached(classifier.attach_with_options(&device.kernel_name, direction, options))?;
     }
     Ok(())
 }

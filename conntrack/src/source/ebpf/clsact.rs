@@ -22,15 +22,28 @@ use aya::programs::{
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    tc::{TcAttribute, TcFilterBpfOption, TcHandle as Handle, TcMessage, TcOption},
+    tc::{TcHandle as Handle, TcHeader, TcMessage},
 };
 use rustix::io::Errno;
 
 use super::load;
 use crate::{
-    host::{device::Device, netlink},
+    host::{
+        device::{self, Device},
+        netlink::{Connection, Reply, attributes, text},
+    },
     source::SourceError,
 };
+
+/// Attributes of a filter (`include/uapi/linux/rtnetlink.h`, `pkt_cls.h`).
+mod attribute {
+    pub(super) const OPTIONS: u16 = 2;
+    /// Within the options.
+    pub(super) const BPF_NAME: u16 = 7;
+}
+
+/// Length of `struct tcmsg`, behind which the attributes are.
+const HEADER: usize = 20;
 
 /// In a handle: one of us made the qdisc.
 const MADE_QDISC: u32 = 1 << 31;
@@ -46,7 +59,7 @@ impl Clsact {
     /// Makes the qdisc if it is missing and removes filters of runs that are no more.
     pub(super) fn prepare(device: &Device) -> Result<Self, SourceError> {
         let (device, claim) = (device.clone(), Claim::new().map_err(|error| failed(&error))?);
-        match tc::qdisc_add_clsact(&device.name) {
+        match tc::qdisc_add_clsact(&device.kernel_name) {
             Ok(()) => Ok(Self { device, made_by_us: true, claim }),
             Err(error) if is_there(&error) => {
                 let made_by_us = take_over(&device)?;
@@ -64,7 +77,12 @@ impl Clsact {
     /// Removes the qdisc, once our filters are gone: only if one of us made it, and only if no other
     /// filter hangs on it, for that would go with it.
     pub(super) fn remove(self) -> Result<(), SourceError> {
-        if !self.made_by_us || !self.device.is_there()? {
+        if !self.made_by_us {
+            return Ok(());
+        }
+        let mut connection = Connection::to_route().map_err(|error| failed(&error))?;
+        let index = device::index(&mut connection, &self.device.name);
+        if index.map_err(|error| failed(&error))? != Some(self.device.index) {
             return Ok(());
         }
         if !filters(&self.device).map_err(|error| failed(&error))?.is_empty() {
@@ -73,7 +91,7 @@ impl Clsact {
         }
         let command =
             RouteNetlinkMessage::DelQueueDiscipline(message(&self.device, Handle::CLSACT));
-        match netlink::command(command) {
+        match connection.command(command, 0) {
             // Somebody else has removed it.
             Err(error) if is_gone(&error) => Ok(()),
             removed => {
@@ -129,10 +147,16 @@ fn take_over(device: &Device) -> Result<bool, SourceError> {
     for filter in filters.iter().filter(|filter| filter.is_left_behind()) {
         log::info!("{}: removing a filter that an earlier run left behind", device.name);
         let (direction, handle) = (filter.direction, TcHandle::from(filter.handle));
-        SchedClassifierLink::attached(&device.name, direction, filter.priority, handle, None)
-            .map_err(|error| failed(&error))?
-            .detach()
-            .map_err(|error| SourceError::failed("removing an old filter", error))?;
+        SchedClassifierLink::attached(
+            &device.kernel_name,
+            direction,
+            filter.priority,
+            handle,
+            None,
+        )
+        .map_err(|error| failed(&error))?
+        .detach()
+        .map_err(|error| SourceError::failed("removing an old filter", error))?;
     }
     Ok(filters.iter().any(|filter| filter.is_ours && filter.handle & MADE_QDISC != 0))
 }
@@ -141,14 +165,15 @@ fn take_over(device: &Device) -> Result<bool, SourceError> {
 fn filters(device: &Device) -> io::Result<Vec<Filter>> {
     let sides =
         [(TcAttachType::Ingress, Handle::MIN_INGRESS), (TcAttachType::Egress, Handle::MIN_EGRESS)];
+    let mut connection = Connection::to_route()?;
     let mut filters = Vec::new();
     for (direction, minor) in sides {
         let parent = Handle { major: Handle::CLSACT.major, minor };
         let question = RouteNetlinkMessage::GetTrafficFilter(message(device, parent));
-        match netlink::dump(question) {
+        match connection.dump(&question) {
             Err(error) if is_gone(&error) => {}
             answers => {
-                filters.extend(answers?.into_iter().filter_map(|answer| filter(answer, direction)));
+                filters.extend(answers?.iter().filter_map(|answer| filter(answer, direction)));
             }
         }
     }
@@ -156,21 +181,18 @@ fn filters(device: &Device) -> io::Result<Vec<Filter>> {
 }
 
 /// The kernel lists each chain's head too, with handle 0 and without options.
-fn filter(answer: RouteNetlinkMessage, direction: TcAttachType) -> Option<Filter> {
-    let RouteNetlinkMessage::NewTrafficFilter(message) = answer else { return None };
-    let handle = u32::from(message.header.handle);
+fn filter(answer: &Reply, direction: TcAttachType) -> Option<Filter> {
+    let header = TcHeader::parse(&answer.payload).ok()?;
+    let handle = u32::from(header.handle);
     if handle == 0 {
         return None;
     }
-    let is_ours = message.attributes.iter().any(|attribute| match attribute {
-        TcAttribute::Options(options) => options.iter().any(|option| match option {
-            TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => name == load::CLASSIFIER,
-            _ => false,
-        }),
-        _ => false,
-    });
+    let options = answer.attributes(HEADER).filter(|(kind, _)| *kind == attribute::OPTIONS);
+    let is_ours = options
+        .flat_map(|(_, options)| attributes(options))
+        .any(|(kind, value)| kind == attribute::BPF_NAME && text(value) == load::CLASSIFIER);
     // The upper half of tcm_info; the lower is the protocol.
-    let priority = (message.header.info >> 16) as u16;
+    let priority = (header.info >> 16) as u16;
     Some(Filter { direction, priority, handle, is_ours })
 }
 

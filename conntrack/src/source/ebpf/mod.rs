@@ -5,6 +5,7 @@ mod batch;
 mod clsact;
 mod control;
 mod drain;
+mod guard;
 mod hold_back;
 mod load;
 pub(crate) mod probe;
@@ -16,6 +17,7 @@ use attach::Attachment;
 pub use attach::{Chain, Ingress};
 use conntrack_common::policy::Policy;
 use drain::Drain;
+use guard::Guard;
 pub use load::{CLASSIFIER, XDP, programs};
 use tokio::time::Interval;
 use wake::Wake;
@@ -40,12 +42,11 @@ pub struct Options {
 
 /// A device that is being watched with eBPF.
 pub struct EbpfSource {
-    device: Device,
     drain: Drain,
     ticks: Interval,
     wake: Wake,
-    /// Dropping it detaches the programs.
-    attachment: Option<Attachment>,
+    /// None once it is finished.
+    guard: Option<Guard>,
 }
 
 impl EbpfSource {
@@ -63,14 +64,15 @@ impl EbpfSource {
         let wake = Wake::new(&mut ebpf)?;
         drain.set_policy(policy)?;
         let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
+        let guard = Guard::new(attachment, device, options.interval)
+            .map_err(|error| SourceError::failed("keeping the programs attached", error))?;
         give_back_memory();
-        let ticks = source::ticks(options.interval);
-        Ok(Self { device: device.clone(), drain, ticks, wake, attachment: Some(attachment) })
+        Ok(Self { drain, ticks: source::ticks(options.interval), wake, guard: Some(guard) })
     }
 
     /// How the programs are attached, in words.
     pub fn hook(&self) -> String {
-        self.attachment.as_ref().map_or_else(String::new, Attachment::describe)
+        self.guard.as_ref().map_or_else(String::new, Guard::describe)
     }
 }
 
@@ -86,20 +88,18 @@ fn give_back_memory() {
 
 impl Source for EbpfSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+        let Some(guard) = &mut self.guard else { return Ok(None) };
         tokio::select! {
             _ = self.ticks.tick() => {}
             called = self.wake.called() => called?,
-        }
-        // The kernel detaches silently when a device goes.
-        if !self.device.is_there()? {
-            return Err(SourceError::DeviceGone(self.device.name.clone()));
+            error = guard.keep(&self.drain) => return Err(error),
         }
         let flows = self.drain.next()?;
         Ok(Some(FlowBatch { flows, captured_at: None }))
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
-        let detached = self.attachment.take().map_or(Ok(()), Attachment::detach);
+        let detached = self.guard.take().map_or(Ok(()), Guard::detach);
         let (flows, drained) = self.drain.last();
         (FlowBatch { flows, captured_at: None }, drained.and(detached))
     }

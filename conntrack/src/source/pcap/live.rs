@@ -5,7 +5,10 @@
 //! whoever opened the device gives up what opening took; what is given up, the thread never has.
 
 use std::{
+    future::pending,
+    io,
     ops::RangeInclusive,
+    os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,11 +27,18 @@ use tokio::{
     time::{Interval, sleep},
 };
 
-use super::{cache::FlowCache, filter, link, words};
+use super::{bound::bound_to, cache::FlowCache, filter, link, words};
 use crate::{
+    host::{
+        device::{Device, State},
+        netlink::Connection,
+    },
     privilege,
-    source::{self, FlowBatch, Source, SourceCounters, SourceError},
+    source::{self, FlowBatch, Source, SourceCounters, SourceError, monitor::Monitor},
 };
+
+/// libpcap's name for all devices at once.
+const ANY: &str = "any";
 
 /// Bytes kept of a packet. Headers can be far inside: eight extension headers of 2 KiB each.
 const SNAPLEN: i32 = 65_535;
@@ -44,14 +54,22 @@ const BUFFER: i32 = 16 << 20;
 /// How long what is in the buffer is read at the end.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A device that is being watched with libpcap.
+/// A device, or all devices, watched with libpcap.
 pub struct LiveSource {
-    device: String,
+    /// None for all devices.
+    guard: Option<Guard>,
     shared: Arc<Shared>,
     ticks: Interval,
     /// Until it is read.
     opened: Option<(Capture<Active>, LinkLayer)>,
     reader: Option<Reader>,
+}
+
+/// Looks after the device, and whether the socket still hears of it.
+struct Guard {
+    monitor: Monitor,
+    /// libpcap's socket.
+    socket: OwnedFd,
 }
 
 struct Reader {
@@ -68,21 +86,22 @@ struct Shared {
 }
 
 impl LiveSource {
-    /// Opens the device of this name; `any` is all devices. Without promiscuous mode,
-    /// which would show other hosts' traffic and change the device.
+    /// Opens a device, or all of them. Without promiscuous mode, which would show other hosts' traffic
+    /// and change the device.
     ///
     /// # Errors
-    /// What libpcap says.
+    /// [`SourceError::DeviceDown`] where libpcap would not open it for that; else what libpcap says.
     pub fn open(
-        device: &str,
+        device: Option<&Device>,
         interval: Duration,
         max_flows: u32,
         policy: &Policy,
     ) -> Result<Self, SourceError> {
         let buffered = (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end());
-        let mut capture = capture(device, buffered).map_err(|error| failed(&error))?;
+        let mut capture = capture(device, buffered).map_err(|error| refusal(device, &error))?;
+        let guard = device.map(|device| Guard::new(&capture, device, interval)).transpose()?;
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
-            SourceError::failed("cannot watch", format!("{device}: link type {link_type}"))
+            SourceError::failed("cannot watch", format!("{}: link type {link_type}", name(device)))
         })?;
         capture.filter(&filter::expression(link), true).map_err(|error| failed(&error))?;
 
@@ -93,8 +112,8 @@ impl LiveSource {
             dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
-        let (device, ticks) = (device.to_owned(), source::ticks(interval));
-        Ok(Self { device, shared, ticks, opened: Some((capture, link)), reader: None })
+        let ticks = source::ticks(interval);
+        Ok(Self { guard, shared, ticks, opened: Some((capture, link)), reader: None })
     }
 
     /// Once; after that it is being read, or no longer.
@@ -103,6 +122,12 @@ impl LiveSource {
             self.reader = Some(Reader::start(capture, link, Arc::clone(&self.shared))?);
         }
         Ok(())
+    }
+
+    /// Why the reader ended. It does not say whether its device is gone; the kernel does.
+    fn failure(&mut self, reader: Reader) -> SourceError {
+        let gone = self.guard.as_mut().and_then(|guard| guard.look().err());
+        gone.unwrap_or_else(|| reader.failure())
     }
 
     fn batch(&self) -> FlowBatch {
@@ -116,9 +141,10 @@ impl Source for LiveSource {
         tokio::select! {
             _ = self.ticks.tick() => {}
             () = self.shared.wake.notified() => {}
+            error = keep(self.guard.as_mut()) => return Err(error),
         }
         if let Some(reader) = self.reader.take_if(|reader| reader.thread.is_finished()) {
-            return Err(reader.failure(&self.device));
+            return Err(self.failure(reader));
         }
         Ok(Some(self.batch()))
     }
@@ -140,6 +166,58 @@ impl Source for LiveSource {
     fn counters(&self) -> SourceCounters {
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
         SourceCounters { dropped, ..self.shared.cache().counters() }
+    }
+}
+
+impl Guard {
+    fn new(
+        capture: &Capture<Active>,
+        device: &Device,
+        interval: Duration,
+    ) -> Result<Self, SourceError> {
+        let opened = || {
+            let socket = capture.as_fd().try_clone_to_owned()?;
+            Ok(Self { monitor: Monitor::new(device, interval)?, socket })
+        };
+        let mut guard = opened().map_err(|error: io::Error| {
+            SourceError::failed("cannot look after libpcap's socket", error)
+        })?;
+        // libpcap was given a name, which may have been given to another device meanwhile.
+        guard.look()?;
+        Ok(guard)
+    }
+
+    /// Until something is wrong.
+    async fn keep(&mut self) -> SourceError {
+        loop {
+            let looked = self.monitor.next().await.and_then(|_state| self.look_at_socket());
+            if let Err(error) = looked {
+                return error;
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<(), SourceError> {
+        self.monitor.look()?;
+        self.look_at_socket()
+    }
+
+    /// The kernel unbinds it when the device goes, also if that is back by now.
+    fn look_at_socket(&self) -> Result<(), SourceError> {
+        let device = self.monitor.device();
+        match bound_to(&self.socket) {
+            Ok(index) if index == Some(device.index) => Ok(()),
+            Ok(_another) => Err(SourceError::DeviceGone(device.name.clone())),
+            Err(error) => Err(SourceError::failed("libpcap's socket", error)),
+        }
+    }
+}
+
+/// Nothing is to be looked after where all devices are watched.
+async fn keep(guard: Option<&mut Guard>) -> SourceError {
+    match guard {
+        Some(guard) => guard.keep().await,
+        None => pending().await,
     }
 }
 
@@ -197,11 +275,8 @@ impl Reader {
         }
     }
 
-    fn failure(self, device: &str) -> SourceError {
+    fn failure(self) -> SourceError {
         match self.thread.join() {
-            Ok(Err(error)) if error.to_string().contains("disappeared") => {
-                SourceError::DeviceGone(device.to_owned())
-            }
             Ok(Err(error)) => failed(&error),
             Ok(Ok(())) => SourceError::failed("libpcap", "stopped reading"),
             Err(_panic) => SourceError::failed("libpcap", "the reading thread panicked"),
@@ -222,14 +297,20 @@ impl PacketBytes for Restored<'_> {
     }
 }
 
-fn capture(device: &str, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
+fn capture(device: Option<&Device>, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
     let milliseconds = i32::try_from(buffered.as_millis()).unwrap_or(i32::MAX).max(1);
-    Capture::from_device(device)?
+    // libpcap finds no device by a long alternative name.
+    let name = device.map_or(ANY, |device| &device.kernel_name);
+    Capture::from_device(name)?
         .promisc(false)
         .snaplen(SNAPLEN)
         .buffer_size(BUFFER)
         .timeout(milliseconds)
         .open()
+}
+
+fn name(device: Option<&Device>) -> &str {
+    device.map_or(ANY, |device| &device.name)
 }
 
 /// Packets that are read at once at most: under a flood libpcap always has more.
@@ -277,6 +358,19 @@ fn read_rest(
         );
     }
     Ok(())
+}
+
+/// libpcap does not open a device that is down; of its errors there are only words.
+fn refusal(device: Option<&Device>, error: &pcap::Error) -> SourceError {
+    match device {
+        Some(device) if is_down(device) => SourceError::DeviceDown(device.name.clone()),
+        _ => failed(error),
+    }
+}
+
+fn is_down(device: &Device) -> bool {
+    let state = Connection::to_route().and_then(|mut it| State::of(&mut it, &device.name));
+    matches!(state, Ok(Some(state)) if !state.is_up)
 }
 
 fn failed(error: &pcap::Error) -> SourceError {

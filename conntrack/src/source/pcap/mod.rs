@@ -1,6 +1,7 @@
 //! What libpcap hands over, live or from a file: the same parser and rules as in the kernel, on a
 //! flow cache of our own.
 
+mod bound;
 mod cache;
 pub mod file;
 mod filter;

@@ -1,0 +1,188 @@
+//! Which device is meant and how it is: odd names of its own and of others, alternative names, renamed,
+//! down, moved to another namespace, made anew with the same index. Needs root.
+
+use crate::support::{
+    Files, assert_same_tree,
+    collector::Collector,
+    frames::{Tcp, Wire, tcp},
+    lab::{DEVICE, Lab, PEER_DEVICE},
+    usual::{HOST, PCAP, each_way, end, request},
+};
+
+each_way!(
+    odd_names_are_in_nobody_s_way,
+    an_alternative_name_is_a_name,
+    a_renamed_device_is_another_one,
+    a_device_that_is_down_is_waited_for,
+    a_device_that_goes_down_is_watched_when_it_is_up_again,
+);
+
+/// Runs a shell's command in the laboratory's host.
+#[track_caller]
+fn shell(lab: &Lab, command: &str) -> String {
+    lab.host.run("sh", &["-c", command])
+}
+
+/// Sends a connection's first packet from the watched device, and waits for its file.
+#[track_caller]
+fn is_seen(lab: &Lab, collector: &Collector, port: u16) -> Files {
+    let (frame, expected) = request(port);
+    Wire::of(lab).leave(&frame);
+    collector.wait_for_files(&expected);
+    expected
+}
+
+/// Gives a device what no text is, and more alternative names than a page holds.
+fn give_odd_names(lab: &Lab, device: &str) {
+    shell(lab, &format!("ip link set dev {device} alias \"$(printf 'caf\\351 \\377')\""));
+    shell(
+        lab,
+        &format!("ip link property add dev {device} altname \"$(printf 'x\\376{device}')\""),
+    );
+    shell(
+        lab,
+        &format!(
+            "for number in $(seq 400); do \
+                 name=$(printf '{device}-%0100d' $number); \
+                 echo link property add dev {device} altname $name; \
+             done | ip -batch -"
+        ),
+    );
+    shell(
+        lab,
+        &format!(
+            "ip address add 192.168.77.1/24 dev {device} label \"$(printf '{device}:\\377')\""
+        ),
+    );
+}
+
+fn odd_names_are_in_nobody_s_way(way: &[&str]) {
+    for odd in ["ct-other", DEVICE] {
+        let lab = Lab::new(&[HOST]);
+        lab.host
+            .run("ip", &["link", "add", "ct-other", "type", "veth", "peer", "name", "ct-rehto"]);
+        give_odd_names(&lab, odd);
+        let collector = Collector::start(&lab.host, way);
+        let expected = is_seen(&lab, &collector, 443);
+        let ended = collector.stop();
+        assert_same_tree(odd, &expected, &ended.files);
+        assert!(ended.status.success(), "{odd}: {}", ended.said);
+        assert!(!ended.said.contains("warning"), "{odd}: {}", ended.said);
+    }
+}
+
+#[test]
+fn odd_names_are_not_in_the_way_of_all_devices() {
+    let lab = Lab::new(&[HOST]);
+    give_odd_names(&lab, DEVICE);
+    let collector = Collector::start_on(&lab.host, "any", PCAP);
+    let expected = is_seen(&lab, &collector, 443);
+    assert_same_tree("any", &expected, &collector.stop().files);
+}
+
+#[test]
+fn a_name_that_nobody_has_is_an_error_that_lists_those_there_are() {
+    let lab = Lab::new(&[]);
+    give_odd_names(&lab, DEVICE);
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    for mode in ["ebpf", "pcap", "auto"] {
+        let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+        command.args(["-d", "nosuchdev0", "-m", mode, "-p"]).arg(tree.path());
+        let output = command.output().expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        let start = "conntrack: no such device: nosuchdev0; there are: ";
+        let listed = error.strip_prefix(start).expect("what is wrong").trim_end();
+        assert!(listed.split(", ").any(|name| name == DEVICE), "{error}");
+    }
+}
+
+fn an_alternative_name_is_a_name(way: &[&str]) {
+    let long = "a-name-that-is-longer-than-a-device-s-own-may-be";
+    for name in ["uplink0", long] {
+        let lab = Lab::new(&[HOST]);
+        lab.host.run("ip", &["link", "property", "add", "dev", DEVICE, "altname", name]);
+        let mut collector = Collector::start_on(&lab.host, name, way);
+        let expected = is_seen(&lab, &collector, 443);
+        // It keeps that name when its own becomes another.
+        lab.host.run("ip", &["link", "set", DEVICE, "name", "ct-lan"]);
+        lab.host.run("ip", &["link", "set", "ct-lan", "name", DEVICE]);
+        let expected = &expected | &is_seen(&lab, &collector, 444);
+        lab.unplug();
+        collector.wait_for_line(&format!("{name} is gone; waiting for it"));
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        assert_same_tree(name, &expected, &ended.files);
+    }
+}
+
+fn a_renamed_device_is_another_one(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let mut collector = Collector::start(&lab.host, way);
+    let before = is_seen(&lab, &collector, 443);
+    lab.host.run("ip", &["link", "set", DEVICE, "name", "ct-lan"]);
+    lab.peer.run("ip", &["link", "set", PEER_DEVICE, "name", "ct-nal"]);
+    collector.wait_for_line("ct-host is gone; waiting for it");
+    // Another one has its name now, with an address of its own.
+    lab.plug_in(&["192.168.200.231"]);
+    collector.wait_for_line("ct-host is back");
+    let (src, dst) = (end("192.168.200.231:40000"), end("10.0.0.1:444"));
+    let after: Files = ["out/tcp/192.168.200.231-PORT-10.0.0.1-444".to_owned()].into();
+    // Up to the first batch, what was local to the one before may still be.
+    Wire::of(&lab).leave(&tcp(src, dst, Tcp::Syn));
+    collector.wait_for_files(&after);
+    // What was its address is no longer that of the device of this name.
+    let stranger = tcp(end("192.168.200.230:40000"), end("10.0.0.1:445"), Tcp::Syn);
+    Wire::of(&lab).leave(&stranger);
+    let others: Files = ["else/tcp/192.168.200.230-40000-10.0.0.1-445".to_owned()].into();
+    collector.wait_for_files(&others);
+    let ended = collector.stop();
+    assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
+    assert_same_tree("renamed", &(&(&before | &after) | &others), &ended.files);
+}
+
+fn a_device_that_is_down_is_waited_for(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    lab.host.run("ip", &["link", "set", DEVICE, "down"]);
+    let mut collector = Collector::start(&lab.host, way);
+    if !collector.said_before("ct-host is down") {
+        collector.wait_for_line("ct-host is down: nothing is seen until it is up");
+    }
+    lab.host.up(DEVICE);
+    collector.wait_for_line("ct-host is up");
+    let expected = is_seen(&lab, &collector, 443);
+    let ended = collector.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert_same_tree("up", &expected, &ended.files);
+    assert_eq!(ended.said.matches("is down").count(), 1, "{}", ended.said);
+}
+
+fn a_device_that_goes_down_is_watched_when_it_is_up_again(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let mut collector = Collector::start(&lab.host, way);
+    let before = is_seen(&lab, &collector, 443);
+    for port in 444..447 {
+        lab.host.run("ip", &["link", "set", DEVICE, "down"]);
+        collector.wait_for_line("ct-host is down: nothing is seen until it is up");
+        lab.host.up(DEVICE);
+        collector.wait_for_line("ct-host is up");
+        is_seen(&lab, &collector, port);
+    }
+    let ended = collector.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert!(ended.files.is_superset(&before));
+}
+
+#[test]
+fn a_diagnosis_takes_alternative_names_and_odd_ones() {
+    let lab = Lab::new(&[]);
+    lab.host.run("ip", &["link", "property", "add", "dev", DEVICE, "altname", "uplink0"]);
+    give_odd_names(&lab, DEVICE);
+    for name in [DEVICE, "uplink0"] {
+        let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+        let output = command.args(["doctor", "-d", name]).output().expect("it runs");
+        let said = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(&format!("ok    device: {name} can be watched")), "{said}");
+    }
+}
