@@ -14,13 +14,17 @@ mod maps;
 mod metering;
 mod packet;
 mod recent;
+mod unread;
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use conntrack_common::{rules, wire::LinkLayer};
+use conntrack_common::{
+    rules,
+    wire::{self, LinkLayer, PacketBytes, Skip},
+};
 use packet::{Buffer, Datagram, Linear, Skb};
 
 /// TC classifier, for both directions: attached twice, to the device's ingress and egress.
@@ -30,25 +34,15 @@ use packet::{Buffer, Datagram, Linear, Skb};
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
     if maps::is_tunnel() {
-        metering::meter(rules::flow_key(&Datagram(&ctx), LinkLayer::Ip));
+        look_again(&Datagram(&ctx), LinkLayer::Ip);
         return TC_ACT_UNSPEC;
     }
     let link = maps::link_layer();
     match rules::flow_key(&Linear::of_skb(&ctx), link) {
-        Err(skip) if skip.is_provisional() => look_again(ctx),
+        Err(skip) if skip.is_provisional() => look_again_tc(ctx, link),
         flow => metering::meter(flow),
     }
     TC_ACT_UNSPEC
-}
-
-#[inline(never)]
-fn look_again(ctx: TcContext) {
-    metering::meter(rules::flow_key(&Skb(&ctx), maps::link_layer()));
-}
-
-#[inline(never)]
-fn look_again_xdp(ctx: XdpContext) {
-    metering::meter(rules::flow_key(&Buffer(&ctx), maps::link_layer()));
 }
 
 /// XDP program, for arriving packets. It takes packets that lie in several pieces (Linux 5.18), so
@@ -58,10 +52,33 @@ fn look_again_xdp(ctx: XdpContext) {
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
     let link = maps::link_layer();
     match rules::flow_key(&Linear::of_buffer(&ctx), link) {
-        Err(skip) if skip.is_provisional() => look_again_xdp(ctx),
+        Err(skip) if skip.is_provisional() => look_again_xdp(ctx, link),
         flow => metering::meter(flow),
     }
     XDP_PASS
+}
+
+/// Functions in the kernel too, so that what each packet runs stays short.
+#[inline(never)]
+fn look_again_tc(ctx: TcContext, link: LinkLayer) {
+    look_again(&Skb(&ctx), link);
+}
+
+#[inline(never)]
+fn look_again_xdp(ctx: XdpContext, link: LinkLayer) {
+    look_again(&Buffer(&ctx), link);
+}
+
+/// The look that reads everything.
+#[inline(always)]
+fn look_again(packet: &impl PacketBytes, link: LinkLayer) {
+    let flow = rules::flow_key(packet, link);
+    if flow == Err(Skip::NotIp)
+        && let Some(ether_type) = wire::dead_end(packet, link)
+    {
+        unread::count(ether_type);
+    }
+    metering::meter(flow);
 }
 
 /// Never reached: a program that could panic would not pass the verifier, which rejects the loop.

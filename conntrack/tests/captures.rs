@@ -55,6 +55,46 @@ fn every_capture_leads_to_its_tree() {
 }
 
 #[test]
+fn the_report_says_why_packets_are_no_flows() {
+    let case = Case::named("not-ip");
+    let (_tree, output) = read(&case.capture, &case.arguments);
+    assert_eq!(reported(&output, "skipped"), "23 (not IP: 11, neither TCP nor UDP: 12)");
+    assert!(!stderr(&output).contains("EtherType"), "{}", stderr(&output));
+
+    let verbose = [&case.arguments[..], &["-v".to_owned()]].concat();
+    let (_tree, output) = read(&case.capture, &verbose);
+    assert_eq!(
+        reported(&output, "not IP"),
+        "PPPoE without IP (EtherType 0x8864): 3, IEEE 802.3 without an EtherType: 2, \
+         ARP (EtherType 0x0806): 2, MPLS without IP (EtherType 0x8847): 1, \
+         PPPoE discovery (EtherType 0x8863): 1, LLDP (EtherType 0x88cc): 1, \
+         MACsec (EtherType 0x88e5): 1"
+    );
+}
+
+#[test]
+fn what_nearly_all_frames_are_is_said_if_it_is_not_read() {
+    const MACSEC: [u8; 2] = [0x88, 0xe5];
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let capture = scratch.path().join("macsec.pcap");
+    let mut bytes = fs::read(Case::named("seed").capture).expect("the capture");
+    let mut at = 24;
+    let mut frames = 0;
+    while let Some(record) = bytes.get_mut(at..).filter(|record| !record.is_empty()) {
+        let length = u32::from_le_bytes(record[8..12].try_into().expect("four octets"));
+        record[16 + 12..][..2].copy_from_slice(&MACSEC);
+        at += 16 + usize::try_from(length).expect("a length");
+        frames += 1;
+    }
+    fs::write(&capture, bytes).expect("written");
+    let (_tree, output) = read(&capture, &local());
+    assert_eq!(
+        reported(&output, "nearly all are not read"),
+        format!("{frames} of {frames} are MACsec (EtherType 0x88e5)")
+    );
+}
+
+#[test]
 fn the_seed_s_example_comes_out_name_for_name() {
     let case = Case::named("seed");
     let (tree, _) = read(&case.capture, &case.arguments);

@@ -28,7 +28,7 @@ use conntrack_common::{
     flow::FlowKey,
     policy::{Control, Policy},
     rules::{coarsen, flow_key},
-    wire::{LinkLayer, PacketBytes, Skip},
+    wire::{self, LinkLayer, PacketBytes, Skip},
 };
 use proptest::{option, strategy::Strategy};
 
@@ -59,7 +59,7 @@ fn parser_tc_and_xdp_agree_on_ethernet_frames() {
     let frames = check(ETHERNET_FRAMES, &corpus, |(frame, first_piece)| {
         let (frame, mut kernel) = (frame.bytes(), kernel.borrow_mut());
         let for_tc = for_tc(&frame);
-        let told = |frame: &[u8]| flow_key(frame, LinkLayer::Ethernet);
+        let told = |frame: &[u8]| Told::about(frame, LinkLayer::Ethernet);
         kernel
             .agrees(Hook::Tc, &for_tc, told(&for_tc))
             .map_err(|no| no + &dissect::ethernet(&for_tc))?;
@@ -79,7 +79,7 @@ fn parser_and_tc_agree_on_packets_without_a_link_header() {
     let packets = check(IP_PACKETS, &corpus, |frame| {
         let mut frame = frame.bytes();
         frame.truncate(LONGEST_AT_TC);
-        let told = flow_key(&Datagram::behind_ethernet(&frame), LinkLayer::Ip);
+        let told = Told::about(&Datagram::behind_ethernet(&frame), LinkLayer::Ip);
         let agrees = kernel.borrow_mut().agrees(Hook::Tc, &frame, told);
         agrees.map_err(|no| no + &dissect::ethernet(&frame))
     });
@@ -93,7 +93,7 @@ fn parser_and_xdp_agree_on_packets_without_a_link_header() {
     let corpus = (bare.prop_filter("the kernel takes it", is_long_enough), first_piece());
     let packets = check(IP_PACKETS, &corpus, |(packet, first_piece)| {
         let packet = packet.bytes();
-        let told = flow_key(&packet[..], LinkLayer::Ip);
+        let told = Told::about(&packet[..], LinkLayer::Ip);
         let agrees = kernel.borrow_mut().agrees(Hook::Xdp { first_piece }, &packet, told);
         agrees.map_err(|no| no + &dissect::ip(&packet))
     });
@@ -110,7 +110,8 @@ fn coarsening_is_the_same_in_the_kernel() {
         kernel.set_policy(&policy);
         let frame = packet.frame();
         let coarse = |mut key| coarsen(&mut key, &policy).map(|()| key);
-        let told = flow_key(&frame[..], LinkLayer::Ethernet).and_then(coarse);
+        let flow = flow_key(&frame[..], LinkLayer::Ethernet).and_then(coarse);
+        let told = Told { flow, dead_end: None };
         kernel.agrees(Hook::Tc, &frame, told)?;
         kernel.agrees(Hook::Xdp { first_piece: None }, &frame, told)
     });
@@ -191,6 +192,20 @@ enum Hook {
     Xdp { first_piece: Option<usize> },
 }
 
+/// What the parser says.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    flow: Result<FlowKey, Skip>,
+    /// The `EtherType` that led to no IP.
+    dead_end: Option<u16>,
+}
+
+impl Told {
+    fn about(packet: &(impl PacketBytes + ?Sized), link: LinkLayer) -> Self {
+        Self { flow: flow_key(packet, link), dead_end: wire::dead_end(packet, link) }
+    }
+}
+
 /// All that a reader says about a frame.
 #[derive(Debug, PartialEq)]
 struct Answer {
@@ -199,18 +214,25 @@ struct Answer {
     flows: Vec<FlowKey>,
     /// In packets.
     counted: Vec<(Outcome, u64)>,
+    /// `EtherType`s that led to no IP, in packets.
+    unread: Vec<(u16, u64)>,
 }
 
 impl Answer {
     /// What the programs must say where the parser says this.
-    fn expected(hook: Hook, told: Result<FlowKey, Skip>) -> Self {
+    fn expected(hook: Hook, told: Told) -> Self {
         let verdict = match hook {
             Hook::Tc => UNSPEC,
             Hook::Xdp { .. } => PASS,
         };
-        let outcome = told.map_or_else(Outcome::Skipped, |_| Outcome::Flow);
-        let counted = vec![(outcome, RUNS)];
-        Self { verdict, is_unchanged: true, flows: told.into_iter().collect(), counted }
+        let outcome = told.flow.map_or_else(Outcome::Skipped, |_| Outcome::Flow);
+        Self {
+            verdict,
+            is_unchanged: true,
+            flows: told.flow.into_iter().collect(),
+            counted: vec![(outcome, RUNS)],
+            unread: told.dead_end.map(|ether_type| (ether_type, RUNS)).into_iter().collect(),
+        }
     }
 }
 
@@ -222,6 +244,7 @@ struct Kernel {
     control: Array<MapData, Control>,
     generation: u32,
     counters: PerCpuArray<MapData, [u64; Outcome::COUNT as usize]>,
+    unread: HashMap<MapData, u16, u64>,
     /// As they were when the last frame had been through.
     counted: Counters,
     /// Whether XDP packets can be given in pieces of our choice (Linux 6.18).
@@ -235,15 +258,16 @@ impl Kernel {
         let counters = ebpf.take_map("COUNTERS").expect("counters").try_into().expect("an array");
         let policies = ebpf.take_map("POLICY").expect("policies").try_into().expect("an array");
         let control = ebpf.take_map("CONTROL").expect("control").try_into().expect("an array");
-        let (counted, generation) = (Counters::default(), 0);
+        let unread = ebpf.take_map("UNREAD").expect("unread").try_into().expect("a hash");
         let mut kernel = Self {
             ebpf,
             flows,
             policies,
             control,
-            generation,
+            generation: 0,
             counters,
-            counted,
+            unread,
+            counted: Counters::default(),
             takes_pieces: true,
         };
         let in_pieces = Hook::Xdp { first_piece: Some(ETHERNET_HEADER) };
@@ -253,12 +277,7 @@ impl Kernel {
 
     /// # Errors
     /// Both answers, if they differ.
-    fn agrees(
-        &mut self,
-        hook: Hook,
-        frame: &[u8],
-        told: Result<FlowKey, Skip>,
-    ) -> Result<(), String> {
+    fn agrees(&mut self, hook: Hook, frame: &[u8], told: Told) -> Result<(), String> {
         let expected = Answer::expected(hook, told);
         match self.answer(hook, frame) {
             Ok(answer) if answer == expected => Ok(()),
@@ -272,7 +291,13 @@ impl Kernel {
     fn answer(&mut self, hook: Hook, frame: &[u8]) -> Result<Answer, ProgramError> {
         self.run(hook, frame)?;
         let (verdict, is_unchanged) = self.run(hook, frame)?;
-        Ok(Answer { verdict, is_unchanged, flows: self.take_flows(), counted: self.take_counted() })
+        Ok(Answer {
+            verdict,
+            is_unchanged,
+            flows: self.take_flows(),
+            counted: self.take_counted(),
+            unread: self.take_unread(),
+        })
     }
 
     /// The verdict, and whether the frame came out as it went in.
@@ -323,6 +348,14 @@ impl Kernel {
         let control = Control { policy: 0, generation: self.generation };
         self.control.set(0, control, 0).expect("written");
         keys
+    }
+
+    fn take_unread(&mut self) -> Vec<(u16, u64)> {
+        let counted: Vec<_> = self.unread.iter().map(|entry| entry.expect("an entry")).collect();
+        for (ether_type, _) in &counted {
+            self.unread.remove(ether_type).expect("removed");
+        }
+        counted
     }
 
     /// The counters that have moved, and by how much.

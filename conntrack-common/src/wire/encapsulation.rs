@@ -10,6 +10,9 @@ use super::{IPV4, IPV6, PacketBytes, Skip, backbone, llc, mpls, pppoe, vlan};
 /// backbone's, two tags, `PPPoE` and MPLS.
 pub const MAX_HEADERS: usize = 8;
 
+/// Stands for all lengths of IEEE 802.3: LLC led no further, and there is no `EtherType`.
+pub const NO_TYPE: u16 = 0;
+
 /// IP's `EtherType` and the offset of its header, given the type and payload offset of the link header.
 ///
 /// # Errors
@@ -24,8 +27,7 @@ pub fn step_over<P: PacketBytes + ?Sized>(
     walk(packet, ether_type, offset).1
 }
 
-/// The `EtherType` that led no further; `None` if there is none. Below [`llc::FIRST_TYPE`] it is a
-/// length, and LLC led no further.
+/// The `EtherType` that led no further, or [`NO_TYPE`]; `None` if IP was found, or the frame ended before.
 #[inline(always)]
 pub fn dead_end<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -33,6 +35,7 @@ pub fn dead_end<P: PacketBytes + ?Sized>(
     offset: usize,
 ) -> Option<u16> {
     match walk(packet, ether_type, offset) {
+        (length, Err(Skip::NotIp)) if length < llc::FIRST_TYPE => Some(NO_TYPE),
         (last, Err(Skip::NotIp)) => Some(last),
         _ => None,
     }

@@ -166,7 +166,7 @@ impl Skip {
             Self::NotIp => "not IP",
             Self::OtherProtocol => "neither TCP nor UDP",
             Self::LaterFragment => "later fragment",
-            Self::NotOpening => "TCP, not opening",
+            Self::NotOpening => "TCP not opening",
             Self::Truncated => "truncated",
             Self::BadHeader => "bad IP header",
             Self::TooManyHeaders => "too many extension headers",

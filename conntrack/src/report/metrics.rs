@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_label_is_the_report_s_words_in_snake_case() {
-        assert_eq!(label("TCP, not opening"), "tcp_not_opening");
+        assert_eq!(label("TCP not opening"), "tcp_not_opening");
         assert_eq!(label("else file held back by --max-files"), "else_file_held_back_by_max_files");
         assert_eq!(label("native XDP and TC (TCX)"), "native_xdp_and_tc_tcx");
         assert_eq!(label(""), "");

@@ -100,7 +100,11 @@ impl Report for Reports {
     }
 
     fn asked(&mut self, stats: &Stats) {
-        self.outlets.screen.say(stats);
+        if ::log::log_enabled!(::log::Level::Debug) {
+            self.outlets.screen.say(stats.in_detail());
+        } else {
+            self.outlets.screen.say(stats);
+        }
     }
 
     fn stopping(&mut self) {

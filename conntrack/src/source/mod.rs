@@ -17,6 +17,7 @@ mod monitor;
 #[cfg(feature = "pcap")]
 pub mod pcap;
 mod reattaching;
+pub mod unread;
 
 use std::{
     fmt::Display,
@@ -32,6 +33,7 @@ use conntrack_common::{
 
 pub use reattaching::Reattaching;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use unread::Unread;
 
 use crate::host::device::DeviceError;
 
@@ -51,6 +53,8 @@ pub struct SourceCounters {
     pub packets: Counters,
     /// Packets that never reached it, because libpcap's buffer was full.
     pub dropped: u64,
+    /// Of the packets that are not IP, what they are.
+    pub unread: Unread,
     /// How taking flows out of its flow map went.
     pub drained: Drained,
 }
@@ -100,6 +104,7 @@ impl AddAssign for SourceCounters {
     fn add_assign(&mut self, others: Self) {
         self.packets += others.packets;
         self.dropped += others.dropped;
+        self.unread += others.unread;
         self.drained += others.drained;
     }
 }

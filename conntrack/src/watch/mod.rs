@@ -96,6 +96,7 @@ fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
     match verbosity {
         Verbosity::Quiet if lost.total() > 0 => screen.say(format_args!("lost: {lost}")),
         Verbosity::Quiet => {}
-        Verbosity::Normal | Verbosity::Verbose => screen.say(stats),
+        Verbosity::Normal => screen.say(stats),
+        Verbosity::Verbose => screen.say(stats.in_detail()),
     }
 }

@@ -1,4 +1,4 @@
-//! What is said at the end and on SIGUSR1: one line each of what was seen, made and lost.
+//! What is said at the end and on SIGUSR1: one line each of what was seen, left out, made and lost.
 
 use std::fmt;
 
@@ -7,7 +7,11 @@ use conntrack_common::{
     wire::Skip,
 };
 
-use crate::{connection::ByDirection, source::SourceCounters, tree::Cause};
+use crate::{
+    connection::ByDirection,
+    source::{SourceCounters, unread::EtherType},
+    tree::Cause,
+};
 
 /// Everything that was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Packets that could be read and are no flows, by cause.
+    fn skipped(&self) -> Causes {
+        let skips = Skip::ALL.into_iter().filter(|skip| !Skip::UNREADABLE.contains(skip));
+        Causes(skips.map(|skip| (skip.as_str(), self.packets(Outcome::Skipped(skip)))).collect())
+    }
+
     /// Packets that could not be read as far as their ports, by cause.
     fn malformed(&self) -> Causes {
         let causes =
@@ -41,19 +51,53 @@ impl Stats {
         Causes(causes)
     }
 
+    /// The report with what is told on `-v` only.
+    pub const fn in_detail(&self) -> InDetail<'_> {
+        InDetail(self)
+    }
+
+    /// What nearly all packets are, if it is something in which IP may be and was not found.
+    fn nearly_all(&self) -> Option<(EtherType, u64)> {
+        let most = self.source.unread.most();
+        let (ether_type, frames) = most.filter(|(kind, _)| !kind.is_of_neighbours())?;
+        let is_nearly_all =
+            u128::from(frames) * 10 >= u128::from(self.source.packets.packets()) * 9;
+        is_nearly_all.then_some((ether_type, frames))
+    }
+
     fn packets(&self, outcome: Outcome) -> u64 {
         self.source.packets.get(outcome)
     }
 }
 
-/// The report, five lines.
+/// The report, six lines, and one more where the others would tell too little.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "packets seen: {}", self.source.packets.packets())?;
+        let packets = self.source.packets.packets();
+        writeln!(f, "packets seen: {packets}")?;
+        writeln!(f, "skipped: {}", self.skipped())?;
+        if let Some((kind, frames)) = self.nearly_all() {
+            writeln!(f, "nearly all are not read: {frames} of {packets} are {kind}")?;
+        }
         writeln!(f, "flows recorded: {}", self.flows)?;
         writeln!(f, "files made: {}", self.files.total())?;
         writeln!(f, "malformed: {}", self.malformed())?;
         write!(f, "lost: {}", self.lost())
+    }
+}
+
+/// The report, and what the packets are that are not IP.
+#[derive(Clone, Copy, Debug)]
+pub struct InDetail<'a>(&'a Stats);
+
+impl fmt::Display for InDetail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(stats) = self;
+        write!(f, "{stats}")?;
+        if stats.source.unread.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\nnot IP: {}", stats.source.unread)
     }
 }
 
@@ -93,11 +137,43 @@ mod tests {
         assert_eq!(
             stats.to_string(),
             "packets seen: 3\n\
+             skipped: 1 (not IP: 1)\n\
              flows recorded: 2\n\
              files made: 1\n\
              malformed: 1 (truncated: 1)\n\
              lost: 12 (libpcap's buffer full: 4, file could not be made: 3, \
              else file held back by --max-files: 5)"
         );
+    }
+
+    #[test]
+    fn what_nearly_all_packets_are_is_said_if_it_is_not_read() {
+        const MACSEC: EtherType = EtherType(0x88e5);
+        let of = |others: usize| {
+            let mut stats = Stats::default();
+            for _ in 0..9 {
+                stats.source.packets.count(Outcome::Skipped(Skip::NotIp));
+            }
+            stats.source.unread.count(MACSEC, 9);
+            for _ in 0..others {
+                stats.source.packets.count(Outcome::Flow);
+            }
+            stats.to_string()
+        };
+        let line = "nearly all are not read: 9 of 10 are MACsec (EtherType 0x88e5)";
+        assert!(of(1).lines().any(|it| it == line), "{}", of(1));
+        assert!(!of(2).contains("nearly all"), "{}", of(2));
+        assert!(!Stats::default().to_string().contains("nearly all"));
+    }
+
+    #[test]
+    fn neighbours_that_arrange_themselves_hide_nothing() {
+        const ARP: EtherType = EtherType(0x0806);
+        let mut stats = Stats::default();
+        stats.source.packets.count(Outcome::Skipped(Skip::NotIp));
+        stats.source.unread.count(ARP, 1);
+        assert!(!stats.to_string().contains("nearly all"), "{stats}");
+        let detailed = stats.in_detail().to_string();
+        assert!(detailed.ends_with("\nnot IP: ARP (EtherType 0x0806): 1"), "{detailed}");
     }
 }

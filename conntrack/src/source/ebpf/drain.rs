@@ -17,7 +17,10 @@ use super::{
     hold_back::{HoldBack, Nanoseconds},
     load::map,
 };
-use crate::source::{Drained, SourceCounters, SourceError};
+use crate::source::{
+    Drained, SourceCounters, SourceError,
+    unread::{EtherType, Unread},
+};
 
 type PacketCounters = [u64; Outcome::COUNT as usize];
 
@@ -25,6 +28,8 @@ type PacketCounters = [u64; Outcome::COUNT as usize];
 pub(super) struct Drain {
     flows: HashMap<MapData, FlowKey, Nanoseconds>,
     counters: PerCpuArray<MapData, PacketCounters>,
+    /// Frames by the `EtherType` that led to no IP.
+    unread: HashMap<MapData, u16, u64>,
     /// How many were put into the map since the last drain, and whether that woke us.
     new_flows: Array<MapData, [u64; 2]>,
     control: ControlMaps,
@@ -40,6 +45,7 @@ impl Drain {
         Ok(Self {
             flows: map(ebpf, "FLOWS")?,
             counters: map(ebpf, "COUNTERS")?,
+            unread: map(ebpf, "UNREAD")?,
             new_flows: map(ebpf, "NEW_FLOWS")?,
             control: ControlMaps::new(ebpf)?,
             held_back: HoldBack::default(),
@@ -77,7 +83,16 @@ impl Drain {
             Ok(per_cpu) => per_cpu.iter().for_each(|counters| packets.add(counters)),
             Err(error) => log::warn!("cannot read the packet counters: {error}"),
         }
-        SourceCounters { packets, dropped: 0, drained: self.drained }
+        SourceCounters { packets, dropped: 0, unread: self.unread(), drained: self.drained }
+    }
+
+    fn unread(&self) -> Unread {
+        let mut unread = Unread::default();
+        // An entry that cannot be read is one less to name; how many there are is counted elsewhere.
+        for (ether_type, frames) in self.unread.iter().flatten() {
+            unread.count(EtherType(ether_type), frames);
+        }
+        unread
     }
 
     /// Moves every entry out of the map.

@@ -8,10 +8,13 @@ use conntrack_common::{
     policy::Policy,
     rules,
     seen::Flow,
-    wire::{LinkLayer, PacketBytes},
+    wire::{self, LinkLayer, PacketBytes, Skip},
 };
 
-use crate::source::{Drained, SourceCounters};
+use crate::source::{
+    Drained, SourceCounters,
+    unread::{EtherType, Unread},
+};
 
 /// Distinct flows since they were last taken, in the order of their first packets.
 #[derive(Debug)]
@@ -21,16 +24,22 @@ pub(super) struct FlowCache {
     max_flows: usize,
     policy: Box<Policy>,
     counters: Counters,
+    unread: Unread,
     drained: Drained,
 }
 
 impl FlowCache {
     /// A cache that keeps at most `max_flows`, coarse ones under this policy.
     pub(super) fn new(max_flows: usize, policy: &Policy) -> Self {
-        let (known, flows) = (HashSet::new(), Vec::new());
-        let policy = Box::new(*policy);
-        let drained = Drained::of(max_flows as u64);
-        Self { known, flows, max_flows, policy, counters: Counters::default(), drained }
+        Self {
+            known: HashSet::new(),
+            flows: Vec::new(),
+            max_flows,
+            policy: Box::new(*policy),
+            counters: Counters::default(),
+            unread: Unread::default(),
+            drained: Drained::of(max_flows as u64),
+        }
     }
 
     /// From now on, this policy is in force.
@@ -46,6 +55,11 @@ impl FlowCache {
             Err(skip) => Outcome::Skipped(skip),
         };
         self.counters.count(outcome);
+        if outcome == Outcome::Skipped(Skip::NotIp)
+            && let Some(ether_type) = wire::dead_end(frame, link)
+        {
+            self.unread.count(EtherType(ether_type), 1);
+        }
     }
 
     /// The flows, leaving none.
@@ -69,7 +83,8 @@ impl FlowCache {
 
     /// What was counted since the beginning; what libpcap dropped, it does not know.
     pub(super) const fn counters(&self) -> SourceCounters {
-        SourceCounters { packets: self.counters, dropped: 0, drained: self.drained }
+        let (packets, unread) = (self.counters, self.unread);
+        SourceCounters { packets, dropped: 0, unread, drained: self.drained }
     }
 
     fn keep(&mut self, key: FlowKey) -> Outcome {
