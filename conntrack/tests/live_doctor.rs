@@ -147,6 +147,21 @@ fn a_device_is_looked_at() {
 }
 
 #[test]
+fn a_file_system_without_extended_attributes_is_told() {
+    let lab = Lab::new(&[]);
+    let without = ["setpriv", "--bounding-set=-bpf,-sys_admin"];
+    let mount = Mount::in_memory("ramfs", "mode=0700");
+    let path = mount.tree();
+    let diagnosis = ask(&lab, &without, &["-p", path.to_str().expect("UTF-8")]);
+    assert!(diagnosis.line("warn", "extended attributes").contains("ext4, xfs, btrfs"));
+    assert_eq!(diagnosis.status, Some(4), "both modes would start");
+
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let diagnosis = ask(&lab, &without, &["-p", scratch.path().to_str().expect("UTF-8")]);
+    diagnosis.line("ok", "extended attributes");
+}
+
+#[test]
 fn a_path_is_looked_at() {
     let lab = Lab::new(&[]);
     let mount = Mount::with_inodes(20);

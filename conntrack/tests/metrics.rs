@@ -146,7 +146,7 @@ fn a_file_that_is_written_all_the_time_is_always_whole() {
     let mut reader = running(scratch, conntrack().arg("--metrics-file").arg(&metrics));
     let mut versions = BTreeSet::new();
     let is_replaced = wait_until(PATIENCE, || {
-        assert_eq!(read(&metrics).names().len(), 15);
+        assert_eq!(read(&metrics).names().len(), 16);
         versions.insert(fs::metadata(&metrics).expect("a file").mtime_nsec());
         versions.len() >= 20
     });

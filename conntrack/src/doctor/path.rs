@@ -1,8 +1,12 @@
-//! Where the tree is to be written: whether it can be, and how much room there is.
+//! Where the tree is to be written: whether it can be, with what came of connections, and how
+//! much room there is.
 
 use std::path::Path;
 
-use rustix::fs::{StatVfs, statvfs};
+use rustix::{
+    fs::{StatVfs, getxattr, statvfs},
+    io::Errno,
+};
 
 use super::check::{Check, Keeps};
 use crate::tree::Tree;
@@ -19,10 +23,24 @@ pub(super) fn checks(path: &Path) -> Vec<Check> {
     }
     let mut checks = vec![Check::ok("path", format!("{} can be written", path.display()))];
     let there = path.ancestors().find(|it| it.exists()).unwrap_or(Path::new("."));
+    checks.push(attributes(there));
     if let Ok(stat) = statvfs(there) {
         checks.extend([inodes(&stat), space(&stat)]);
     }
     checks
+}
+
+/// They hold what came of connections. Whether there are any is told by asking for one.
+fn attributes(directory: &Path) -> Check {
+    const SUBJECT: &str = "extended attributes";
+    match getxattr(directory, "user.conntrack.recording", &mut [0_u8; 0]) {
+        Err(Errno::NOTSUP) => Check::warn(
+            SUBJECT,
+            "the file system takes none, so what came of connections is not kept",
+            "choose ext4, xfs, btrfs, or tmpfs since Linux 6.6",
+        ),
+        _ => Check::ok(SUBJECT, "the file system takes them"),
+    }
 }
 
 /// Each connection takes one.

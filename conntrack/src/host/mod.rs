@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod device;
+pub(crate) mod ephemeral;
 pub(crate) mod kernel;
 pub(crate) mod netlink;
 

@@ -94,6 +94,8 @@ impl Page {
         let help = "Connections, each once per interval, that are not shown, by cause.";
         let lost = Cause::ALL.map(|it| (label(it.as_str()), stats.not_shown[it as usize]));
         self.by("cause", "connections_lost_total", help, lost);
+        let help = "Connections, each once per interval, that are shown without their evidence.";
+        self.number(Kind::Counter, "evidence_lost_total", help, stats.evidence_unkept);
         let help = "Files that were not in the tree before.";
         let made = directions.map(|(it, name)| (name.to_owned(), stats.files.get(it)));
         self.by("direction", "files_created_total", help, made);

@@ -7,19 +7,27 @@ use ipnet::IpNet;
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     internal: Vec<Network>,
+    /// The same, as they were named.
+    named: Vec<IpNet>,
 }
 
 impl Scope {
     /// A scope in which these networks are not the internet either.
     pub fn new(internal: impl IntoIterator<Item = IpNet>) -> Self {
         let network = |net: IpNet| Network::new(net.addr(), net.prefix_len());
-        Self { internal: internal.into_iter().map(network).collect() }
+        let named: Vec<_> = internal.into_iter().collect();
+        Self { internal: named.iter().copied().map(network).collect(), named }
     }
 
     /// Whether this address is the internet.
     pub fn is_internet(&self, address: impl Into<Address>) -> bool {
         let address = address.into();
         address.is_public() && !self.internal.iter().any(|net| net.contains(&address))
+    }
+
+    /// The networks that were named as not being the internet.
+    pub fn named(&self) -> &[IpNet] {
+        &self.named
     }
 
     /// The networks that are not, besides those that never are.

@@ -156,6 +156,17 @@ impl Directory {
         fstatvfs(&self.handle).ok().map(|stat| (stat.f_files, stat.f_favail))
     }
 
+    /// Whether the entry `name` is there and a file.
+    pub(super) fn has_file(&self, name: &str) -> bool {
+        let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| file_type(&stat) == FileType::RegularFile)
+    }
+
+    /// Where the entry `name` is, for messages.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// Which directory it is and when it was last changed.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let stat = fstat(&self.handle).ok()?;
@@ -215,6 +226,12 @@ impl Directory {
         };
         let times = Timestamps { last_access: time, last_modification: time };
         utimensat(&self.handle, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use rustix::io::Errno;
+
 use super::{Cause, Owner};
 
 /// A path of the tree that cannot be used.
@@ -66,6 +68,14 @@ pub enum TreeError {
         /// Its answer.
         source: io::Error,
     },
+    /// What is known of a connection, or of the tree, cannot be kept.
+    #[error("cannot keep the evidence of {}: {source}{}", .path.display(), advice_on_evidence(source))]
+    Evidence {
+        /// The connection's file, or the tree's root.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
     /// The tree holds as many files as it may.
     #[error(
         "the tree holds {max} files, so new ones are not made in else; raise --max-files, remove \
@@ -99,6 +109,20 @@ fn advice(action: &str, error: &io::Error) -> &'static str {
     }
 }
 
+fn advice_on_evidence(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::Unsupported if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
+            "; before Linux 6.13 that takes /proc: mount it"
+        }
+        io::ErrorKind::Unsupported => {
+            "; choose a file system with user attributes: ext4, xfs, btrfs, tmpfs since Linux 6.6"
+        }
+        io::ErrorKind::StorageFull => "; make room for extended attributes",
+        io::ErrorKind::QuotaExceeded => "; make room or raise the quota",
+        _ => "",
+    }
+}
+
 impl TreeError {
     /// Whether it is a matter of who we are.
     pub fn is_denied(&self) -> bool {
@@ -118,7 +142,7 @@ impl TreeError {
         }
     }
 
-    pub(super) fn io(action: &'static str, path: PathBuf, errno: rustix::io::Errno) -> Self {
+    pub(super) fn io(action: &'static str, path: PathBuf, errno: Errno) -> Self {
         Self::Io { action, path, source: errno.into() }
     }
 }

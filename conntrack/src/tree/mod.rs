@@ -3,14 +3,18 @@
 //! Nothing is ever removed, truncated or opened for writing: a file is made by mknodat(2), which
 //! follows no link, and shown again by setting its times. All work goes through directory handles
 //! that were opened without following links, anew for each batch: a directory that was deleted or
-//! moved away in between is made again where it belongs.
+//! moved away in between is made again where it belongs. What came of a connection is an extended
+//! attribute of its file.
 
+mod attributes;
 mod directory;
 mod error;
+mod evidence;
 mod known;
 mod limits;
 mod name;
 mod owners;
+mod provenance;
 mod reading;
 mod shown;
 
@@ -20,13 +24,16 @@ use std::{
     time::SystemTime,
 };
 
+use attributes::Way;
 use directory::Directory;
 pub use error::TreeError;
-use known::Known;
+use evidence::{Found, Words};
+use known::{Known, Word};
 pub use limits::Limits;
 use limits::Room;
 pub use name::{direction_directory, file_name, path, protocol_directory};
 pub use owners::{Owner, Owners};
+pub use provenance::Provenance;
 pub use reading::{Entry, read};
 pub use shown::{Cause, Obstacle, Shown};
 
@@ -49,6 +56,11 @@ pub struct Tree {
     room: Room,
     /// In the order of [`directories`].
     known: [Known; 6],
+    /// How words of evidence are read and set.
+    way: Way,
+    /// What the root says of the recording, and whether that was written.
+    provenance: Option<Provenance>,
+    attested: bool,
 }
 
 impl Tree {
@@ -72,7 +84,16 @@ impl Tree {
         for (direction, protocol) in directories() {
             directory.below(direction, protocol)?.check_writable()?;
         }
-        Ok(Self { root, owners, room: Room::default(), known: Default::default() })
+        let way = Way::find(&directory);
+        Ok(Self {
+            root,
+            owners,
+            room: Room::default(),
+            known: Default::default(),
+            way,
+            provenance: None,
+            attested: false,
+        })
     }
 
     /// The same tree with limits, from the files on that it holds now.
@@ -135,6 +156,57 @@ impl Tree {
         })
     }
 
+    /// Whether it holds no connections.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn is_empty(&self) -> Result<bool, TreeError> {
+        let root = self.open_root()?;
+        for (direction, protocol) in directories() {
+            if root.below(direction, protocol)?.count_names(1)? > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the root says of the recording up to now.
+    ///
+    /// # Errors
+    /// A root that cannot be opened or read.
+    pub fn provenance(&self) -> Result<Option<Provenance>, TreeError> {
+        let root = self.open_root()?;
+        Provenance::read(&root).map_err(|errno| TreeError::io("read", self.root.clone(), errno))
+    }
+
+    /// Has the root say this from now on, also where it is made again.
+    ///
+    /// # Errors
+    /// That it cannot say it now. It is tried again whenever connections are shown.
+    pub fn set_provenance(&mut self, provenance: &Provenance) -> Result<(), TreeError> {
+        if self.provenance.as_ref() == Some(provenance) {
+            return Ok(());
+        }
+        self.provenance = Some(provenance.clone());
+        self.attested = false;
+        match Directory::root_if_there(&self.root, self.owners)? {
+            Some(root) => self.attest(&root),
+            None => Ok(()),
+        }
+    }
+
+    fn attest(&mut self, root: &Directory) -> Result<(), TreeError> {
+        let Some(provenance) = &self.provenance else { return Ok(()) };
+        // Another root may have taken its place.
+        if !self.attested || !Provenance::is_at(root) {
+            let written = provenance.write(root);
+            self.attested = written.is_ok();
+            let path = || self.root.clone();
+            written.map_err(|source| TreeError::Evidence { path: path(), source })?;
+        }
+        Ok(())
+    }
+
     fn open_root(&self) -> Result<Directory, TreeError> {
         Directory::open_or_make_root(&self.root, self.owners)
     }
@@ -156,7 +228,10 @@ impl Tree {
             is_same
         });
         match self.open_root() {
-            Ok(root) => self.show_below(&root, &sightings, last_seen, &mut shown),
+            Ok(root) => {
+                shown.evidence.first_error = self.attest(&root).err();
+                self.show_below(&root, &sightings, last_seen, &mut shown);
+            }
             Err(error) => shown.fail(sightings.len(), error),
         }
         shown.conclude(|cause| self.room.has_room(cause));
@@ -184,7 +259,8 @@ impl Tree {
             }
             match root.below(direction, protocol) {
                 Ok(directory) => {
-                    let mut batch = Batch { directory, known, room: &mut self.room, last_seen };
+                    let words = Words::new(self.way);
+                    let batch = Batch { directory, known, room: &mut self.room, words, last_seen };
                     batch.show(here, shown);
                 }
                 Err(error) => shown.fail(here.len(), error),
@@ -204,48 +280,72 @@ struct Batch<'a> {
     directory: Directory,
     known: &'a mut Known,
     room: &'a mut Room,
+    words: Words,
     last_seen: LastSeen,
 }
 
 impl Batch<'_> {
-    fn show(&mut self, sightings: &[Sighting], shown: &mut Shown) {
+    fn show(mut self, sightings: &[Sighting], shown: &mut Shown) {
         self.known.begin(&self.directory);
         let made_before = shown.made.total();
         let mut name = String::new();
-        for sighting in sightings.iter().filter(|it| it.has_packet) {
-            let connection = &sighting.connection;
+        for sighting in sightings {
             name.clear();
-            name::push_file_name(&mut name, connection);
-            if let Err(error) = self.show_one(connection.direction, &name, shown) {
+            name::push_file_name(&mut name, &sighting.connection);
+            if let Err(error) = self.show_one(sighting, &name, shown) {
                 shown.fail(1, error);
             }
         }
         if shown.made.total() > made_before {
             self.known.leave(&self.directory);
         }
+        shown.unkept(self.words.conclude());
     }
 
+    /// What answers a connection makes no file, and is kept where one is there: made in an earlier batch
+    /// or an earlier run.
     fn show_one(
         &mut self,
-        direction: Direction,
+        sighting: &Sighting,
         name: &str,
         shown: &mut Shown,
     ) -> Result<(), TreeError> {
+        let known = self.known.word(name);
+        let found = match (sighting.has_packet, known) {
+            (true, _) if self.show_file(sighting, name, known.is_some(), shown)? => Found::Made,
+            (true, known) => Found::There(known.unwrap_or(Word::Unread)),
+            (false, Some(word)) => Found::There(word),
+            (false, None) => Found::Perhaps,
+        };
+        let word = self.words.keep(&self.directory, name, found, sighting);
+        match word {
+            Some(word) if Some(word) != known => self.known.set(name, word),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether it was made.
+    fn show_file(
+        &mut self,
+        sighting: &Sighting,
+        name: &str,
+        known: bool,
+        shown: &mut Shown,
+    ) -> Result<bool, TreeError> {
+        let direction = sighting.connection.direction;
         let held_back = match direction {
             Direction::Else => self.room.held_back(),
             Direction::In | Direction::Out => None,
         };
-        let known = self.known.has(name);
-        if self.directory.show(name, known, held_back, self.last_seen)? {
+        let made = self.directory.show(name, known, held_back, self.last_seen)?;
+        if made {
             shown.made.count(direction);
             self.room.use_up();
         } else {
             shown.touched.count(direction);
         }
-        if !known {
-            self.known.add(name);
-        }
-        Ok(())
+        Ok(made)
     }
 }
 

@@ -53,7 +53,7 @@ impl Cause {
 /// What one cause kept from being shown.
 #[derive(Debug, Default)]
 pub struct Obstacle {
-    /// Connections that could not be shown.
+    /// Connections that it kept from it.
     pub connections: u64,
     /// Why the first of them could not.
     pub first_error: Option<TreeError>,
@@ -68,6 +68,8 @@ pub struct Shown {
     pub made: ByDirection,
     /// Files that were there, and whose times were set.
     pub touched: ByDirection,
+    /// Connections whose evidence could not be kept. They are shown all the same.
+    pub evidence: Obstacle,
     obstacles: [Obstacle; Cause::ALL.len()],
 }
 
@@ -86,6 +88,16 @@ impl Shown {
         let obstacle = &mut self.obstacles[error.cause() as usize];
         obstacle.connections += connections as u64;
         obstacle.first_error.get_or_insert(error);
+    }
+
+    /// Evidence that could not be kept in one of the directories.
+    pub(super) fn unkept(&mut self, evidence: Obstacle) {
+        let all = &mut self.evidence;
+        all.connections += evidence.connections;
+        all.is_over |= evidence.is_over;
+        if let Some(error) = evidence.first_error {
+            all.first_error.get_or_insert(error);
+        }
     }
 
     /// At the end of a batch: which causes are over, as far as the batch can tell.

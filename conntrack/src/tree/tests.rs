@@ -8,6 +8,8 @@ use std::{
 
 use super::*;
 
+mod evidence;
+
 const NAME: &str = "192.168.200.230-PORT-INTERNET-443";
 
 fn connection() -> Connection {

@@ -9,13 +9,13 @@ use std::{collections::BTreeSet, future::Future, io, net::IpAddr};
 use conntrack_common::policy::Policy;
 use tokio::sync::mpsc;
 
-use super::{losses::Losses, stats::Stats};
+use super::{losses::Losses, statement::Statement, stats::Stats};
 use crate::{
     host::addresses::{AddressReader, LocalAddrs},
     report::Report,
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
-    tree::{Cause, LastSeen, Obstacle, Shown, Tree},
+    tree::{Cause, LastSeen, Obstacle, Shown, Tree, TreeError},
 };
 
 /// One run, from its first batch to its last.
@@ -31,6 +31,10 @@ pub struct Agent {
     /// Causes that keep files from being made, already reported.
     warned: [bool; Cause::ALL.len()],
     losses: Losses,
+    /// Evidence that cannot be kept was reported.
+    evidence_warned: bool,
+    /// What the tree states about this run.
+    statement: Option<Statement>,
 }
 
 impl Agent {
@@ -51,7 +55,15 @@ impl Agent {
             stats: Stats::default(),
             warned: [false; Cause::ALL.len()],
             losses: Losses::default(),
+            evidence_warned: false,
+            statement: None,
         })
+    }
+
+    /// The same, and the tree states this about the run.
+    #[must_use]
+    pub fn stating(self, statement: Statement) -> Self {
+        Self { statement: Some(statement), ..self }
     }
 
     /// The policy for a source to start with.
@@ -73,6 +85,7 @@ impl Agent {
     ) -> (Stats, Result<(), SourceError>) {
         tokio::pin!(shutdown);
         self.stats.source = source.counters();
+        self.state();
         report.progress(&self.stats);
         let worked = loop {
             tokio::select! {
@@ -95,6 +108,7 @@ impl Agent {
         report.stopping();
         let (last, finished) = source.finish().await;
         self.take(&last, &mut source);
+        self.conclude();
         (self.stats, worked.and(finished))
     }
 
@@ -103,11 +117,34 @@ impl Agent {
         let sightings = batch.flows.iter().filter_map(|flow| self.tracker.track(flow));
         let sightings: Vec<_> = sightings.collect();
         self.stats.flows += sightings.iter().filter(|it| it.has_packet).count() as u64;
+        if let Some(statement) = &mut self.statement {
+            statement.see(&sightings);
+        }
         let last_seen = batch.captured_at.map_or(LastSeen::Now, LastSeen::At);
         let shown = self.tree.show(sightings, last_seen);
         self.count(&shown);
         self.stats.source = source.counters();
         self.losses.look_at(&self.stats.source);
+        if let Some(statement) = &mut self.statement {
+            statement.update(self.stats.lost().total(), &shown.evidence);
+        }
+        self.state();
+    }
+
+    fn conclude(&mut self) {
+        if let Some(statement) = &mut self.statement {
+            statement.conclude();
+        }
+        self.state();
+    }
+
+    /// Has the tree state what is so now. Nothing is written if it does already.
+    fn state(&mut self) {
+        let Some(statement) = &self.statement else { return };
+        let stated = self.tree.set_provenance(statement.provenance());
+        if let Err(error) = stated {
+            warn_of_evidence(&error, &mut self.evidence_warned);
+        }
     }
 
     /// A batch's packets were seen between the last reading and this one: what was local at either
@@ -139,6 +176,15 @@ impl Agent {
             self.stats.not_shown[cause as usize] += obstacle.connections;
             self.say(cause, obstacle);
         }
+        self.stats.evidence_unkept += shown.evidence.connections;
+        match &shown.evidence.first_error {
+            Some(error) => warn_of_evidence(error, &mut self.evidence_warned),
+            None if self.evidence_warned && shown.evidence.is_over => {
+                log::info!("evidence is kept again");
+                self.evidence_warned = false;
+            }
+            None => {}
+        }
     }
 
     /// Says once that something is in the way, and once that it no longer is.
@@ -157,5 +203,12 @@ impl Agent {
             }
             _ => {}
         }
+    }
+}
+
+/// Once, until it is over.
+fn warn_of_evidence(error: &TreeError, warned: &mut bool) {
+    if !std::mem::replace(warned, true) {
+        log::warn!("{error}; connections are recorded all the same, without what came of them");
     }
 }

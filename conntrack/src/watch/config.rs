@@ -4,7 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 
-use crate::{host::addresses::LocalAddrs, tracker::Settings, tree::Limits};
+use crate::{
+    host::addresses::LocalAddrs,
+    tracker::{Family, Settings},
+    tree::Limits,
+};
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -31,6 +35,24 @@ pub struct Config {
     pub user: Option<String>,
     /// How much is said.
     pub verbosity: Verbosity,
+}
+
+impl Config {
+    /// The arguments that decide what is recorded and under which name, but for UDP ports.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let Settings { family, skip_else, no_internet_in, no_internet_out, scope, .. } =
+            &self.settings;
+        let set = [
+            (*skip_else, "--skip-else"),
+            (*no_internet_in, "--no-internet-in"),
+            (*no_internet_out, "--no-internet-out"),
+            (*family == Family::V4, "-4"),
+            (*family == Family::V6, "-6"),
+        ];
+        let set = set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag.to_owned());
+        let internal = scope.named().iter().map(|network| format!("--internal={network}"));
+        set.chain(internal).collect()
+    }
 }
 
 /// Where flows come from.

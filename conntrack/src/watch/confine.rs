@@ -3,7 +3,7 @@
 
 use std::{io::ErrorKind, os::fd::OwnedFd, path::Path};
 
-use super::{config::Config, open::Opened};
+use super::{config::Config, open::Opened, statement::Before};
 use crate::{
     connection::{Direction, Protocol, SourcePort},
     privilege::{self, LandlockStatus, Rights, RightsError, User},
@@ -50,6 +50,7 @@ pub(crate) fn metrics_file(
 pub(crate) struct OpenTree {
     pub(crate) tree: Tree,
     pub(crate) requested_ports: Vec<u16>,
+    pub(crate) before: Before,
     /// Below this it will be written.
     pub(crate) reach: OwnedFd,
 }
@@ -60,8 +61,9 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
         // Who we are is asked in here: on this thread it is whoever will write.
         let owners = if config.force_path { Owners::Anybody } else { Owners::ours() };
         let tree = Tree::open_or_make_among(owners, &config.path)?.with_limits(config.limits)?;
+        let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
         let (requested_ports, reach) = (requested_ports(&tree)?, tree.reach()?);
-        Ok(OpenTree { tree, requested_ports, reach })
+        Ok(OpenTree { tree, requested_ports, before, reach })
     };
     let opened = with_rights(rights, TreeError::is_denied, open)?;
     opened.map_err(|error| match &config.user {

@@ -8,9 +8,10 @@ mod descriptors;
 mod losses;
 mod open;
 mod signals;
+pub mod statement;
 pub mod stats;
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use anyhow::anyhow;
 use tokio::runtime::Builder;
@@ -20,6 +21,7 @@ use self::{
     config::{Config, Input, Verbosity},
     confine::OpenTree,
     open::Opened,
+    statement::{Before, Statement},
     stats::Stats,
 };
 use crate::{
@@ -47,7 +49,8 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let mut rights = confine::rights(config)?;
     // Before anything is made.
     let metrics = confine::metrics_file(config, &mut rights)?;
-    let OpenTree { tree, requested_ports, reach } = confine::open_tree(config, &mut rights)?;
+    let OpenTree { tree, requested_ports, before, reach } =
+        confine::open_tree(config, &mut rights)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports);
     let local = config.local.clone();
     let agent = Agent::new(tracker, tree, local)
@@ -60,6 +63,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         opened = open::source(config, &policy) => opened?,
     };
     confine::confine(&rights, &opened, &reach, metrics.as_ref())?;
+    let agent = agent.stating(statement(config, &opened, &before));
     opened.announce(config);
     let outlets = Outlets { notifier, metrics, screen: screen.clone() };
     let mut reports = Reports::new(opened.subject(config), config.interval, outlets);
@@ -77,6 +81,15 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     match &config.input {
         Input::File(path) => check_complete(path, &stats),
         Input::Device(_) => Ok(()),
+    }
+}
+
+/// What the tree states about this run.
+fn statement(config: &Config, opened: &Opened, before: &Before) -> Statement {
+    let provenance = opened.provenance(config);
+    match &config.input {
+        Input::Device(_) => Statement::on_device(provenance, before, SystemTime::now),
+        Input::File(_) => Statement::on_file(provenance, before, SystemTime::now),
     }
 }
 

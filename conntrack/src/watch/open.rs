@@ -1,15 +1,16 @@
 //! Opening the source that the user asked for: which one, what it needs, and what to fall back on.
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use conntrack_common::policy::Policy;
 
 use super::config::{ANY, Config, Input, Mode, Watch};
 use crate::{
-    host::device::Device,
+    host::{device::Device, ephemeral},
     privilege::{self, Watching},
     report::Subject,
     source::{Reattaching, Source, SourceError},
+    tree::Provenance,
 };
 #[cfg(feature = "ebpf")]
 use crate::{
@@ -50,6 +51,23 @@ impl Opened {
             Self::File(_) => ("file", String::new()),
         };
         Subject { kind, name, mode, hook }
+    }
+
+    /// What the tree states about this run.
+    pub(crate) fn provenance(&self, config: &Config) -> Provenance {
+        let Subject { kind, name, mode, hook } = self.subject(config);
+        let ports = ephemeral::ports().map(RangeInclusive::into_inner).ok();
+        let is_device = kind == "device";
+        Provenance {
+            device: is_device.then_some(name),
+            mode: mode.to_owned(),
+            hook,
+            flags: config.flags(),
+            // A capture file may be of another machine.
+            ip_local_port_range: ports.filter(|_| is_device),
+            udp_in: config.settings.udp_servers.iter().copied().collect(),
+            ..Provenance::default()
+        }
     }
 
     /// What it goes on needing privileges for.

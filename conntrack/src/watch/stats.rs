@@ -26,6 +26,8 @@ pub struct Stats {
     pub connections: ByDirection,
     /// Connections, each counted once per interval, that are not visible, by [`Cause`].
     pub not_shown: [u64; Cause::ALL.len()],
+    /// Connections, each counted once per interval, that are visible without what came of them.
+    pub evidence_unkept: u64,
 }
 
 impl Stats {

@@ -29,7 +29,9 @@ impl Package {
         if purpose.tests() {
             let watching = ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze"];
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
-            packages.extend(watching.into_iter().chain(rules).map(Self::Program));
+            let trees = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"];
+            let programs = watching.into_iter().chain(rules).chain(trees);
+            packages.extend(programs.map(Self::Program));
         }
         if purpose.benches() {
             packages.extend(["ip", "unshare", "tcpdump", "iperf3"].map(Self::Program));
@@ -73,6 +75,10 @@ impl Package {
             }
             (Self::Program("iptables-restore" | "ip6tables-restore"), _) => "iptables".into(),
             (Self::Program("systemd-analyze"), _) => "systemd".into(),
+            (Self::Program("mkfs.ext4"), _) => "e2fsprogs".into(),
+            (Self::Program("mkfs.xfs"), _) => "xfsprogs".into(),
+            (Self::Program("mkfs.btrfs"), Family::Suse) => "btrfsprogs".into(),
+            (Self::Program("mkfs.btrfs"), _) => "btrfs-progs".into(),
             (Self::Program("qemu-system-x86_64"), _) => "qemu-system-x86".into(),
             (Self::Program("qemu-system-aarch64"), Family::Debian) => "qemu-system-arm".into(),
             // The C library is only recommended by the compiler, so it is named.
@@ -296,13 +302,17 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        let debian = "g++ iproute2 iptables libpcap-dev nftables systemd tcpdump util-linux";
+        let debian = "btrfs-progs e2fsprogs g++ iproute2 iptables libpcap-dev nftables systemd tcpdump \
+            util-linux xfsprogs";
         assert_eq!(names(Family::Debian), debian);
-        let fedora = "gcc-c++ iproute iproute-tc iptables-nft libpcap-devel nftables systemd tcpdump util-linux";
+        let fedora = "btrfs-progs e2fsprogs gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
+            nftables systemd tcpdump util-linux xfsprogs";
         assert_eq!(names(Family::Fedora), fedora);
-        let arch = "gcc iproute2 iptables libpcap nftables systemd tcpdump util-linux";
+        let arch = "btrfs-progs e2fsprogs gcc iproute2 iptables libpcap nftables systemd tcpdump \
+            util-linux xfsprogs";
         assert_eq!(names(Family::Arch), arch);
-        let suse = "gcc-c++ iproute2 iptables libpcap-devel nftables systemd tcpdump util-linux";
+        let suse = "btrfsprogs e2fsprogs gcc-c++ iproute2 iptables libpcap-devel nftables systemd \
+            tcpdump util-linux xfsprogs";
         assert_eq!(names(Family::Suse), suse);
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
     }

@@ -1,0 +1,146 @@
+//! Which word of evidence a file has after a sighting. No word is read that is known, and none is set that
+//! is there.
+
+use rustix::io::Errno;
+
+use super::{Obstacle, TreeError, attributes::Way, directory::Directory, known::Word};
+use crate::connection::{Evidence, Protocol, Sighting};
+
+/// The file of a connection, once the connection is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// This sighting made it.
+    Made,
+    /// It was there.
+    There(Word),
+    /// Nothing is known of it, and only an answer was seen.
+    Perhaps,
+}
+
+/// The words of the files in one directory, in one batch.
+pub(super) struct Words {
+    way: Way,
+    /// Words that could not be kept.
+    pub(super) unkept: Obstacle,
+    kept: u64,
+}
+
+impl Words {
+    pub(super) fn new(way: Way) -> Self {
+        Self { way, unkept: Obstacle::default(), kept: 0 }
+    }
+
+    /// Sees to it that the file has the word that it should have after the sighting. What is known of
+    /// its word then; nothing if there is no such file.
+    pub(super) fn keep(
+        &mut self,
+        directory: &Directory,
+        name: &str,
+        found: Found,
+        sighting: &Sighting,
+    ) -> Option<Word> {
+        let before = match found {
+            Found::Made => None,
+            Found::There(word) if !can_change(sighting) => return Some(word),
+            Found::There(Word::Is(word)) => word,
+            Found::Perhaps if !directory.has_file(name) => return None,
+            Found::There(Word::Unread) | Found::Perhaps => {
+                match self.way.evidence(directory, name) {
+                    Ok(word) => word,
+                    Err(Errno::NOENT) => return None,
+                    Err(errno) => {
+                        self.fail(directory, name, sighting, errno);
+                        return Some(Word::Unread);
+                    }
+                }
+            }
+        };
+        let after = if found == Found::Made { sighting.evidence } else { after(before, sighting) };
+        if after == before {
+            return Some(Word::Is(before));
+        }
+        match self.way.set_evidence(directory, name, after) {
+            Ok(()) => {
+                self.kept += 1;
+                Some(Word::Is(after))
+            }
+            Err(Errno::NOENT) => None,
+            // The word that it has will be read when the connection is seen again.
+            Err(errno) => {
+                self.fail(directory, name, sighting, errno);
+                Some(Word::Unread)
+            }
+        }
+    }
+
+    fn fail(&mut self, directory: &Directory, name: &str, sighting: &Sighting, errno: Errno) {
+        if errno == Errno::NOTSUP {
+            // No file in here has any.
+            self.way = Way::None;
+        }
+        self.unkept.connections += u64::from(sighting.evidence.is_some());
+        let error = || TreeError::Evidence { path: directory.join(name), source: errno.into() };
+        self.unkept.first_error.get_or_insert_with(error);
+    }
+
+    /// At the end of a batch.
+    pub(super) fn conclude(mut self) -> Obstacle {
+        self.unkept.is_over = self.unkept.first_error.is_none() && self.kept > 0;
+        self.unkept
+    }
+}
+
+/// Whether there is a word that a file may have for which the sighting changes it.
+fn can_change(sighting: &Sighting) -> bool {
+    let may_be_no_reply = sighting.opens && sighting.connection.protocol == Protocol::Udp;
+    sighting.evidence.is_some() || may_be_no_reply
+}
+
+/// The word of a file that was there before the sighting. Stronger ones replace weaker ones; only a
+/// `reply` is no longer one when something was seen that is none, and it cannot become one again.
+fn after(before: Option<Evidence>, sighting: &Sighting) -> Option<Evidence> {
+    let before = before.filter(|word| *word != Evidence::Reply || !sighting.opens);
+    let seen = sighting.evidence.filter(|word| *word != Evidence::Reply);
+    before.max(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stronger_words_replace_weaker_ones_and_a_reply_is_lost() {
+        use Evidence::{Answered, Refused, Reply, Served};
+        let connection = crate::connection::Connection {
+            direction: crate::connection::Direction::In,
+            protocol: Protocol::Udp,
+            source: crate::connection::Host::Internet,
+            source_port: crate::connection::SourcePort::Any,
+            destination: crate::connection::Host::Internet,
+            destination_port: 514,
+        };
+        for (before, opens, seen, expected) in [
+            (None, true, None, None),
+            (None, true, Some(Refused), Some(Refused)),
+            (None, true, Some(Answered), Some(Answered)),
+            (Some(Refused), true, None, Some(Refused)),
+            (Some(Refused), true, Some(Answered), Some(Answered)),
+            (Some(Answered), true, Some(Refused), Some(Answered)),
+            (Some(Served), true, None, Some(Served)),
+            (Some(Answered), true, Some(Served), Some(Answered)),
+            // Answers to us.
+            (Some(Reply), false, Some(Reply), Some(Reply)),
+            (Some(Reply), true, None, None),
+            (Some(Reply), true, Some(Served), Some(Served)),
+            (Some(Reply), false, Some(Answered), Some(Answered)),
+            // What was there was a request.
+            (None, false, Some(Reply), None),
+            (Some(Answered), false, Some(Reply), Some(Answered)),
+        ] {
+            let sighting = Sighting { connection, has_packet: true, opens, evidence: seen };
+            assert_eq!(after(before, &sighting), expected, "{before:?} {opens} {seen:?}");
+            let changes = after(before, &sighting) != before;
+            assert!(can_change(&sighting) || !changes, "{before:?} {opens} {seen:?}");
+        }
+    }
+}

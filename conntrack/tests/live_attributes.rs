@@ -1,0 +1,211 @@
+//! What came of connections, on file systems that take extended attributes, take none, or have no room
+//! for them. Needs root, to mount them.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Output,
+};
+
+use conntrack::{
+    connection::{Connection, Direction, Evidence, Host, Protocol, Sighting, SourcePort},
+    privilege::{LandlockStatus, limit_writing},
+    tree::{LastSeen, Provenance, Shown, Tree},
+};
+use rustix::fs::lgetxattr;
+
+use crate::support::{Case, assert_same_tree, conntrack, files, mount::Mount};
+
+/// What was asked of this port.
+fn incoming(port: u16) -> Connection {
+    Connection {
+        direction: Direction::In,
+        protocol: Protocol::Tcp,
+        source: Host::Internet,
+        source_port: SourcePort::Any,
+        destination: Host::Address([192, 168, 200, 230].into()),
+        destination_port: port,
+    }
+}
+
+fn with(evidence: Evidence, port: u16) -> Sighting {
+    Sighting { evidence: Some(evidence), ..Sighting::opened(incoming(port)) }
+}
+
+/// What answered it, and nothing of its own.
+fn only(evidence: Evidence, port: u16) -> Sighting {
+    Sighting { has_packet: false, opens: false, ..with(evidence, port) }
+}
+
+fn show(tree: &mut Tree, sightings: impl IntoIterator<Item = Sighting>) -> Shown {
+    tree.show(sightings.into_iter().collect(), LastSeen::Now)
+}
+
+/// The word of a connection's file.
+fn word(root: &Path, port: u16) -> Option<String> {
+    let mut word = [0; 64];
+    let path = root.join(conntrack::tree::path(&incoming(port)));
+    let length = lgetxattr(path, "user.conntrack.evidence", &mut word).ok()?;
+    Some(String::from_utf8_lossy(&word[..length]).into_owned())
+}
+
+/// More files than one block of anything holds.
+const PORTS: std::ops::Range<u16> = 1..2_000;
+
+#[track_caller]
+fn check(mount: &Mount) {
+    let root = mount.tree();
+    let mut tree = Tree::open_or_make(&root).expect("a tree");
+    tree.set_provenance(&Provenance::default()).expect("stated");
+    let words = Evidence::ALL.into_iter().cycle();
+    let all = PORTS.zip(words).map(|(port, evidence)| with(evidence, port));
+    let shown = show(&mut tree, all.clone());
+    assert!(shown.evidence.first_error.is_none(), "{:?}", shown.evidence);
+    assert_eq!(shown.made.total(), PORTS.len() as u64);
+    for sighting in all {
+        let port = sighting.connection.destination_port;
+        assert_eq!(word(&root, port).as_deref(), sighting.evidence.map(Evidence::as_str));
+    }
+    // In another run, stronger words replace weaker ones, and none the strongest.
+    let mut tree = Tree::open_or_make(&root).expect("a tree");
+    let shown = show(&mut tree, PORTS.map(|port| only(Evidence::Served, port)));
+    assert!(shown.evidence.first_error.is_none(), "{:?}", shown.evidence);
+    for port in PORTS {
+        let expected = if port % 4 == 0 { "answered" } else { "served" };
+        assert_eq!(word(&root, port).as_deref(), Some(expected), "{port}");
+    }
+    assert_eq!(Provenance::of(&root).expect("read"), Some(Provenance::default()));
+}
+
+#[test]
+fn ext4() {
+    if let Some(mount) = Mount::on_image("ext4", 64, &["-N", "4000"]) {
+        check(&mount);
+    }
+}
+
+#[test]
+fn ext4_with_small_inodes() {
+    if let Some(mount) = Mount::on_image("ext4", 64, &["-N", "4000", "-I", "128"]) {
+        check(&mount);
+    }
+}
+
+#[test]
+fn xfs() {
+    if let Some(mount) = Mount::on_image("xfs", 320, &[]) {
+        check(&mount);
+    }
+}
+
+#[test]
+fn btrfs() {
+    if let Some(mount) = Mount::on_image("btrfs", 128, &[]) {
+        check(&mount);
+    }
+}
+
+#[test]
+fn tmpfs() {
+    let mount = Mount::in_memory("tmpfs", "size=64m");
+    let probe = File::open(mount.path()).expect("a directory");
+    let unsupported = Err(rustix::io::Errno::NOTSUP);
+    if rustix::fs::fgetxattr(&probe, "user.conntrack.evidence", &mut [0_u8; 0]) == unsupported {
+        eprintln!("left out: before Linux 6.6 tmpfs takes no attributes of users");
+        return;
+    }
+    check(&mount);
+}
+
+#[test]
+fn landlock_is_no_matter() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let root = scratch.path().join("tree");
+    let mut tree = Tree::open_or_make(&root).expect("a tree");
+    let reach = tree.reach().expect("a directory");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let status = limit_writing(&reach, &[]).expect("no refusal");
+            if !matches!(status, LandlockStatus::Available { .. }) {
+                eprintln!("this kernel has no Landlock");
+            }
+            tree.set_provenance(&Provenance::default()).expect("stated");
+            let shown = show(&mut tree, [with(Evidence::Refused, 1), with(Evidence::Served, 2)]);
+            assert!(shown.evidence.first_error.is_none(), "{:?}", shown.evidence);
+            show(&mut tree, [only(Evidence::Answered, 1)]);
+        });
+    });
+    assert_eq!(
+        [1, 2].map(|port| word(&root, port)),
+        ["answered", "served"].map(|it| Some(it.into()))
+    );
+    assert!(Provenance::of(&root).expect("read").is_some());
+}
+
+#[test]
+fn without_room_for_attributes_files_are_made_and_it_is_over_when_there_is_some() {
+    // Attributes take blocks of their own there, and so does what fills it up.
+    let options = ["-N", "4000", "-I", "128", "-m", "0"];
+    let Some(mount) = Mount::on_image("ext4", 8, &options) else { return };
+    let root = mount.tree();
+    let mut tree = Tree::open_or_make(&root).expect("a tree");
+    show(&mut tree, [with(Evidence::Refused, 1)]);
+    let filler = mount.path().join("filler");
+    fill(&filler);
+    let shown = show(&mut tree, [with(Evidence::Answered, 2), with(Evidence::Served, 3)]);
+    assert_eq!((shown.made.total(), shown.not_shown()), (2, 0));
+    assert_eq!(shown.evidence.connections, 2);
+    assert!(!shown.evidence.is_over);
+    let error = shown.evidence.first_error.expect("an error").to_string();
+    assert!(error.contains("make room"), "{error}");
+    assert_eq!([1, 2, 3].map(|port| word(&root, port)), [Some("refused".into()), None, None]);
+
+    fs::remove_file(&filler).expect("removed");
+    let shown = show(&mut tree, [only(Evidence::Answered, 1), with(Evidence::Served, 2)]);
+    assert!(shown.evidence.first_error.is_none() && shown.evidence.is_over);
+    assert_eq!(
+        [1, 2].map(|port| word(&root, port)),
+        ["answered", "served"].map(|it| Some(it.into()))
+    );
+}
+
+/// Takes all the room that there is.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = File::create(path).expect("made");
+    for size in [1 << 16, 1 << 10] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+    // Some of it may only have been promised.
+    let _full = file.sync_all();
+}
+
+#[test]
+fn a_file_system_that_takes_nothing_any_more_is_an_error_and_no_end() {
+    let mount = Mount::in_memory("tmpfs", "size=16m");
+    let mut tree = Tree::open_or_make(&mount.tree()).expect("a tree");
+    show(&mut tree, [Sighting::opened(incoming(1))]);
+    mount.make_read_only();
+    let shown = show(&mut tree, [only(Evidence::Answered, 1), with(Evidence::Answered, 2)]);
+    assert_eq!(shown.not_shown(), 1);
+    assert!(shown.evidence.connections >= 1 && shown.evidence.first_error.is_some());
+}
+
+#[test]
+fn where_there_are_none_that_is_said_once_and_the_tree_is_the_same() {
+    let mount = Mount::in_memory("ramfs", "mode=0700");
+    let case = Case::named("udp-replies");
+    let read = || -> Output {
+        let mut conntrack = conntrack();
+        conntrack.arg("-r").arg(&case.capture).args(&case.arguments).args(["--interval", "10ms"]);
+        conntrack.arg("-p").arg(mount.tree()).output().expect("it runs")
+    };
+    let output = read();
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{said}");
+    let about = said.lines().filter(|line| line.contains("evidence")).collect::<Vec<_>>();
+    let [line] = about[..] else { panic!("{said}") };
+    assert!(line.contains("ext4, xfs, btrfs") && line.contains("all the same"), "{line}");
+    assert!(said.contains("lost: 0"), "{said}");
+    assert_same_tree(&case.name, &case.tree, &files(&mount.tree()));
+}
