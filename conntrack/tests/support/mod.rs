@@ -9,6 +9,7 @@
 
 pub mod coarsening;
 pub mod collector;
+pub mod evidence;
 pub mod exposition;
 pub mod firewall;
 pub mod frames;
@@ -18,6 +19,8 @@ pub mod manager;
 pub mod mount;
 pub mod pipe;
 pub mod refusal;
+pub mod scan;
+pub mod services;
 pub mod terminal;
 pub mod tun;
 pub mod usual;
