@@ -16,9 +16,10 @@ use rustix::{
 };
 
 use super::{
-    LastSeen, Owners, TreeError,
+    error::TreeError,
+    last_seen::LastSeen,
     name::{direction_directory, protocol_directory},
-    owners,
+    owners::{self, Owners},
 };
 use crate::connection::{Direction, Protocol};
 

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use rustix::io::Errno;
 
-use super::{Cause, Owner};
+use super::{cause::Cause, owner::Owner};
 
 /// A path of the tree that cannot be used.
 #[derive(Debug, thiserror::Error)]

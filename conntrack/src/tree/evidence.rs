@@ -3,7 +3,9 @@
 
 use rustix::io::Errno;
 
-use super::{Obstacle, TreeError, attributes::Way, directory::Directory, known::Word};
+use super::{
+    attributes::Way, directory::Directory, error::TreeError, known::Word, shown::Obstacle,
+};
 use crate::connection::{Evidence, Protocol, Sighting};
 
 /// The file of a connection, once the connection is shown.

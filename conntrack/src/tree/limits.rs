@@ -3,7 +3,7 @@
 //! They hold back new files in `else` alone, where each packet of a scan can be a file of its own;
 //! `in` and `out` go on, and so does what is there already. No clock is read here: time is batches.
 
-use super::{Cause, Directory, TreeError, directories};
+use super::{cause::Cause, directory::Directory, error::TreeError, name::directories};
 
 /// What the tree may use up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

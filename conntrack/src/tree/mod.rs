@@ -7,12 +7,15 @@
 //! attribute of its file.
 
 mod attributes;
+mod cause;
 mod directory;
 mod error;
 mod evidence;
 mod known;
+mod last_seen;
 mod limits;
 mod name;
+mod owner;
 mod owners;
 mod provenance;
 mod reading;
@@ -21,32 +24,26 @@ mod shown;
 use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use attributes::Way;
+pub use cause::Cause;
 use directory::Directory;
 pub use error::TreeError;
 use evidence::{Found, Words};
 use known::{Known, Word};
+pub use last_seen::LastSeen;
 pub use limits::Limits;
 use limits::Room;
+use name::directories;
 pub use name::{direction_directory, file_name, path, protocol_directory};
-pub use owners::{Owner, Owners};
+pub use owner::Owner;
+pub use owners::Owners;
 pub use provenance::Provenance;
 pub use reading::{Entry, read};
-pub use shown::{Cause, Obstacle, Shown};
+pub use shown::{Obstacle, Shown};
 
 use crate::connection::{Connection, Direction, Protocol, Sighting};
-
-/// When connections were last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastSeen {
-    /// Just now, by the clock of the file system.
-    Now,
-    /// Then, by the clock of whoever captured it. A file that is newer stays as it is.
-    At(SystemTime),
-}
 
 /// A tree of connections in the file system.
 #[derive(Debug)]
@@ -267,12 +264,6 @@ impl Tree {
             }
         }
     }
-}
-
-/// Every directory of connections, in the order of connections.
-fn directories() -> impl Iterator<Item = (Direction, Protocol)> {
-    let both = [Protocol::Tcp, Protocol::Udp];
-    Direction::ALL.into_iter().flat_map(move |direction| both.map(|it| (direction, it)))
 }
 
 /// What is shown in one directory at one time.

@@ -14,6 +14,12 @@ use crate::connection::{Connection, Direction, Host, Protocol, SourcePort};
 const INTERNET: &str = "INTERNET";
 const PORT: &str = "PORT";
 
+/// Every directory of connections, in the order of connections.
+pub(super) fn directories() -> impl Iterator<Item = (Direction, Protocol)> {
+    let both = [Protocol::Tcp, Protocol::Udp];
+    Direction::ALL.into_iter().flat_map(move |direction| both.map(|it| (direction, it)))
+}
+
 /// The directory of a direction, below the root.
 pub const fn direction_directory(direction: Direction) -> &'static str {
     match direction {

@@ -3,7 +3,6 @@
 //! root's or our own. Elsewhere its owner was given that place by whoever owns the one above.
 
 use std::{
-    fmt,
     os::fd::AsFd,
     path::{Path, PathBuf, absolute},
 };
@@ -13,8 +12,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::TreeError;
-use crate::privilege;
+use super::{error::TreeError, owner::Owner};
 
 /// Whose directories the tree may be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,16 +108,6 @@ pub(super) fn place_of(directory: &Path) -> PathBuf {
 /// Whether anybody can make something in there.
 fn is_anybody_s(directory: &Stat) -> bool {
     Mode::from_raw_mode(directory.st_mode).contains(Mode::WOTH)
-}
-
-/// A user by id. The name is looked up when it is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner(pub u32);
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&privilege::name_of(self.0))
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use rustix::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::TreeError;
+use super::error::TreeError;
 
 const ATTRIBUTE: &str = "user.conntrack.recording";
 

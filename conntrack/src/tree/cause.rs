@@ -1,0 +1,48 @@
+//! Causes for which connections are not in the tree.
+
+/// Why a connection is not shown. Each is counted apart and said once, until it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The file system said no, or something else has the name.
+    Refused,
+    /// The file system has no room, or the quota is used up.
+    Full,
+    /// The tree holds as many files as it may.
+    MaxFiles,
+    /// Too few of the file system's inodes are free.
+    FewInodes,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Full, Self::MaxFiles, Self::FewInodes];
+
+    /// In the words of the report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "file could not be made",
+            Self::Full => "no room for the file",
+            Self::MaxFiles => "else file held back by --max-files",
+            Self::FewInodes => "else file held back by --min-free-inodes",
+        }
+    }
+
+    /// What becomes of the rest while it is in the way.
+    pub const fn meanwhile(self) -> &'static str {
+        match self {
+            Self::Refused | Self::Full => "going on without",
+            Self::MaxFiles | Self::FewInodes => "in and out go on",
+        }
+    }
+
+    /// What there is to say when it is over.
+    pub const fn farewell(self) -> Option<&'static str> {
+        match self {
+            Self::Refused => None,
+            Self::Full => Some("there is room again, files are made again"),
+            Self::MaxFiles | Self::FewInodes => {
+                Some("there is room again, new files are made in else again")
+            }
+        }
+    }
+}
