@@ -90,7 +90,8 @@ fn of_capture(case: &Case, mut tracker: Tracker, policy: &Policy) -> BTreeSet<Co
     let second = Duration::from_secs(1);
     let mut shown = BTreeSet::new();
     runtime.expect("a runtime").block_on(async {
-        let source = FileSource::open(&case.capture, second, 65_536, false, policy);
+        let hidden = indicatif::ProgressDrawTarget::hidden();
+        let source = FileSource::open(&case.capture, second, 65_536, hidden, policy);
         let mut source = source.await.expect("a capture");
         while let Ok(Some(batch)) = source.next_batch().await {
             shown.extend(

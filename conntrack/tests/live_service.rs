@@ -234,7 +234,7 @@ fn a_terminal_that_stops_its_output_stops_nothing_else() {
     let mut wire = Wire::of(&lab);
     let tree = tempfile::tempdir().expect("a scratch directory");
     let arguments = [EBPF, &["--interval", "20ms"]].concat();
-    let (terminal, _child) = on_terminal(&lab, tree.path(), FOREGROUND, &arguments);
+    let (terminal, mut child) = on_terminal(&lab, tree.path(), FOREGROUND, &arguments);
     terminal.wait_for("the line", |rows| rows.len() == 2);
     terminal.stop_output();
     for port in 1..=10 {
@@ -245,6 +245,24 @@ fn a_terminal_that_stops_its_output_stops_nothing_else() {
     }
     terminal.resume_output();
     terminal.wait_for("the line, again", |rows| has_line(rows, 10, 0));
+
+    // Messages neither, nor the last report.
+    terminal.stop_output();
+    child.signal(Signal::USR1);
+    let (frame, expected) = request(11);
+    let is_recorded = || {
+        wire.leave(&frame);
+        crate::support::files(tree.path()).is_superset(&expected)
+    };
+    assert!(wait_until(PATIENCE, is_recorded), "it waits for the terminal to be told");
+    child.signal(Signal::TERM);
+    let mut status = None;
+    let has_ended = wait_until(PATIENCE, || {
+        status = child.0.try_wait().expect("a child of ours");
+        status.is_some()
+    });
+    assert!(has_ended, "it waits for the terminal to end");
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
 }
 
 #[test]

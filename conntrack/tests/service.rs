@@ -7,16 +7,21 @@ use std::{
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
-            fs::MetadataExt as _,
-            net::{SocketAddr, UnixDatagram},
+            fs::{MetadataExt as _, chown},
+            net::{SocketAddr, UnixDatagram, UnixStream},
         },
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use crate::support::{Case, conntrack, manager::Manager, pipe::PipeReader};
-use rustix::process::Signal;
+use crate::support::{
+    Case, PATIENCE, conntrack, full::Full, manager::Manager, pipe::PipeReader, terminal,
+    wait_until,
+};
+use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {
@@ -190,4 +195,72 @@ fn hangup_and_quit_stay_ignored_as_nohup_has_it() {
     }
     reader.wait_for("lost: 0\n");
     reader.stop();
+}
+
+/// Messages that were left out, as the metrics say.
+fn left_out(metrics: &Path) -> f64 {
+    let text = fs::read_to_string(metrics).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("conntrack_messages_left_out_total"));
+    line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_default()
+}
+
+/// Starts `program` with a standard error that takes nothing, and asks it for reports: they are left
+/// out and counted, it goes on, and once somebody reads, that is said.
+fn assert_goes_on(scratch: TempDir, mut full: Full, program: &mut Command) {
+    let metrics = scratch.path().join("it.prom");
+    program.args(["--interval", "20ms", "--metrics-file"]).arg(&metrics);
+    let mut reader = PipeReader::start_saying(scratch, program, full.stdio());
+    for times in 1..=3 {
+        let are_left_out = || {
+            reader.signal(Signal::USR1);
+            left_out(&metrics) >= f64::from(times)
+        };
+        assert!(wait_until(PATIENCE, are_left_out), "it waits for whoever reads");
+    }
+    thread::scope(|scope| {
+        let said = scope.spawn(|| full.read_up_to("nobody read standard error"));
+        assert!(wait_until(PATIENCE, || {
+            reader.signal(Signal::USR1);
+            said.is_finished()
+        }));
+        let said = said.join().expect("no panic");
+        assert!(said.contains(" messages are left out here: "), "{said}");
+    });
+    full.fill();
+    let start = Instant::now();
+    reader.stop();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_stops_nothing() {
+    assert_goes_on(scratch(), Full::pipe(), &mut conntrack());
+}
+
+/// A pipe of another user's cannot be opened anew.
+#[test]
+fn a_pipe_of_another_user_that_nobody_reads_stops_nothing() {
+    const SOMEBODY: u32 = 65534;
+    if !geteuid().is_root() {
+        eprintln!("only root can be another user");
+        return;
+    }
+    let scratch = scratch();
+    chown(scratch.path(), Some(SOMEBODY), Some(SOMEBODY)).expect("given away");
+    let mut program = Command::new("setpriv");
+    program.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    let full = Full::pipe();
+    assert_goes_on(scratch, full, program.arg(env!("CARGO_BIN_EXE_conntrack")));
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_stops_nothing() {
+    let (controller, end) = terminal::ends();
+    assert_goes_on(scratch(), Full::of(controller, end), &mut conntrack());
+}
+
+#[test]
+fn a_socket_that_nobody_reads_stops_nothing() {
+    let (controller, end) = UnixStream::pair().expect("a pair");
+    assert_goes_on(scratch(), Full::of(controller, end), &mut conntrack());
 }

@@ -62,7 +62,7 @@ fn watch(args: Args) -> ExitCode {
 
 /// Reads a tree. What comes of it may be a difference, which is no failure but a status of its own.
 fn export(command: ExportCommand) -> ExitCode {
-    start_log(Verbosity::Normal, &Screen::new(false));
+    start_log(Verbosity::Normal, &Screen::waiting());
     commands::run(command).unwrap_or_else(|error| {
         log::error!("{error}");
         ExitCode::from(FAILED)
@@ -82,7 +82,7 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
 fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.use_stderr() {
         let complaint = printable(&one_line(error, arguments));
-        Screen::new(false).say(format_args!("conntrack: {complaint}"));
+        Screen::waiting().say(format_args!("conntrack: {complaint}"));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
     match error.print() {

@@ -31,15 +31,20 @@ pub(crate) fn start_log(verbosity: Verbosity, screen: &Screen) {
         Verbosity::Normal => LevelFilter::Info,
         Verbosity::Verbose => LevelFilter::Debug,
     };
-    let prefix = if is_journal() { for_journal } else { for_people };
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("conntrack", level)
         .format(move |line, record| {
-            writeln!(line, "{}{}", prefix(record.level()), printable(&record.args().to_string()))
+            let text = printable(&record.args().to_string());
+            writeln!(line, "{}{text}", prefix(record.level()))
         })
         .target(Target::Pipe(Box::new(screen.clone())))
         .init();
+}
+
+/// What a message of this kind begins with, for whoever reads standard error.
+pub(super) fn prefix(level: Level) -> &'static str {
+    if is_journal() { for_journal(level) } else { for_people(level) }
 }
 
 fn for_people(level: Level) -> &'static str {

@@ -21,6 +21,7 @@ pub(super) struct About<'a> {
     pub subject: &'a Subject,
     pub started: SystemTime,
     pub write_errors: u64,
+    pub messages_left_out: u64,
 }
 
 /// All metrics.
@@ -67,6 +68,8 @@ impl Page {
         self.number(Kind::Gauge, "start_time_seconds", help, started.as_secs_f64());
         let help = "Times that this file could not be written.";
         self.number(Kind::Counter, "metrics_write_errors_total", help, about.write_errors);
+        let help = "Messages left out because standard error was not read.";
+        self.number(Kind::Counter, "messages_left_out_total", help, about.messages_left_out);
     }
 
     fn packets(&mut self, stats: &Stats) {

@@ -2,10 +2,13 @@
 //! terminal, to whatever reads a file of metrics. They read the counters and decide nothing. What
 //! is said at the end and on SIGUSR1 is the counters' own text, see [`crate::watch::stats`].
 
+#[cfg(feature = "pcap")]
+mod bar;
 pub(crate) mod log;
 mod metrics;
 mod metrics_file;
 mod notify;
+mod output;
 mod screen;
 mod subject;
 
@@ -83,7 +86,12 @@ impl Reports {
     fn write_metrics(&mut self, stats: &Stats) {
         let Some(file) = &mut self.outlets.metrics else { return };
         let (subject, started) = (&self.subject, self.started);
-        let about = About { subject, started, write_errors: file.errors() };
+        let about = About {
+            subject,
+            started,
+            write_errors: file.errors(),
+            messages_left_out: self.outlets.screen.left_out(),
+        };
         file.write(&metrics::page(stats, &about));
     }
 }

@@ -60,7 +60,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let opened = tokio::select! {
         biased;
         () = &mut shutdown => return Ok(()),
-        opened = open::source(config, &policy) => opened?,
+        opened = open::source(config, &policy, screen) => opened?,
     };
     confine::confine(&rights, &opened, &reach, metrics.as_ref())?;
     let agent = agent.stating(statement(config, &opened, &before));
@@ -107,9 +107,9 @@ fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
 fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
     let lost = stats.lost();
     match verbosity {
-        Verbosity::Quiet if lost.total() > 0 => screen.say(format_args!("lost: {lost}")),
+        Verbosity::Quiet if lost.total() > 0 => screen.say_last(format_args!("lost: {lost}")),
         Verbosity::Quiet => {}
-        Verbosity::Normal => screen.say(stats),
-        Verbosity::Verbose => screen.say(stats.in_detail()),
+        Verbosity::Normal => screen.say_last(stats),
+        Verbosity::Verbose => screen.say_last(stats.in_detail()),
     }
 }

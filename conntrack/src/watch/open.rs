@@ -8,7 +8,7 @@ use super::config::{ANY, Config, Input, Mode, Watch};
 use crate::{
     host::{device::Device, ephemeral},
     privilege::{self, Watching},
-    report::Subject,
+    report::{Screen, Subject},
     source::{Reattaching, Source, SourceError},
     tree::Provenance,
 };
@@ -91,9 +91,13 @@ impl Opened {
 }
 
 /// Opens what the user asked for.
-pub(crate) async fn source(config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+pub(crate) async fn source(
+    config: &Config,
+    policy: &Policy,
+    screen: &Screen,
+) -> anyhow::Result<Opened> {
     match &config.input {
-        Input::File(path) => file(path, config, policy).await,
+        Input::File(path) => file(path, config, policy, screen).await,
         Input::Device(watch) => device(watch, config, policy),
     }
 }
@@ -182,8 +186,16 @@ fn reattaching<S: Source>(
 }
 
 #[cfg(feature = "pcap")]
-async fn file(path: &Path, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
-    let progress = config.verbosity != Verbosity::Quiet;
+async fn file(
+    path: &Path,
+    config: &Config,
+    policy: &Policy,
+    screen: &Screen,
+) -> anyhow::Result<Opened> {
+    let progress = match config.verbosity {
+        Verbosity::Quiet => indicatif::ProgressDrawTarget::hidden(),
+        _ => screen.progress(),
+    };
     let source = FileSource::open(path, config.interval, config.max_flows, progress, policy);
     Ok(Opened::File(source.await?))
 }
@@ -201,6 +213,6 @@ fn live(_: &Watch, _: &Config, _: &Policy) -> anyhow::Result<Opened> {
 
 #[cfg(not(feature = "pcap"))]
 #[expect(clippy::unused_async, reason = "the signature of its counterpart")]
-async fn file(_: &Path, _: &Config, _: &Policy) -> anyhow::Result<Opened> {
+async fn file(_: &Path, _: &Config, _: &Policy, _: &Screen) -> anyhow::Result<Opened> {
     anyhow::bail!("this program was built without libpcap, which reads capture files")
 }

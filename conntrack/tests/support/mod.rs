@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod exposition;
 pub mod firewall;
 pub mod frames;
+pub mod full;
 pub mod generator;
 pub mod lab;
 pub mod manager;

@@ -25,7 +25,13 @@ impl PipeReader {
     /// Has `program`, which starts conntrack with its own arguments, read the case `seed` and wait for
     /// more. Its standard error goes to a file.
     pub fn start(scratch: TempDir, program: &mut Command) -> Self {
-        let [pipe, tree, said] = ["pipe", "tree", "said"].map(|name| scratch.path().join(name));
+        let said = File::create(scratch.path().join("said")).expect("made");
+        Self::start_saying(scratch, program, said.into())
+    }
+
+    /// The same with this as its standard error.
+    pub fn start_saying(scratch: TempDir, program: &mut Command, said: Stdio) -> Self {
+        let [pipe, tree] = ["pipe", "tree"].map(|name| scratch.path().join(name));
         assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
         let child = program
             .args(["--local", "192.168.200.230", "-r"])
@@ -33,7 +39,7 @@ impl PipeReader {
             .arg("-p")
             .arg(&tree)
             .stdout(Stdio::null())
-            .stderr(File::create(said).expect("made"))
+            .stderr(said)
             .spawn()
             .expect("the program runs");
         let mut pipe = OpenOptions::new().write(true).open(&pipe).expect("its other end");
@@ -41,7 +47,7 @@ impl PipeReader {
         pipe.write_all(&fs::read(&case.capture).expect("the capture")).expect("written");
         let is_shown = || tree.exists() && files(&tree).is_superset(&case.tree);
         let reader = Self { child, pipe, scratch };
-        assert!(wait_until(PATIENCE, is_shown), "{}", reader.said());
+        assert!(wait_until(PATIENCE, is_shown), "{:?}", fs::read(reader.path("said")));
         reader
     }
 
@@ -84,8 +90,14 @@ impl PipeReader {
     pub fn stop_by(&mut self, signal: Signal) {
         self.signal(signal);
         self.pipe.flush().expect("open up to here");
-        let status = self.child.wait().expect("ended");
-        assert!(status.success(), "{status}: {}", self.said());
+        let mut status = None;
+        let has_ended = wait_until(PATIENCE, || {
+            status = self.child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        assert!(has_ended, "it does not end");
+        let is_good = status.is_some_and(|status| status.success());
+        assert!(is_good, "{status:?}: {:?}", fs::read(self.path("said")));
     }
 }
 

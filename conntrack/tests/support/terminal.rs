@@ -30,18 +30,9 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new() -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&controller).expect("granted");
-        unlockpt(&controller).expect("unlocked");
-        let name = ptsname(&controller, Vec::new()).expect("a name");
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let end = openat(CWD, name, flags, Mode::empty()).expect("its other end");
-        let ws_row = ROWS.get();
-        let ws_col = COLUMNS.get();
-        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&end, size).expect("a size");
+        let (controller, end) = ends();
         let written = Arc::default();
-        read(File::from(controller), Arc::clone(&written));
+        read(controller, Arc::clone(&written));
         Self { written, end }
     }
 
@@ -87,4 +78,22 @@ fn read(mut controller: File, written: Arc<Mutex<Vec<u8>>>) {
             written.lock().expect("no panic").extend(&buffer[..length]);
         }
     });
+}
+
+/// Who shows it, and whoever runs on it.
+pub fn ends() -> (File, OwnedFd) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&controller).expect("granted");
+    unlockpt(&controller).expect("unlocked");
+    let name = ptsname(&controller, Vec::new()).expect("a name");
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let end = openat(CWD, name, flags, Mode::empty()).expect("its other end");
+    let size = Winsize {
+        ws_row: ROWS.get(),
+        ws_col: COLUMNS.get(),
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&end, size).expect("a size");
+    (File::from(controller), end)
 }

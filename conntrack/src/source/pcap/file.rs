@@ -17,7 +17,7 @@ use std::{
 };
 
 use conntrack_common::{policy::Policy, wire::LinkLayer};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pcap::{Capture, Offline, Packet};
 use tokio::{
     sync::{Notify, oneshot},
@@ -39,7 +39,7 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// Opens the file at `path`; `-` is standard input.
+    /// Opens the file at `path`; `-` is standard input. How far it is read is drawn on `progress`.
     ///
     /// # Errors
     /// A file that cannot be opened or is no capture, or one of a link type that is unknown.
@@ -47,7 +47,7 @@ impl FileSource {
         path: &Path,
         interval: Duration,
         max_flows: u32,
-        progress: bool,
+        progress: ProgressDrawTarget,
         policy: &Policy,
     ) -> Result<Self, SourceError> {
         let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
@@ -195,13 +195,13 @@ struct CaptureFile {
 }
 
 impl CaptureFile {
-    fn open(path: PathBuf, progress: bool) -> Result<Self, SourceError> {
+    fn open(path: PathBuf, progress: ProgressDrawTarget) -> Result<Self, SourceError> {
         let (file, length) = open(&path).map_err(|error| failed(&path, error))?;
         let capture =
             capture(&path, file, length.is_some()).map_err(|error| failed(&path, words(&error)))?;
         let link = link::layer(capture.get_datalink())
             .map_err(|link_type| failed(&path, format!("link type {link_type} cannot be read")))?;
-        let progress = if progress { progress_bar(length) } else { ProgressBar::hidden() };
+        let progress = progress_bar(length, progress);
         Ok(Self { path, capture, link, progress })
     }
 
@@ -304,12 +304,14 @@ fn record_length(packet: &Packet<'_>) -> u64 {
     RECORD_HEADER + u64::from(packet.header.caplen)
 }
 
-/// Draws on standard error, and nowhere if that is no terminal.
-fn progress_bar(length: Option<u64>) -> ProgressBar {
+fn progress_bar(length: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {
     const TEMPLATE: &str = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    let Some(length) = length else { return ProgressBar::new_spinner() };
+    let bar = ProgressBar::with_draw_target(length, target);
+    if length.is_none() {
+        return bar.with_style(ProgressStyle::default_spinner());
+    }
     let style = ProgressStyle::with_template(TEMPLATE);
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn failed(path: &Path, why: impl Display) -> SourceError {
