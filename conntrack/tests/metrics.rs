@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{MetadataExt as _, symlink},
+    os::unix::{
+        fs::{MetadataExt as _, symlink},
+        net::UnixDatagram,
+    },
     path::Path,
     process::Command,
 };
@@ -12,7 +15,10 @@ use crate::support::{
     Case, PATIENCE, assert_same_tree, conntrack, exposition::Exposition, files, pipe::PipeReader,
     wait_until,
 };
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    process::Signal,
+};
 
 fn read(path: &Path) -> Exposition {
     Exposition::parse(&fs::read_to_string(path).expect("metrics"))
@@ -161,11 +167,10 @@ fn a_file_that_is_written_all_the_time_is_always_whole() {
 }
 
 #[test]
-fn no_link_is_followed_and_what_has_the_name_is_replaced() {
+fn no_link_is_followed_on_the_way() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let [victim, metrics] = ["victim", "it.prom"].map(|name| scratch.path().join(name));
     fs::write(&victim, "kept").expect("written");
-    symlink(&victim, &metrics).expect("linked");
     let mut reader = running(scratch, conntrack().arg("--metrics-file").arg(&metrics));
     // The name of its temporary file, which is easy to guess.
     let temporary = reader.path(&format!(".it.prom.{}.tmp", reader.id()));
@@ -176,9 +181,86 @@ fn no_link_is_followed_and_what_has_the_name_is_replaced() {
     }
     reader.stop();
     assert_eq!(fs::read_to_string(&victim).expect("a file"), "kept");
-    assert!(fs::symlink_metadata(&metrics).expect("there").is_file(), "the link is replaced");
     read(&metrics);
     assert!(!reader.said().contains("metrics"), "{}", reader.said());
+}
+
+/// Makes `path` something that is no regular file.
+type Make = fn(&Path) -> bool;
+
+fn make_pipe(path: &Path) -> bool {
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).is_ok()
+}
+
+fn make_socket(path: &Path) -> bool {
+    UnixDatagram::bind(path).is_ok()
+}
+
+/// As /dev/null, which only root can make.
+fn make_null(path: &Path) -> bool {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::RWXU, makedev(1, 3)).is_ok()
+}
+
+/// As /dev/stdout, which leads to a file.
+fn make_link(path: &Path) -> bool {
+    symlink("/proc/self/exe", path).is_ok()
+}
+
+fn make_broken_link(path: &Path) -> bool {
+    symlink("nowhere", path).is_ok()
+}
+
+const NOT_REGULAR: [(Make, &str); 5] = [
+    (make_pipe, "it is a named pipe"),
+    (make_socket, "it is a socket"),
+    (make_null, "it is a device node"),
+    (make_link, "it is a symbolic link"),
+    (make_broken_link, "it is a symbolic link"),
+];
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_left_as_it_is() {
+    for (make, says) in NOT_REGULAR {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let [tree, metrics] = ["tree", "it.prom"].map(|name| scratch.path().join(name));
+        if !make(&metrics) {
+            eprintln!("only root can make what {says}");
+            continue;
+        }
+        let before = fs::symlink_metadata(&metrics).expect("there");
+        let case = Case::named("seed");
+        let mut command = conntrack();
+        command.arg("-r").arg(&case.capture).args(&case.arguments).arg("-p").arg(&tree);
+        let output = command.arg("--metrics-file").arg(&metrics).output().expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+        let says = format!("it.prom: {says}; name a regular file, or one that is not there yet");
+        assert!(error.contains(&says), "{error}");
+        let after = fs::symlink_metadata(&metrics).expect("there");
+        assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()));
+        assert!(!tree.exists(), "nothing is done before");
+    }
+}
+
+#[test]
+fn what_takes_its_place_later_is_left_as_it_is_too() {
+    for (make, says) in NOT_REGULAR {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let [metrics, other] = ["it.prom", "other"].map(|name| scratch.path().join(name));
+        if !make(&other) {
+            eprintln!("only root can make what {says}");
+            continue;
+        }
+        let made = fs::symlink_metadata(&other).expect("there").ino();
+        let mut reader = running(scratch, conntrack().arg("--metrics-file").arg(&metrics));
+        fs::rename(&other, &metrics).expect("put in its place");
+        reader.wait_for(says);
+        assert_eq!(fs::symlink_metadata(&metrics).expect("there").ino(), made, "{says}");
+        fs::remove_file(&metrics).expect("removed");
+        reader.wait_for("metrics are written again");
+        reader.stop();
+        assert!(read(&metrics).value("conntrack_metrics_write_errors_total", None) >= 1.0);
+    }
 }
 
 #[test]

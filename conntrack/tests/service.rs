@@ -18,8 +18,7 @@ use std::{
 };
 
 use crate::support::{
-    Case, PATIENCE, conntrack, full::Full, manager::Manager, pipe::PipeReader, terminal,
-    wait_until,
+    Case, PATIENCE, conntrack, full::Full, manager::Manager, pipe::PipeReader, terminal, wait_until,
 };
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;

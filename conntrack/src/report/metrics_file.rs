@@ -1,6 +1,6 @@
 //! A file that is replaced as a whole: whoever reads it finds the old text or the new one. The new
-//! one is written beside it under a name of our own, and then given its name. No symbolic link is
-//! followed on the way; one that has the name is replaced.
+//! one is written beside it under a name of our own, and then given its name. Only a regular file is
+//! replaced: a device node, a pipe or a link stays what it is, and no link is followed.
 
 use std::{
     ffi::OsString,
@@ -16,6 +16,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::tree::kind;
+
 /// Before the umask. Whoever reads it is somebody else.
 const MODE: Mode = Mode::from_raw_mode(0o644);
 
@@ -25,6 +27,14 @@ pub enum MetricsError {
     /// A directory, or a path that ends in none.
     #[error("cannot write metrics to {}: it is a directory; name a file in it", .0.display())]
     Directory(PathBuf),
+    /// What is replaced would be something else than a file.
+    #[error("cannot write metrics to {}: it is {found}; name a regular file, or one that is not there yet", .path.display())]
+    NotRegular {
+        /// Its path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
     /// The directory that it should be in does not exist.
     #[error("cannot write metrics to {}: {} does not exist; make it first", .path.display(), .directory.display())]
     NoDirectory {
@@ -99,7 +109,7 @@ impl MetricsFile {
                 self.errors += 1;
                 if !self.is_failing {
                     self.is_failing = true;
-                    log::warn!("{}; going on without", self.error(error));
+                    log::warn!("{error}; going on without");
                 }
             }
         }
@@ -107,31 +117,47 @@ impl MetricsFile {
 
     /// Finds out before anything else is done whether it can be written.
     fn check(&self) -> Result<(), MetricsError> {
-        let in_there = self.open_directory().and_then(|directory| {
-            drop(self.make_temporary(&directory)?);
-            unlinkat(&directory, &self.temporary, AtFlags::empty())?;
-            Ok(statat(&directory, &self.name, AtFlags::SYMLINK_NOFOLLOW))
-        });
-        let found = in_there.map_err(|error| self.error(error.into()))?;
-        match found.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Ok(FileType::Directory) => Err(MetricsError::Directory(self.path.clone())),
-            Ok(_) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(self.error(error.into())),
+        let directory = self.open_directory().map_err(|errno| self.error(errno))?;
+        self.check_replaceable(&directory)?;
+        let tried = self.make_temporary(&directory).and_then(|_made| self.remove(&directory));
+        tried.map_err(|errno| self.error(errno))
+    }
+
+    /// Whether there is nothing of its name, or a regular file.
+    fn check_replaceable(&self, directory: &OwnedFd) -> Result<(), MetricsError> {
+        let path = || self.path.clone();
+        match statat(directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Ok(()),
+                FileType::Directory => Err(MetricsError::Directory(path())),
+                other => Err(MetricsError::NotRegular { path: path(), found: kind(other) }),
+            },
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error(errno)),
         }
     }
 
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let directory = self.open_directory()?;
-        let mut file = File::from(self.make_temporary(&directory)?);
-        let replaced = file.write_all(text.as_bytes()).and_then(|()| {
-            renameat(&directory, &self.temporary, &directory, &self.name)?;
-            Ok(())
-        });
+    fn replace(&self, text: &str) -> Result<(), MetricsError> {
+        let directory = self.open_directory().map_err(|errno| self.error(errno))?;
+        let replaced = self.replace_in(&directory, text);
         if replaced.is_err() {
             // It may take up the room that is missing; the error is the one to tell.
-            let _left_behind = unlinkat(&directory, &self.temporary, AtFlags::empty());
+            let _left_behind = self.remove(&directory);
         }
         replaced
+    }
+
+    fn replace_in(&self, directory: &OwnedFd, text: &str) -> Result<(), MetricsError> {
+        let temporary = self.make_temporary(directory).map_err(|errno| self.error(errno))?;
+        File::from(temporary).write_all(text.as_bytes()).map_err(|error| self.error(error))?;
+        // As late as it can be.
+        self.check_replaceable(directory)?;
+        let renamed = renameat(directory, &self.temporary, directory, &self.name);
+        renamed.map_err(|errno| self.error(errno))
+    }
+
+    fn remove(&self, directory: &OwnedFd) -> rustix::io::Result<()> {
+        unlinkat(directory, &self.temporary, AtFlags::empty())
     }
 
     /// The directory that the file is replaced in. Opened anew each time: it may have been moved away.
@@ -150,15 +176,17 @@ impl MetricsFile {
         let make = || openat(directory, &self.temporary, flags, MODE);
         match make() {
             Err(Errno::EXIST) => {
-                unlinkat(directory, &self.temporary, AtFlags::empty())?;
+                self.remove(directory)?;
                 make()
             }
             other => other,
         }
     }
 
-    fn error(&self, source: io::Error) -> MetricsError {
-        let (path, directory) = (self.path.clone(), self.directory.clone());
+    fn error(&self, source: impl Into<io::Error>) -> MetricsError {
+        let source = source.into();
+        let path = self.path.clone();
+        let directory = self.directory.clone();
         match source.kind() {
             io::ErrorKind::NotFound => MetricsError::NoDirectory { path, directory },
             _ => MetricsError::Io { path, source },

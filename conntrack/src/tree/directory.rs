@@ -339,7 +339,8 @@ fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-const fn kind(file_type: FileType) -> &'static str {
+/// What something is, in words.
+pub(crate) const fn kind(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a file",
         FileType::Directory => "a directory",

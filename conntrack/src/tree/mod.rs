@@ -29,6 +29,7 @@ use std::{
 use attributes::Way;
 pub use cause::Cause;
 use directory::Directory;
+pub(crate) use directory::kind;
 pub use error::TreeError;
 use evidence::{Found, Words};
 use known::{Known, Word};

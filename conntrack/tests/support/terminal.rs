@@ -88,12 +88,7 @@ pub fn ends() -> (File, OwnedFd) {
     let name = ptsname(&controller, Vec::new()).expect("a name");
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let end = openat(CWD, name, flags, Mode::empty()).expect("its other end");
-    let size = Winsize {
-        ws_row: ROWS.get(),
-        ws_col: COLUMNS.get(),
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&end, size).expect("a size");
     (File::from(controller), end)
 }
