@@ -3,12 +3,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use crate::{
-    print::{netfilter::count_of, utc::Utc},
-    record::Record,
-    recording::Recording,
-    tree,
-};
+use crate::{print::netfilter::count_of, record::Record, recording::Recording, tree, utc::Utc};
 
 /// What became of a connection from one tree to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +82,13 @@ impl fmt::Display for Diff {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::PathBuf, time::UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::connection::{Connection, Direction, Host, Protocol, SourcePort};
+    use crate::{
+        connection::{Connection, Direction, Host, Protocol, SourcePort},
+        record::Outcome,
+    };
 
     fn recording(ports: &[u16]) -> Recording {
         let record = |port: &u16| Record {
@@ -102,12 +100,11 @@ mod tests {
                 destination: Host::Internet,
                 destination_port: *port,
             },
+            outcome: Outcome::Unknown,
+            made: None,
             last_seen: UNIX_EPOCH,
         };
-        Recording {
-            records: ports.iter().map(record).collect(),
-            strangers: Vec::<(PathBuf, _)>::new(),
-        }
+        Recording { records: ports.iter().map(record).collect(), ..Recording::default() }
     }
 
     fn changes(one: &[u16], other: &[u16]) -> Vec<(Change, u16)> {

@@ -31,4 +31,5 @@ pub mod rules;
 pub mod source;
 pub mod tracker;
 pub mod tree;
+mod utc;
 pub mod watch;

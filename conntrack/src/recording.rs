@@ -9,7 +9,7 @@ use std::{
 use crate::{
     connection::{Connection, Direction, Host, SourcePort},
     record::Record,
-    tree::{self, Entry, TreeError},
+    tree::{self, Entry, Provenance, TreeError},
 };
 
 /// A tree, read.
@@ -19,6 +19,10 @@ pub struct Recording {
     pub records: Vec<Record>,
     /// What stands for no connection, by its path, and why.
     pub strangers: Vec<(PathBuf, &'static str)>,
+    /// Evidence that cannot be read, by its path, and why; with the empty path, that of the whole tree.
+    pub unreadable: Vec<(PathBuf, &'static str)>,
+    /// What the tree says of its recording, if anything.
+    pub provenance: Option<Provenance>,
 }
 
 impl Recording {
@@ -28,9 +32,10 @@ impl Recording {
     /// A root that is no tree, or a directory that cannot be read.
     pub fn read(root: &Path) -> Result<Self, TreeError> {
         let mut recording = Self::default();
-        tree::read(root, |entry| recording.add(entry))?;
+        recording.provenance = tree::read(root, |entry| recording.add(entry))?;
         recording.records.sort_unstable();
         recording.strangers.sort_unstable();
+        recording.unreadable.sort_unstable();
         Ok(recording)
     }
 
@@ -42,6 +47,7 @@ impl Recording {
                 self.strangers.push((path, "no connection of this direction"));
             }
             Entry::Stranger(path, why) => self.strangers.push((path, why)),
+            Entry::Unreadable(path, why) => self.unreadable.push((path, why)),
         }
     }
 
@@ -79,9 +85,13 @@ mod tests {
         time::{Duration, UNIX_EPOCH},
     };
 
-    use super::*;
+    use rustix::fs::{XattrFlags, setxattr};
+    use tempfile::TempDir;
 
-    fn tree(paths: &[&str]) -> tempfile::TempDir {
+    use super::*;
+    use crate::{connection::Evidence, record::Outcome};
+
+    fn tree(paths: &[&str]) -> TempDir {
         let root = tempfile::tempdir().expect("a scratch directory");
         for path in paths {
             let path = root.path().join(path);
@@ -146,6 +156,101 @@ mod tests {
         let link = scratch.path().join("link");
         symlink(root.path(), &link).expect("linked");
         Recording::read(&link.join(".")).expect_err("refused");
+    }
+
+    const RECORDING: &[u8] = b"{\"version\":1,\"since\":\"2026-11-01T00:00:00Z\"}";
+    const BEFORE: &str = "2026-10-31T23:59:59Z";
+    const AFTER: &str = "2026-11-01T00:00:00Z";
+
+    /// A tree with evidence: what the recording tells, and a file with its time and its attribute.
+    fn tree_with_evidence(recording: &[u8], file: &str, time: &str, evidence: &[u8]) -> TempDir {
+        let root = tree(&[file]);
+        let path = root.path().join(file);
+        let set = |path: &Path, name: &str, value: &[u8]| {
+            setxattr(path, name, value, XattrFlags::empty())
+                .expect("a file system with attributes");
+        };
+        set(root.path(), "user.conntrack.recording", recording);
+        if !evidence.is_empty() {
+            set(&path, "user.conntrack.evidence", evidence);
+        }
+        let time = humantime::parse_rfc3339(time).expect("a time");
+        let file = fs::File::options().write(true).open(path);
+        file.and_then(|file| file.set_modified(time)).expect("set");
+        root
+    }
+
+    /// The outcome of the only record, and what is said about it.
+    fn outcome(root: &TempDir) -> (Outcome, Vec<(PathBuf, &'static str)>) {
+        let recording = Recording::read(root.path()).expect("a tree");
+        assert_eq!(recording.records.len(), 1);
+        (recording.records[0].outcome, recording.unreadable)
+    }
+
+    const TCP: &str = "in/tcp/INTERNET-PORT-10.0.0.2-22";
+    const UDP: &str = "in/udp/INTERNET-PORT-10.0.0.2-53";
+
+    #[test]
+    fn evidence_is_read_as_it_was_written() {
+        for (file, word, evidence) in [
+            (TCP, "answered", Evidence::Answered),
+            (TCP, "refused", Evidence::Refused),
+            (UDP, "answered", Evidence::Answered),
+            (UDP, "served", Evidence::Served),
+            (UDP, "reply", Evidence::Reply),
+        ] {
+            let root = tree_with_evidence(RECORDING, file, AFTER, word.as_bytes());
+            assert_eq!(outcome(&root), (Outcome::Seen(evidence), Vec::new()), "{file} {word}");
+        }
+        let root = tree_with_evidence(RECORDING, TCP, AFTER, b"");
+        assert_eq!(outcome(&root), (Outcome::None, Vec::new()));
+    }
+
+    #[test]
+    fn evidence_from_before_it_was_recorded_is_unknown() {
+        let root = tree_with_evidence(RECORDING, TCP, BEFORE, b"");
+        assert_eq!(outcome(&root), (Outcome::Unknown, Vec::new()));
+        assert_eq!(outcome(&tree(&[TCP])), (Outcome::Unknown, Vec::new()));
+    }
+
+    #[test]
+    fn evidence_that_makes_no_sense_is_unknown_and_said() {
+        let huge = vec![b'a'; 3_000];
+        for (file, evidence) in [
+            (TCP, &b"answered\n"[..]),
+            (TCP, b"Answered"),
+            (TCP, b"\xff\xfe"),
+            (TCP, b"answered\0"),
+            (TCP, &huge),
+            (TCP, b"served"),
+            (TCP, b"reply"),
+            (UDP, b"refused"),
+        ] {
+            let (outcome, said) = outcome(&tree_with_evidence(RECORDING, file, AFTER, evidence));
+            assert_eq!(outcome, Outcome::Unknown, "{evidence:?}");
+            assert_eq!(said.len(), 1, "{evidence:?}");
+            assert_eq!(said[0].0, Path::new(file));
+        }
+    }
+
+    #[test]
+    fn a_recording_that_makes_no_sense_is_unknown_and_said() {
+        let huge = vec![b'['; 3_000];
+        for recording in [&b"{}"[..], b"\xff", b"{\"version\":2}", &huge] {
+            let (outcome, said) = outcome(&tree_with_evidence(recording, TCP, AFTER, b"answered"));
+            assert_eq!(outcome, Outcome::Unknown, "{recording:?}");
+            assert_eq!(said.len(), 1, "{recording:?}");
+            assert_eq!(said[0].0, Path::new(""));
+        }
+    }
+
+    #[test]
+    fn when_a_file_was_made_is_not_when_it_was_last_seen() {
+        let root = tree_with_evidence(RECORDING, TCP, BEFORE, b"");
+        let record = Recording::read(root.path()).expect("a tree").records[0];
+        let made = root.path().join(TCP).metadata().and_then(|metadata| metadata.created()).ok();
+        assert_eq!(record.made, made);
+        assert!(made.is_none_or(|made| made > record.last_seen));
     }
 
     #[test]

@@ -9,9 +9,11 @@ use std::{
 };
 
 use crate::support::conntrack;
+use rustix::fs::{XattrFlags, setxattr};
 use tempfile::TempDir;
 
 const SEED: &str = "out/tcp/192.168.200.230-PORT-INTERNET-443";
+const SSH: &str = "in/tcp/INTERNET-PORT-192.168.200.230-22";
 
 /// Makes empty files below a directory of their own, each with its time.
 fn tree<'a>(files: impl IntoIterator<Item = (&'a str, SystemTime)>) -> TempDir {
@@ -39,6 +41,41 @@ fn snapshot_tree() -> TempDir {
         let (time, path) = line.split_once(' ').expect("a time and a path");
         (path, humantime::parse_rfc3339(time).expect("a time"))
     }))
+}
+
+/// The tree with evidence that the snapshots are of: a path, a time and a word on each line.
+fn snapshot_tree_with_evidence() -> TempDir {
+    let list = fs::read_to_string(snapshots().join("tree-with-evidence")).expect("the list");
+    let files = list.lines().map(|line| {
+        let [path, time, word] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        (path, humantime::parse_rfc3339(time).expect("a time"), word)
+    });
+    tree_with_evidence(files)
+}
+
+/// What a recording tells of itself.
+const RECORDING: &str = r#"{"version":1,"device":"lan0","since":"2026-11-10T00:00:00Z",
+    "mode":"ebpf","hook":"tc (tcx)","flags":["--skip-else"],"ip_local_port_range":[32768,60999],
+    "udp_in":[45390],"lost":34}"#;
+
+/// The same as [`tree`] with a word of evidence for each file, or none.
+fn tree_with_evidence<'a>(
+    files: impl IntoIterator<Item = (&'a str, SystemTime, &'a str)>,
+) -> TempDir {
+    let root = tree([]);
+    set_attribute(root.path(), "user.conntrack.recording", RECORDING);
+    for (path, time, word) in files {
+        add(root.path(), path, time);
+        if word != "none" {
+            set_attribute(&root.path().join(path), "user.conntrack.evidence", word);
+        }
+    }
+    root
+}
+
+fn set_attribute(path: &Path, name: &str, value: &str) {
+    setxattr(path, name, value.as_bytes(), XattrFlags::empty())
+        .expect("a file system with extended attributes");
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -75,6 +112,18 @@ fn assert_snapshot(name: &str, found: &str) {
     }
 }
 
+/// What is printed, without when each file was made: that is always new.
+fn without_made(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.split_once(",\"made\":") {
+        Some((before, after)) => {
+            format!("{before}}}{}", after.split_once('}').map_or("", |it| it.1))
+        }
+        None if line.contains("  ") => line.rsplit_once("  ").map_or("", |it| it.0).to_owned(),
+        None => line.rsplit_once(',').map_or(line, |it| it.0).to_owned(),
+    });
+    lines.fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
 #[test]
 fn every_format_prints_what_its_snapshot_says() {
     let root = snapshot_tree();
@@ -84,12 +133,29 @@ fn every_format_prints_what_its_snapshot_says() {
         ("aggregated.nft", &["--aggregate", "24,64", "--internal", "203.0.113.0/24"]),
         ("learning.iptables", &["--format", "iptables"]),
         ("enforcing.iptables", &["--format", "iptables", "--enforce", "--forward", "-d", "eth0"]),
-        ("records.json", &["--format", "json"]),
-        ("records.csv", &["--format", "csv"]),
-        ("records.table", &["--format", "table"]),
     ] {
         assert_snapshot(name, &rules(&root, arguments));
     }
+    for (name, arguments) in [
+        ("records.json", ["--format", "json"]),
+        ("records.csv", ["--format", "csv"]),
+        ("records.table", ["--format", "table"]),
+    ] {
+        assert_snapshot(name, &without_made(&rules(&root, &arguments)));
+    }
+}
+
+#[test]
+fn with_evidence_too() {
+    let root = snapshot_tree_with_evidence();
+    for (name, arguments) in [
+        ("evidence.nft", &["--enforce"][..]),
+        ("evidence-forward.nft", &["--forward", "--unanswered", "-u", "51820"]),
+        ("evidence.iptables", &["--enforce", "--format", "iptables"]),
+    ] {
+        assert_snapshot(name, &rules(&root, arguments));
+    }
+    assert_snapshot("evidence.table", &without_made(&rules(&root, &["--format", "table"])));
 }
 
 #[test]
@@ -97,6 +163,129 @@ fn the_messages_are_as_in_their_snapshot() {
     let root = snapshot_tree();
     let output = run(&["rules", "-p", path(&root), "--enforce"]);
     assert_snapshot("enforcing.messages", &text(&output.stderr));
+}
+
+/// What is said on standard error.
+fn said(root: &TempDir, arguments: &[&str]) -> String {
+    text(&run(&[&["rules", "-p", path(root)], arguments].concat()).stderr)
+}
+
+/// They are asked for by multicast, which the tree folds into INTERNET, and netfilter does not know the
+/// answers.
+#[test]
+fn answers_to_ssdp_and_netbios_are_not_said_to_need_no_rule() {
+    let ssdp = "out/udp/192.168.1.5-PORT-INTERNET-1900";
+    let netbios = "out/udp/192.168.1.5-PORT-192.168.1.255-137";
+    let answer = "in/udp/192.168.1.9-PORT-192.168.1.5-40123";
+    for (request, port) in [(ssdp, "1900"), (netbios, "137")] {
+        let said = said(&tree([(request, UNIX_EPOCH), (answer, UNIX_EPOCH)]), &[]);
+        assert!(said.contains(&format!("port {port} may be multicast or broadcast")), "{said}");
+        assert!(said.contains("add a rule that accepts this source port"), "{said}");
+        assert!(!said.contains("need no rule"), "{said}");
+    }
+    let unicast = "out/udp/192.168.1.5-PORT-INTERNET-123";
+    let said = said(&tree([(unicast, UNIX_EPOCH), (answer, UNIX_EPOCH)]), &[]);
+    assert!(!said.contains("multicast"), "{said}");
+}
+
+#[test]
+fn somebody_may_listen_to_broadcasts_of_the_network() {
+    let query = "else/udp/192.168.1.9-137-192.168.1.255-137";
+    let said = said(&tree([(query, UNIX_EPOCH), (SSH, UNIX_EPOCH)]), &[]);
+    assert!(
+        said.contains("1 connection to multicast or broadcast (else) would be refused"),
+        "{said}"
+    );
+}
+
+/// A scan of a host that serves nothing must not leave it without a chain.
+#[test]
+fn where_nobody_answered_all_is_refused() {
+    let time = UNIX_EPOCH + Duration::from_hours(24 * 365 * 60);
+    let root = tree_with_evidence([(SSH, time, "none"), (SEED, time, "answered")]);
+    let printed = rules(&root, &["--enforce"]);
+    assert!(printed.contains("hook input priority filter; policy drop;"), "{printed}");
+    assert!(!printed.contains("dport 22"), "{printed}");
+    let printed = rules(&root, &["--enforce", "--format", "iptables"]);
+    assert!(printed.contains(":INPUT DROP"), "{printed}");
+}
+
+/// 20,337 of them were seen after an hour of requests to one port.
+#[test]
+fn ephemeral_udp_ports_are_named_on_a_few_short_lines() {
+    const LONGEST: usize = 220;
+    let time = UNIX_EPOCH + Duration::from_hours(24 * 365 * 60);
+    let files: Vec<_> = (32_768..60_000)
+        .step_by(7)
+        .flat_map(|port| {
+            let peer = port % 100;
+            [
+                format!("in/udp/INTERNET-PORT-10.1.1.1-{port}"),
+                format!("in/udp/10.0.0.{peer}-PORT-10.1.1.2-{port}"),
+                format!("in/tcp/10.7.{}.{peer}-PORT-10.1.1.1-{port}", port % 250),
+            ]
+        })
+        .collect();
+    let root = tree_with_evidence(files.iter().map(|file| (file.as_str(), time, "none")));
+    let printed = rules(&root, &["--enforce"]);
+    assert!(!printed.contains(" dport "), "{printed}");
+    let lines: Vec<_> = printed.lines().filter(|line| line.starts_with("# Left out: ")).collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.len() <= LONGEST), "{lines:#?}");
+    assert!(
+        lines[1].contains("3891 ephemeral UDP ports of 10.1.1.1 from INTERNET (none): 32768, "),
+        "{lines:#?}"
+    );
+    assert!(lines[1].contains("\u{2026}; late answers look the same, for a server give -u PORT"));
+    assert!(lines[2].contains("3891 TCP ports of 10.1.1.1 that nobody answered from 500 peers"));
+}
+
+/// Hosts that somebody scanned through a router may be many.
+#[test]
+fn there_are_not_more_lines_than_people_read() {
+    let time = UNIX_EPOCH + Duration::from_hours(24 * 365 * 60);
+    let files: Vec<_> = (0..200)
+        .map(|number| format!("else/tcp/10.0.0.1-5000-10.9.0.{number}-{}", 1_000 + number * 3))
+        .collect();
+    let root = tree_with_evidence(files.iter().map(|file| (file.as_str(), time, "none")));
+    let printed = rules(&root, &["--forward"]);
+    let lines: Vec<_> = printed.lines().filter(|line| line.starts_with("# Left out: ")).collect();
+    assert_eq!(lines.len(), 41);
+    assert!(lines[40].contains("160 more connections"), "{printed}");
+}
+
+#[test]
+fn a_udp_server_with_an_ephemeral_port_is_named() {
+    let time = UNIX_EPOCH + Duration::from_hours(24 * 365 * 60);
+    let wireguard = "in/udp/INTERNET-PORT-10.1.1.1-51820";
+    let root = tree_with_evidence([(wireguard, time, "answered")]);
+    assert!(!rules(&root, &[]).contains("dport 51820"));
+    assert!(said(&root, &[]).contains("from INTERNET (answered): 51820; late answers"));
+    assert!(rules(&root, &["-u", "51820"]).contains("dport 51820"));
+    // As it was recorded.
+    let recorded = "in/udp/INTERNET-PORT-10.1.1.1-45390";
+    let root = tree_with_evidence([(recorded, time, "answered")]);
+    assert!(rules(&root, &[]).contains("dport 45390"));
+}
+
+#[test]
+fn evidence_that_cannot_be_read_is_said() {
+    let time = UNIX_EPOCH + Duration::from_hours(24 * 365 * 60);
+    let root = tree_with_evidence([(SSH, time, "Answered\u{1b}[2J")]);
+    let said = said(&root, &[]);
+    let line = format!("{SSH}: evidence unknown: no word of evidence\n");
+    assert!(said.contains(&line) && !said.contains('\u{1b}'), "{said}");
+    assert!(said.contains("1 connection with a rule may have been a port scan"), "{said}");
+    assert!(rules(&root, &[]).contains("dport 22"));
+}
+
+#[test]
+fn a_tree_without_its_attributes_is_said_to_be_one() {
+    let root = tree([(SSH, UNIX_EPOCH)]);
+    let said = said(&root, &[]);
+    assert!(said.contains("copied without extended attributes (cp -a, rsync -X"), "{said}");
+    let printed = rules(&root, &[]);
+    assert!(printed.contains("# Warning: 1 connection with a rule may have been a"), "{printed}");
 }
 
 #[test]
@@ -121,8 +310,11 @@ fn the_same_tree_gives_the_same_bytes() {
     let forwards = tree(names.iter().map(|name| (name.as_str(), UNIX_EPOCH)));
     let backwards = tree(names.iter().rev().map(|name| (name.as_str(), UNIX_EPOCH)));
     for format in ["nftables", "iptables", "json", "csv", "table"] {
-        let arguments = ["--format", format];
-        assert!(rules(&forwards, &arguments) == rules(&backwards, &arguments), "{format}");
+        let printed = |root| match format {
+            "nftables" | "iptables" => rules(root, &["--format", format]),
+            _ => without_made(&rules(root, &["--format", format])),
+        };
+        assert!(printed(&forwards) == printed(&backwards), "{format}");
     }
 }
 
@@ -139,7 +331,8 @@ fn no_name_gets_into_the_output() {
     for format in ["nftables", "iptables", "json", "csv", "table"] {
         let arguments = ["rules", "-p", path(&root), "--format", format];
         let output = run(&arguments);
-        assert_eq!(text(&output.stdout), rules(&clean, &["--format", format]), "{format}");
+        let expected = rules(&clean, &["--format", format]);
+        assert_eq!(without_made(&text(&output.stdout)), without_made(&expected), "{format}");
         let said = text(&output.stderr);
         assert_eq!(said.matches("left out: no name of a connection\n").count(), 4, "{said}");
         assert!(said.lines().all(|line| line.starts_with("conntrack: ")), "{said}");
@@ -254,6 +447,7 @@ fn a_wrong_command_line_is_one_line_and_status_2() {
         (&["rules", "-p", "x", "--format", "ipfw"], "--format"),
         (&["rules", "-p", "x", "--aggregate", "24"], "--aggregate"),
         (&["rules", "-p", "x", "--since", "soon"], "--since"),
+        (&["rules", "-p", "x", "-u", "0"], "--udp-in"),
         (&["rules", "-p", "x", "--device", "a\"b"], "--device"),
         (&["rules", "-p", "x", "--internal", "10.0.0.0/33"], "--internal"),
         (&["-p", "x", "rules", "-p", "x"], "rules"),

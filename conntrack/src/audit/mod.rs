@@ -9,16 +9,17 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use self::rules::{Chain, Rule, Rules};
 use crate::{
     connection::{Direction, Host, IpVersion},
-    print::utc::Utc,
     record::Record,
     recording::Recording,
     rules::{
         addresses::{AddressSet, version},
-        choosing::{Omission, choose},
+        choosing::choose,
         internet::Internet,
-        vocabulary::PortRange,
+        omissions::Omission,
+        vocabulary::{BaseChain, PortRange, Request},
     },
     tree,
+    utc::Utc,
 };
 
 /// What came of an audit.
@@ -44,18 +45,18 @@ impl Audit {
         let mut accepted = 0;
         let mut refused = Vec::new();
         let mut unfiltered = BTreeMap::<Direction, usize>::new();
-        let (judged, omissions) = choose(recording, rules.chains.contains_key(&Direction::Else));
-        for record in judged {
-            let direction = record.connection.direction;
-            match rules.chains.get(&direction) {
+        let forward = rules.chains.contains_key(&BaseChain::Forward);
+        let choice = choose(recording, &Request { forward, ..Request::default() });
+        for (base, record) in choice.chosen {
+            match rules.chains.get(&base) {
                 Some(chain) if accepts(chain, record, internet) => accepted += 1,
                 Some(_) => refused.push(*record),
-                None => *unfiltered.entry(direction).or_default() += 1,
+                None => *unfiltered.entry(record.connection.direction).or_default() += 1,
             }
         }
         let unfiltered = unfiltered.into_iter().collect();
         let not_understood = rules.not_understood;
-        Some(Self { accepted, refused, not_understood, unfiltered, omissions })
+        Some(Self { accepted, refused, not_understood, unfiltered, omissions: choice.omissions })
     }
 
     /// Whether all that was judged is accepted.
@@ -150,7 +151,10 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::connection::{Connection, Protocol, SourcePort};
+    use crate::{
+        connection::{Connection, Protocol, SourcePort},
+        record::Outcome,
+    };
 
     const LOCAL: &str = "10.0.0.2";
 
@@ -168,7 +172,12 @@ mod tests {
             destination: host(LOCAL),
             destination_port: 22,
         };
-        let records = vec![Record { connection, last_seen: UNIX_EPOCH }];
+        let records = vec![Record {
+            connection,
+            outcome: Outcome::Unknown,
+            made: None,
+            last_seen: UNIX_EPOCH,
+        }];
         Recording { records, ..Recording::default() }
     }
 

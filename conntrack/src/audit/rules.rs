@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::syntax::{Item, Statement, parse};
 use crate::{
-    connection::{Direction, IpVersion, Protocol},
+    connection::{IpVersion, Protocol},
     print::nftables::{self, ESSENTIALS_CHAIN, TABLE},
     rules::{
         addresses::{AddressSet, Interval},
@@ -18,7 +18,7 @@ use crate::{
 /// A file of rules, as far as it is understood.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    pub(super) chains: BTreeMap<Direction, Chain>,
+    pub(super) chains: BTreeMap<BaseChain, Chain>,
     /// Lines that are not, by their numbers.
     pub(super) not_understood: Vec<(usize, String)>,
 }
@@ -107,8 +107,7 @@ impl Rules {
     }
 
     fn read_chain(&mut self, head: &Statement, name: &str, items: &[Item], sets: &Sets) {
-        let is_named = |it: &Direction| nftables::name(BaseChain::of(*it)) == name;
-        let Some(direction) = Direction::ALL.into_iter().find(is_named) else {
+        let Some(base) = BaseChain::ALL.into_iter().find(|it| nftables::name(*it) == name) else {
             if name != ESSENTIALS_CHAIN {
                 self.note(head);
             }
@@ -125,7 +124,7 @@ impl Rules {
                 Item::Block(head, _) => self.note(head),
             }
         }
-        self.chains.insert(direction, chain);
+        self.chains.insert(base, chain);
     }
 
     fn note(&mut self, statement: &Statement) {

@@ -22,7 +22,7 @@ use crate::{
         table::Table,
     },
     recording::Recording,
-    rules::{choosing::Omission, internet::Internet, rule_set::RuleSet},
+    rules::{internet::Internet, omissions::Omission, rule_set::RuleSet},
     tree::direction_directory,
 };
 use anyhow::anyhow;
@@ -30,8 +30,8 @@ use anyhow::anyhow;
 /// The trees differ, or the rules refuse a connection.
 const DIFFERENT: u8 = 1;
 
-/// The others are only counted.
-const STRANGERS_NAMED: usize = 10;
+/// More files of a tree are only counted.
+const FILES_NAMED: usize = 10;
 
 pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -70,8 +70,11 @@ fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
 }
 
 fn tell_omissions(omissions: &[Omission]) {
-    for omission in omissions {
-        log::info!("{}", netfilter::omission(omission));
+    for line in netfilter::omissions(omissions) {
+        log::info!("left out: {line}");
+    }
+    if let Some(hint) = netfilter::how_to_take_in(omissions) {
+        log::info!("{hint}");
     }
 }
 
@@ -101,15 +104,22 @@ fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     Ok(if audit.is_covered() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-/// Reads a tree. Names that stand for no connection are logged.
+/// Reads a tree. What is not understood is logged.
 fn read(path: &Path) -> anyhow::Result<Recording> {
     let recording = Recording::read(path)?;
-    for (path, why) in recording.strangers.iter().take(STRANGERS_NAMED) {
+    for (path, why) in recording.strangers.iter().take(FILES_NAMED) {
         log::warn!("{} left out: {why}", path.display());
     }
-    let more = recording.strangers.len().saturating_sub(STRANGERS_NAMED);
+    let more = recording.strangers.len().saturating_sub(FILES_NAMED);
     if more > 0 {
         log::warn!("{more} more left out that are no connections");
+    }
+    for (below, why) in recording.unreadable.iter().take(FILES_NAMED) {
+        log::warn!("{}: evidence unknown: {why}", path.join(below).display());
+    }
+    let more = recording.unreadable.len().saturating_sub(FILES_NAMED);
+    if more > 0 {
+        log::warn!("{more} more whose evidence is unknown, because it cannot be read");
     }
     Ok(recording)
 }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use super::values::{aggregation, device, duration, network};
+use super::values::{aggregation, device, duration, network, port};
 use crate::rules::vocabulary::{Aggregation, Request};
 
 /// Reading a tree.
@@ -56,6 +56,14 @@ pub(super) struct RulesArgs {
     /// Make a forward chain of what others say to each other (else)
     #[arg(long)]
     pub(super) forward: bool,
+
+    /// UDP port of a server on this machine [repeatable]: it has a rule even if it is ephemeral
+    #[arg(short, long, value_name = "PORT", value_parser = port)]
+    pub(super) udp_in: Vec<u16>,
+
+    /// Take in what was refused or never answered
+    #[arg(long)]
+    pub(super) unanswered: bool,
 
     /// Fold peers into networks of these prefix lengths, IPv4 and IPv6, as in 24,64
     #[arg(long, value_name = "V4,V6", value_parser = aggregation)]
@@ -111,6 +119,8 @@ impl RulesArgs {
         Request {
             enforce: self.enforce,
             forward: self.forward,
+            unanswered: self.unanswered,
+            udp_in: self.udp_in.iter().copied().collect(),
             aggregation: self.aggregate.unwrap_or(Aggregation::NONE),
             internal: self.internal.clone(),
             device: self.device.clone(),

@@ -1,14 +1,14 @@
 //! A record's fields, by name and as text: what CSV and the table print, and JSON names.
 
-use super::utc::Utc;
 use crate::{
     connection::{Host, SourcePort},
     record::Record,
     tree::{direction_directory, protocol_directory},
+    utc::Utc,
 };
 
 /// What a record is called in every output that has a column or a field for it.
-pub(super) const FIELDS: [&str; 7] = [
+pub(super) const FIELDS: [&str; 9] = [
     "direction",
     "protocol",
     "source",
@@ -16,9 +16,11 @@ pub(super) const FIELDS: [&str; 7] = [
     "destination",
     "destination_port",
     "last_seen",
+    "evidence",
+    "made",
 ];
 
-/// A record's fields as text. None holds a comma or a quote.
+/// A record's fields as text; empty is unknown. None holds a comma or a quote.
 pub(super) fn fields(record: &Record) -> [String; FIELDS.len()] {
     let connection = &record.connection;
     let source_port = match connection.source_port {
@@ -33,6 +35,8 @@ pub(super) fn fields(record: &Record) -> [String; FIELDS.len()] {
         host(connection.destination),
         connection.destination_port.to_string(),
         Utc(record.last_seen).to_string(),
+        record.outcome.as_str().to_owned(),
+        record.made.map(|made| Utc(made).to_string()).unwrap_or_default(),
     ]
 }
 

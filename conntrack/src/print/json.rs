@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{fields::host, utc::Utc};
+use super::fields::host;
 use crate::{
     connection::SourcePort,
     record::Record,
     tree::{direction_directory, protocol_directory},
+    utc::Utc,
 };
 
 /// Records as JSON.
@@ -24,6 +25,9 @@ struct Object {
     destination: String,
     destination_port: u16,
     last_seen: String,
+    evidence: &'static str,
+    /// `null` is unknown.
+    made: Option<String>,
 }
 
 impl From<&Record> for Object {
@@ -40,6 +44,8 @@ impl From<&Record> for Object {
             destination: host(connection.destination),
             destination_port: connection.destination_port,
             last_seen: Utc(record.last_seen).to_string(),
+            evidence: record.outcome.as_str(),
+            made: record.made.map(|made| Utc(made).to_string()),
         }
     }
 }

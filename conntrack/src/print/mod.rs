@@ -10,4 +10,3 @@ pub mod json;
 pub(crate) mod netfilter;
 pub mod nftables;
 pub mod table;
-pub(crate) mod utc;

@@ -1,18 +1,27 @@
 //! What files for nftables and iptables have in common: the header, where each line is a comment, and
 //! the words for warnings, for what is left out and for what a rule was made from. Both know chains.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, net::IpAddr, time::SystemTime};
 
-use super::utc::Utc;
 use crate::{
-    connection::{Direction, IpVersion},
+    connection::{Direction, IpVersion, Protocol},
+    record::Outcome,
     rules::{
-        choosing::Omission,
+        omissions::{Omission, Peers, Reason},
         rule_set::RuleSet,
-        vocabulary::{Facts, Rule, Side},
+        vocabulary::{Facts, PortRange, Rule, Side},
         warnings::Warning,
     },
+    tree::Provenance,
+    utc::Utc,
 };
+
+/// More omissions are only counted.
+const OMISSIONS_NAMED: usize = 40;
+/// Of a list of ports; what does not fit is an ellipsis.
+const LIST_WIDTH: usize = 60;
+/// More addresses are only counted.
+const ADDRESSES_NAMED: usize = 3;
 
 /// Writes the header; `load` is the command that loads the file.
 pub(super) fn write_header(
@@ -30,8 +39,11 @@ pub(super) fn write_header(
         writeln!(f, "# --enforce drops it.")?;
     }
     writeln!(f, "# A tree holds TCP and UDP. Other protocols (ESP, GRE, SCTP, VRRP) need rules.")?;
-    for it in &rule_set.omissions {
-        writeln!(f, "# Note: {}.", omission(it))?;
+    for line in omissions(&rule_set.omissions) {
+        writeln!(f, "# Left out: {line}")?;
+    }
+    if let Some(hint) = how_to_take_in(&rule_set.omissions) {
+        writeln!(f, "# {hint}.")?;
     }
     for it in &rule_set.warnings {
         writeln!(f, "# Warning: {}.", warning(it))?;
@@ -50,11 +62,27 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
         let since = humantime::format_duration(since);
         writeln!(f, "# What had not been seen for {since} was left out.")?;
     }
-    match &rule_set.request.device {
-        Some(device) => writeln!(f, "# Device: {device}. Others are not filtered.")?,
-        None => writeln!(f, "# Device: the tree does not tell; the rules hold for every device.")?,
+    let provenance = rule_set.provenance.as_ref();
+    match (&rule_set.request.device, provenance.and_then(recorded_on)) {
+        (Some(device), _) => writeln!(f, "# Device: {device}. Others are not filtered.")?,
+        (None, Some(recorded)) => {
+            writeln!(f, "# Device: recorded on {recorded}; the rules hold for every device.")?;
+        }
+        (None, None) => {
+            writeln!(f, "# Device: the tree does not tell; the rules hold for every device.")?;
+        }
     }
-    writeln!(f, "# Lost while recording: the tree does not tell.")
+    match provenance.and_then(|it| it.lost) {
+        Some(0) => writeln!(f, "# Lost while recording: nothing."),
+        Some(lost) => writeln!(f, "# Lost while recording: {lost}."),
+        None => writeln!(f, "# Lost while recording: the tree does not tell."),
+    }
+}
+
+/// A device whose name cannot leave its line; anybody may have written it.
+fn recorded_on(provenance: &Provenance) -> Option<&str> {
+    let device = provenance.device.as_deref();
+    device.filter(|name| name.chars().all(|it| it.is_ascii_graphic()))
 }
 
 /// "1 connection", "2 connections".
@@ -64,45 +92,162 @@ pub(crate) fn count_of(count: usize, noun: &str) -> String {
 
 /// What a rule was made from, in words that fit into a comment of either firewall.
 pub(super) fn comment(rule: &Rule) -> String {
-    let Facts { connections, last_seen } = rule.facts;
+    let Facts { connections, unanswered, last_seen } = rule.facts;
+    let count = count_of(connections, "connection");
+    let unanswered = match unanswered {
+        0 => String::new(),
+        all if all == connections => ", never answered".to_owned(),
+        some => format!(", {some} of them never answered"),
+    };
     match &rule.destination {
         Side::FoldedGroups => "INTERNET may have been multicast or broadcast".to_owned(),
-        _ => format!("{}, last seen {}", count_of(connections, "connection"), Utc(last_seen)),
+        _ => format!("{count}, last seen {}{unanswered}", Utc(last_seen)),
     }
 }
 
+/// What is left out and why, a line for each.
+pub(crate) fn omissions(omissions: &[Omission]) -> Vec<String> {
+    let mut lines: Vec<_> = omissions.iter().take(OMISSIONS_NAMED).map(omission).collect();
+    let more = omissions.iter().skip(OMISSIONS_NAMED).map(|it| it.connections).sum();
+    if more > 0 {
+        let connections = count_of(more, "more connection");
+        lines.push(format!("{connections}; the format table lists all with their evidence"));
+    }
+    lines
+}
+
+/// The flag that takes in what is left out.
+pub(crate) fn how_to_take_in(omissions: &[Omission]) -> Option<&'static str> {
+    let is_one = |it: &Omission| matches!(it.reason, Reason::Unanswered | Reason::Refused);
+    omissions
+        .iter()
+        .any(is_one)
+        .then_some("--unanswered takes in what was refused or never answered")
+}
+
 /// What is left out, and why.
-pub(crate) fn omission(omission: &Omission) -> String {
-    let (count, why) = match omission {
-        Omission::Else(count) => {
-            (count, "of others (else) left out; rules --forward makes a chain of them")
+fn omission(it: &Omission) -> String {
+    let protocol = protocol(it.protocol);
+    let connections = count_of(it.connections, &format!("{protocol} connection"));
+    let ports = ports(it);
+    let locals = addresses(&it.locals);
+    let peers = peers(&it.peers);
+    let list = list(&it.ports);
+    match (it.reason, it.direction) {
+        (Reason::Else, _) => {
+            format!("{connections} of others (else); --forward makes a chain of them")
         }
-        Omission::Groups(count) => {
-            (count, "of others to multicast or broadcast left out: not forwarded")
+        (Reason::Answer, _) => format!("{connections} of others: answers to others of them"),
+        (Reason::Unanswered, _) => {
+            format!("{ports} of {locals} that nobody answered from {peers}: {list}")
         }
-        Omission::Answers(count) => (count, "of others left out: UDP answers to others of them"),
+        (Reason::Refused, _) => format!("{ports} of {locals} that refused {peers}: {list}"),
+        (Reason::Reply, Direction::Out) => {
+            format!("{ports} of {peers} that {locals} only answered (reply): {list}")
+        }
+        (Reason::Reply, _) => {
+            format!("{ports} of {locals} that {peers} only answered (reply): {list}")
+        }
+        (Reason::Ephemeral(outcome), _) => format!(
+            "{ports} of {locals} from {peers}{} ({}): {list}; late answers look the same, for a \
+             server give -u PORT",
+            each(it),
+            outcome.as_str()
+        ),
+        (Reason::Group(outcome), _) => format!(
+            "{ports} of {locals} (multicast or broadcast) from {peers}, {}: {list}",
+            listener(outcome)
+        ),
+    }
+}
+
+/// For several ports that do not have the same peers.
+fn each(omission: &Omission) -> &'static str {
+    let has_own_peers = omission.peers.addresses > 0 && omission.peers.sole.is_none();
+    if omission.ports.len() > 1 && has_own_peers { " each" } else { "" }
+}
+
+fn listener(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unknown => "of which nothing tells whether a program here listens",
+        Outcome::None | Outcome::Seen(_) => "to which no program here listens",
+    }
+}
+
+const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+    }
+}
+
+/// "998 TCP ports", "1 ephemeral UDP port".
+fn ports(omission: &Omission) -> String {
+    let protocol = protocol(omission.protocol);
+    let kind = match omission.reason {
+        Reason::Ephemeral(_) => "ephemeral ",
+        _ => "",
     };
-    format!("{} {why}", count_of(*count, "connection"))
+    let count = omission.ports.iter().map(|it| usize::from(it.last - it.first) + 1).sum();
+    count_of(count, &format!("{kind}{protocol} port"))
+}
+
+fn addresses(addresses: &BTreeSet<IpAddr>) -> String {
+    if addresses.len() > ADDRESSES_NAMED {
+        return format!("{} addresses", addresses.len());
+    }
+    let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    addresses.join(", ")
+}
+
+fn peers(peers: &Peers) -> String {
+    let addresses = match (peers.sole, peers.addresses) {
+        (_, 0) => return "INTERNET".to_owned(),
+        (Some(address), _) => address.to_string(),
+        (None, count) => count_of(count, "peer"),
+    };
+    if peers.internet { format!("INTERNET and {addresses}") } else { addresses }
+}
+
+/// As many ports as fit.
+fn list(ranges: &[PortRange]) -> String {
+    let mut list = String::new();
+    for (index, range) in ranges.iter().enumerate() {
+        let text = range.text("-");
+        if index > 0 && list.len() + text.len() > LIST_WIDTH {
+            return list + ", \u{2026}";
+        }
+        if index > 0 {
+            list.push_str(", ");
+        }
+        list.push_str(&text);
+    }
+    list
 }
 
 /// What the user has to know.
 pub(crate) fn warning(warning: &Warning) -> String {
-    match *warning {
+    match warning {
         Warning::NoConnection => "no connection to make a rule of: no chain".to_owned(),
-        Warning::NoneOf(direction) => none_of(direction),
-        Warning::NoSsh => "no incoming ssh (TCP port 22) seen: it would be refused".to_owned(),
-        Warning::NoDnsOverTcp { incoming, outgoing } => no_dns_over_tcp(incoming, outgoing),
-        Warning::NoneOver(version) => none_over(version),
-        Warning::Ephemeral(direction, count) => ephemeral(direction, count),
+        Warning::NoneOf(direction) => none_of(*direction),
+        Warning::NoSsh => "no rule for incoming ssh (TCP port 22): it would be refused".to_owned(),
+        Warning::NoDnsOverTcp { incoming, outgoing } => no_dns_over_tcp(*incoming, *outgoing),
+        Warning::NoneOver(version) => none_over(*version),
+        Warning::UnknownEvidence { connections, since } => unknown_evidence(*connections, *since),
+        Warning::OutgoingAnswers(count) => format!(
+            "{} to an ephemeral UDP port may be answers of a server here: record with -u PORT or \
+             --learn",
+            count_of(*count, "outgoing connection")
+        ),
         Warning::GroupListeners(count) => format!(
             "{} to multicast or broadcast (else) would be refused: if a program here listens to \
              it, add a rule",
-            count_of(count, "connection")
+            count_of(*count, "connection")
         ),
-        Warning::GroupRequests(count) => format!(
-            "{} to multicast or broadcast: answers come from other addresses and need rules of \
-             their own",
-            count_of(count, "outgoing connection")
+        Warning::GroupRequests(ports) => format!(
+            "outgoing UDP to port {} may be multicast or broadcast: answers come from other addresses \
+             and would be refused; to get them, add a rule that accepts this source port",
+            list(ports)
         ),
         Warning::EveryDevice => {
             "the rules hold for every device; --device limits them to one".to_owned()
@@ -133,15 +278,18 @@ fn none_over(version: IpVersion) -> String {
         IpVersion::V4 => "IPv4",
         IpVersion::V6 => "IPv6",
     };
-    format!("no {missing} connection seen: all of {missing} would be refused")
+    format!("no rule for {missing}: all of it would be refused")
 }
 
-fn ephemeral(direction: Direction, count: usize) -> String {
-    let advice = match direction {
-        Direction::In => "incoming UDP to an ephemeral port may be answers, which need no rule",
-        Direction::Out | Direction::Else => {
-            "outgoing UDP to an ephemeral port may be answers; record with -u PORT of the server"
+fn unknown_evidence(connections: usize, since: Option<SystemTime>) -> String {
+    let why = match since {
+        Some(since) => format!("last seen before {}, when evidence was first recorded", Utc(since)),
+        None => {
+            "recorded without evidence, or copied without extended attributes (cp -a, rsync -X \
+                 and tar --xattrs keep them, scp -r loses them)"
+                .to_owned()
         }
     };
-    format!("{}: {advice}", count_of(count, "connection"))
+    let connections = count_of(connections, "connection");
+    format!("{connections} with a rule may have been a port scan that nobody answered: {why}")
 }

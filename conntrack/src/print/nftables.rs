@@ -93,8 +93,10 @@ impl File<'_> {
         writeln!(f, "    chain {name} {{")?;
         writeln!(f, "        type filter hook {name} priority filter; policy {policy};")?;
         write_lines(f, opening(chain.base, request.device.as_deref(), request.enforce))?;
-        writeln!(f)?;
-        write_lines(f, rules)?;
+        if !rules.is_empty() {
+            writeln!(f)?;
+            write_lines(f, rules)?;
+        }
         writeln!(f)?;
         write_lines(f, closing(name, request.enforce))?;
         writeln!(f, "    }}")

@@ -13,11 +13,16 @@ impl fmt::Display for Table<'_> {
         let head = FIELDS.map(|field| field.to_uppercase().replace('_', " "));
         let mut widths = head.each_ref().map(String::len);
         for record in self.0 {
-            widen(&mut widths, &fields(record));
+            widen(&mut widths, &row(record));
         }
         write_line(f, &head, widths)?;
-        self.0.iter().try_for_each(|record| write_line(f, &fields(record), widths))
+        self.0.iter().try_for_each(|record| write_line(f, &row(record), widths))
     }
+}
+
+/// A dash is unknown.
+fn row(record: &Record) -> [String; FIELDS.len()] {
+    fields(record).map(|field| if field.is_empty() { "-".to_owned() } else { field })
 }
 
 fn widen(widths: &mut [usize; FIELDS.len()], fields: &[String; FIELDS.len()]) {

@@ -1,70 +1,163 @@
-//! Choosing: the records that rules are made of, and how many are left out for which reason.
+//! Choosing: which records have a rule, by what came of them, and which have none, for which reason.
 
 use std::collections::BTreeSet;
 
-use super::internet::is_group;
+use super::{
+    internet::is_group,
+    omissions::{self, Omission, Reason},
+    vocabulary::{BaseChain, PortRange, Request},
+};
 use crate::{
-    connection::{Connection, Direction, Host, Protocol, SourcePort},
-    record::Record,
+    connection::{Connection, Direction, Evidence, Host, Protocol, SourcePort},
+    record::{Outcome, Record},
     recording::Recording,
 };
 
-/// Records that have no rule, all for one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Omission {
-    /// So many in `else`, without `--forward`.
-    Else(usize),
-    /// So many in `else` to multicast or broadcast: routers do not forward them.
-    Groups(usize),
-    /// So many in `else` that answer others over UDP: the request has the rule.
-    Answers(usize),
+/// Where Linux takes source ports from, unless told otherwise (`ip_local_port_range`).
+const EPHEMERAL: PortRange = PortRange { first: 32_768, last: 60_999 };
+
+/// Records, sorted by whether they have a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Choice<'a> {
+    /// Those that have one, and in which chain.
+    pub(crate) chosen: Vec<(BaseChain, &'a Record)>,
+    /// The others.
+    pub(crate) omissions: Vec<Omission>,
+    /// The chains that there are: those that would have had a rule for a record of either kind.
+    pub(crate) chains: BTreeSet<BaseChain>,
 }
 
-/// The records that rules are made of, and those that are left out.
-pub(crate) fn choose(recording: &Recording, forward: bool) -> (Vec<&Record>, Vec<Omission>) {
-    let is_else = |record: &&Record| record.connection.direction == Direction::Else;
-    let (others, mut chosen): (Vec<&Record>, Vec<&Record>) =
-        recording.records.iter().partition(is_else);
-    let mut omissions = Vec::new();
-    if forward {
-        let (groups, others): (Vec<&Record>, Vec<&Record>) =
-            others.into_iter().partition(|it| is_to_group(it));
-        let requests = without_answers(&others);
-        omissions.push(Omission::Groups(groups.len()));
-        omissions.push(Omission::Answers(others.len() - requests.len()));
-        chosen.extend(requests);
-    } else {
-        omissions.push(Omission::Else(others.len()));
-    }
-    omissions.retain(|omission| omission.count() > 0);
-    (chosen, omissions)
-}
-
-impl Omission {
-    /// How many records.
-    const fn count(self) -> usize {
-        match self {
-            Self::Else(count) | Self::Groups(count) | Self::Answers(count) => count,
+/// Sorts the records of a recording.
+pub(crate) fn choose<'a>(recording: &'a Recording, request: &Request) -> Choice<'a> {
+    let criteria = Criteria::of(recording, request);
+    let mut chosen = Vec::new();
+    let mut omitted = Vec::new();
+    let mut chains = BTreeSet::new();
+    for record in &recording.records {
+        match criteria.chain(record) {
+            Ok(chain) => {
+                chosen.push((chain, record));
+                chains.insert(chain);
+            }
+            Err(reason) => {
+                omitted.push((reason, record));
+                chains.extend(judged_in(record, reason));
+            }
         }
     }
+    Choice { chosen, omissions: omissions::fold(&omitted), chains }
 }
 
-/// Whether a record is addressed to many hosts at once.
-pub(super) fn is_to_group(record: &Record) -> bool {
-    matches!(record.connection.destination, Host::Address(address) if is_group(address))
+/// The chain that a record has no rule in. Without a chain, what nobody answered would be let in.
+const fn judged_in(record: &Record, reason: Reason) -> Option<BaseChain> {
+    match (record.connection.direction, reason) {
+        (Direction::In, _) => Some(BaseChain::Input),
+        (Direction::Out, _) => Some(BaseChain::Output),
+        (Direction::Else, Reason::Else | Reason::Group(_)) => None,
+        (Direction::Else, _) => Some(BaseChain::Forward),
+    }
 }
 
-/// Over UDP, answers in `else` look like requests. One whose request is recorded too needs no rule:
-/// it belongs to a connection.
-fn without_answers<'a>(records: &[&'a Record]) -> Vec<&'a Record> {
-    let known: BTreeSet<Connection> = records.iter().map(|record| record.connection).collect();
-    let is_answer = |connection: &Connection| {
+/// The ports that this machine takes source ports from.
+pub(super) fn ephemeral_ports(recording: &Recording) -> PortRange {
+    let recorded = recording.provenance.as_ref().and_then(|it| it.ip_local_port_range);
+    let recorded = recorded.map(|(first, last)| PortRange { first, last });
+    recorded.filter(|range| range.first <= range.last).unwrap_or(EPHEMERAL)
+}
+
+struct Criteria {
+    forward: bool,
+    unanswered: bool,
+    ephemeral: PortRange,
+    /// UDP ports of servers, told when it was recorded or now.
+    udp_servers: BTreeSet<u16>,
+    /// What passes through this host over UDP, to recognize answers without evidence.
+    forwarded: BTreeSet<Connection>,
+}
+
+impl Criteria {
+    fn of(recording: &Recording, request: &Request) -> Self {
+        let recorded = recording.provenance.iter().flat_map(|it| &it.udp_in);
+        let is_forwarded = |it: &&Connection| {
+            (it.direction, it.protocol) == (Direction::Else, Protocol::Udp) && !is_to_group(it)
+        };
+        let connections = recording.records.iter().map(|record| &record.connection);
+        Self {
+            forward: request.forward,
+            unanswered: request.unanswered,
+            ephemeral: ephemeral_ports(recording),
+            udp_servers: recorded.chain(&request.udp_in).copied().collect(),
+            forwarded: connections.filter(is_forwarded).copied().collect(),
+        }
+    }
+
+    /// The chain that has the rule, or why there is none.
+    fn chain(&self, record: &Record) -> Result<BaseChain, Reason> {
+        match record.connection.direction {
+            Direction::In => self.input(record),
+            Direction::Out => output(record),
+            Direction::Else => self.forward(record),
+        }
+    }
+
+    /// A late answer looks like a request, so a server with an ephemeral UDP port has to be named.
+    fn input(&self, record: &Record) -> Result<BaseChain, Reason> {
+        let port = record.connection.destination_port;
+        let may_be_late_answer = record.connection.protocol == Protocol::Udp
+            && self.ephemeral.contains(port)
+            && !self.udp_servers.contains(&port);
+        match record.outcome {
+            Outcome::Seen(Evidence::Reply) => Err(Reason::Reply),
+            outcome if may_be_late_answer => Err(Reason::Ephemeral(outcome)),
+            outcome => self.by_evidence(outcome, BaseChain::Input),
+        }
+    }
+
+    /// What is in `else` passes through this host, or arrives because it is for many.
+    fn forward(&self, record: &Record) -> Result<BaseChain, Reason> {
+        let connection = &record.connection;
+        match record.outcome {
+            Outcome::Seen(Evidence::Served) if connection.protocol == Protocol::Udp => {
+                Ok(BaseChain::Input)
+            }
+            outcome if is_to_group(connection) => Err(Reason::Group(outcome)),
+            _ if !self.forward => Err(Reason::Else),
+            Outcome::Unknown if self.is_answer(connection) => Err(Reason::Answer),
+            outcome => self.by_evidence(outcome, BaseChain::Forward),
+        }
+    }
+
+    fn by_evidence(&self, outcome: Outcome, chain: BaseChain) -> Result<BaseChain, Reason> {
+        match outcome {
+            Outcome::Unknown | Outcome::Seen(Evidence::Answered | Evidence::Served) => Ok(chain),
+            Outcome::Seen(Evidence::Reply) => Err(Reason::Reply),
+            Outcome::None | Outcome::Seen(Evidence::Refused) if self.unanswered => Ok(chain),
+            Outcome::Seen(Evidence::Refused) => Err(Reason::Refused),
+            Outcome::None => Err(Reason::Unanswered),
+        }
+    }
+
+    /// Whether the request that this would answer was recorded, too.
+    fn is_answer(&self, connection: &Connection) -> bool {
         let request = reversed(connection).filter(|_| connection.protocol == Protocol::Udp);
         request.is_some_and(|request| {
-            request.destination_port < connection.destination_port && known.contains(&request)
+            request.destination_port < connection.destination_port
+                && self.forwarded.contains(&request)
         })
-    };
-    records.iter().copied().filter(|record| !is_answer(&record.connection)).collect()
+    }
+}
+
+/// What this host sends does not open it to anybody.
+const fn output(record: &Record) -> Result<BaseChain, Reason> {
+    match record.outcome {
+        Outcome::Seen(Evidence::Reply) => Err(Reason::Reply),
+        _ => Ok(BaseChain::Output),
+    }
+}
+
+/// Whether a connection is for many hosts at once, as far as its address tells.
+pub(super) fn is_to_group(connection: &Connection) -> bool {
+    matches!(connection.destination, Host::Address(address) if is_group(address))
 }
 
 fn reversed(connection: &Connection) -> Option<Connection> {

@@ -70,7 +70,7 @@ fn single(record: &Record, aggregation: Aggregation) -> Option<Single> {
 }
 
 /// The end that has the service, or with `out` the host itself; and the other end, its peer.
-fn ends(connection: &Connection) -> Option<(IpAddr, Host)> {
+pub(super) fn ends(connection: &Connection) -> Option<(IpAddr, Host)> {
     let (local, peer) = match connection.direction {
         Direction::Out => (connection.source, connection.destination),
         Direction::In | Direction::Else => (connection.destination, connection.source),

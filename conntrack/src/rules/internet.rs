@@ -48,10 +48,15 @@ pub(crate) fn folded_groups() -> AddressSet {
     AddressSet::of(GROUPS)
 }
 
-/// Whether this is a multicast address or the broadcast address of all networks. Those of single
-/// networks cannot be told from their hosts.
+/// Whether this is a multicast address or the broadcast address of all networks.
 pub(crate) fn is_group(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// Whether this may also be the broadcast address of some network: those mostly end in 255.
+pub(super) fn may_be_group(address: IpAddr) -> bool {
+    let ends_in_255 = matches!(address, IpAddr::V4(address) if address.octets()[3] == 255);
+    ends_in_255 || is_group(address)
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`vocabulary`] | chain, rule, side, ports |
-//! | [`choosing`] | which records have a rule, and which are left out |
+//! | `choosing` | which records have a rule |
 //! | `grouping` | the fewest rules for them |
+//! | [`omissions`] | the others, folded |
 //! | [`warnings`] | what the user has to know before the rules are in force |
 //! | [`rule_set`] | all of it together |
 //! | [`essentials`] | what every host needs besides |
@@ -13,10 +14,11 @@
 //! [`crate::print`] puts a rule set into a firewall's language.
 
 pub mod addresses;
-pub mod choosing;
+pub(crate) mod choosing;
 pub mod essentials;
 mod grouping;
 pub mod internet;
+pub mod omissions;
 pub mod rule_set;
 pub mod vocabulary;
 pub mod warnings;

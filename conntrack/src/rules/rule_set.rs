@@ -2,16 +2,17 @@
 
 use super::{
     addresses::AddressSet,
-    choosing::{Omission, choose},
+    choosing::{Choice, choose},
     grouping,
     internet::Internet,
+    omissions::Omission,
     vocabulary::{Aggregation, BaseChain, Chain, Request, Rule, Side, Window},
     warnings::{self, Warning},
 };
 use crate::{
     connection::{IpVersion, Protocol},
-    record::Record,
     recording::Recording,
+    tree::Provenance,
 };
 
 /// Chains of rules, and what the user has to know about them.
@@ -21,7 +22,7 @@ pub struct RuleSet {
     pub request: Request,
     /// What `INTERNET` matches.
     internet: Internet,
-    /// Those that have rules.
+    /// One for each direction in which something was seen.
     pub chains: Vec<Chain>,
     /// The records that rules were made of; `None` if there are none.
     pub window: Option<Window>,
@@ -29,19 +30,21 @@ pub struct RuleSet {
     pub warnings: Vec<Warning>,
     /// What has no rule on purpose.
     pub omissions: Vec<Omission>,
+    /// What the tree says of its recording, if anything.
+    pub provenance: Option<Provenance>,
 }
 
 impl RuleSet {
     /// The rules that accept what was recorded.
     pub fn of(recording: &Recording, request: Request) -> Self {
-        let (chosen, omissions) = choose(recording, request.forward);
-        let chains = chains(&chosen, request.aggregation);
+        let choice = choose(recording, &request);
         Self {
             internet: Internet::without(&request.internal),
-            warnings: warnings::about(recording, &chains, &request),
-            window: window(&chosen),
-            chains,
-            omissions,
+            chains: chains(&choice, request.aggregation),
+            window: window(&choice),
+            warnings: warnings::about(recording, &choice, &request),
+            omissions: choice.omissions,
+            provenance: recording.provenance.clone(),
             request,
         }
     }
@@ -65,16 +68,16 @@ impl RuleSet {
     }
 }
 
-fn chains(records: &[&Record], aggregation: Aggregation) -> Vec<Chain> {
+fn chains(choice: &Choice, aggregation: Aggregation) -> Vec<Chain> {
     let chain = |base: BaseChain| {
-        let own =
-            records.iter().copied().filter(|it| BaseChain::of(it.connection.direction) == base);
+        let own = choice.chosen.iter().filter(|(chain, _)| *chain == base);
+        let own = own.map(|(_, record)| *record);
         let mut rules = grouping::rules(base, own, aggregation);
         let folded: Vec<_> = rules.iter().filter_map(for_folded_groups).collect();
         rules.extend(folded);
-        (!rules.is_empty()).then_some(Chain { base, rules })
+        Chain { base, rules }
     };
-    BaseChain::ALL.into_iter().filter_map(chain).collect()
+    choice.chains.iter().copied().map(chain).collect()
 }
 
 /// The tree does not tell whether UDP to `INTERNET` went to a multicast or broadcast address. The
@@ -85,7 +88,7 @@ fn for_folded_groups(rule: &Rule) -> Option<Rule> {
     may_be.then(|| Rule { destination: Side::FoldedGroups, ..rule.clone() })
 }
 
-fn window(records: &[&Record]) -> Option<Window> {
-    let times = || records.iter().map(|record| record.last_seen);
-    Some(Window { connections: records.len(), first: times().min()?, last: times().max()? })
+fn window(choice: &Choice) -> Option<Window> {
+    let times = || choice.chosen.iter().map(|(_, record)| record.last_seen);
+    Some(Window { connections: choice.chosen.len(), first: times().min()?, last: times().max()? })
 }

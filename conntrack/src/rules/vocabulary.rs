@@ -11,17 +11,21 @@ use rangemap::RangeInclusiveSet;
 
 use super::addresses::version;
 use crate::{
-    connection::{Direction, IpVersion, Protocol},
-    record::Record,
+    connection::{Evidence, IpVersion, Protocol},
+    record::{Outcome, Record},
 };
 
 /// What the user asks of the rules.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Drop what no rule accepts; else only count and log it.
     pub enforce: bool,
     /// Make a forward chain of `else`.
     pub forward: bool,
+    /// Take in what was refused or never answered.
+    pub unanswered: bool,
+    /// UDP ports of servers, besides those that the tree names.
+    pub udp_in: BTreeSet<u16>,
     /// How peers are folded into networks.
     pub aggregation: Aggregation,
     /// Networks that are not the internet.
@@ -39,6 +43,12 @@ pub struct Aggregation {
     pub v4: u8,
     /// Of IPv6 peers.
     pub v6: u8,
+}
+
+impl Default for Aggregation {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl Aggregation {
@@ -69,15 +79,6 @@ pub enum BaseChain {
 impl BaseChain {
     /// Every one.
     pub const ALL: [Self; 3] = [Self::Input, Self::Output, Self::Forward];
-
-    /// The one that sees connections of this direction.
-    pub const fn of(direction: Direction) -> Self {
-        match direction {
-            Direction::In => Self::Input,
-            Direction::Out => Self::Output,
-            Direction::Else => Self::Forward,
-        }
-    }
 }
 
 /// The rules of one base chain.
@@ -85,7 +86,7 @@ impl BaseChain {
 pub struct Chain {
     /// Which.
     pub base: BaseChain,
-    /// Ordered by port; never empty.
+    /// Ordered by port.
     pub rules: Vec<Rule>,
 }
 
@@ -150,23 +151,28 @@ impl PortRange {
 pub struct Facts {
     /// How many connections.
     pub connections: usize,
+    /// How many of them nobody answered, as far as that was recorded.
+    pub unanswered: usize,
     /// When the last of them was seen.
     pub last_seen: SystemTime,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { connections: 0, last_seen: UNIX_EPOCH }
+        Self { connections: 0, unanswered: 0, last_seen: UNIX_EPOCH }
     }
 }
 
 impl Facts {
-    pub(super) const fn of(record: &Record) -> Self {
-        Self { connections: 1, last_seen: record.last_seen }
+    pub(super) fn of(record: &Record) -> Self {
+        let is_unanswered =
+            matches!(record.outcome, Outcome::None | Outcome::Seen(Evidence::Refused));
+        Self { connections: 1, unanswered: is_unanswered.into(), last_seen: record.last_seen }
     }
 
     pub(super) fn add(&mut self, other: Self) {
         self.connections += other.connections;
+        self.unanswered += other.unanswered;
         self.last_seen = self.last_seen.max(other.last_seen);
     }
 }

@@ -1,61 +1,73 @@
-//! Warnings about rules: connections that are rare but vital and were not seen, and what a recording
+//! Warnings about rules: connections that are rare but vital and have no rule, and what a recording
 //! cannot tell.
 
+use std::{collections::BTreeSet, time::SystemTime};
+
 use super::{
-    choosing::is_to_group,
-    vocabulary::{BaseChain, Chain, PortRange, Request},
+    choosing::{Choice, ephemeral_ports},
+    internet::may_be_group,
+    vocabulary::{BaseChain, PortRange, Request},
 };
 use crate::{
     connection::{Connection, Direction, Host, IpVersion, Protocol},
-    record::Record,
+    record::{Outcome, Record},
     recording::Recording,
 };
 
 const SSH: u16 = 22;
 const DNS: u16 = 53;
-/// Where Linux takes source ports from, unless told otherwise (`ip_local_port_range`).
-const EPHEMERAL: PortRange = PortRange { first: 32_768, last: 60_999 };
+/// Ports that hosts ask by multicast or broadcast and are answered from: `NetBIOS` names,
+/// SSDP, WS-Discovery, multicast DNS, LLMNR.
+const DISCOVERY: [u16; 5] = [137, 1900, 3702, 5353, 5355];
 
 /// Something that the user has to know before the rules are in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// There is no chain at all.
     NoConnection,
-    /// There is no connection of this direction, in or out, so none of it is refused.
+    /// Nothing of this direction, in or out, was seen, so none of it is refused.
     NoneOf(Direction),
-    /// There is no incoming ssh.
+    /// There is no rule for incoming ssh.
     NoSsh,
-    /// There is DNS over UDP without DNS over TCP, to which resolvers fall back for long answers.
+    /// There are rules for DNS over UDP but not over TCP, to which resolvers turn for long answers.
     NoDnsOverTcp {
         /// Of clients of this host.
         incoming: bool,
         /// Of this host.
         outgoing: bool,
     },
-    /// There is no connection of this version, but of the other one.
+    /// There is no rule for this version, but for the other one.
     NoneOver(IpVersion),
-    /// So many connections over UDP to an ephemeral port, which may be answers.
-    Ephemeral(Direction, usize),
-    /// So many connections in `else` to multicast or broadcast: a program here may listen to them.
+    /// Others are let in for so many connections of which nobody knows what came of them.
+    UnknownEvidence {
+        /// How many.
+        connections: usize,
+        /// Since when that is recorded, if ever.
+        since: Option<SystemTime>,
+    },
+    /// So many of them are outgoing UDP to an ephemeral port: it may have been answers.
+    OutgoingAnswers(usize),
+    /// So many connections of others to multicast or broadcast, without a rule: nobody knows whether a
+    /// program here listens to them.
     GroupListeners(usize),
-    /// So many connections to multicast or broadcast: whoever answers has an address of its own, so
-    /// that netfilter's connection tracking does not know the answer.
-    GroupRequests(usize),
+    /// UDP ports that this host may have asked by multicast or broadcast. An answer comes from another
+    /// address than the request went to, so netfilter's connection tracking does not know it.
+    GroupRequests(Vec<PortRange>),
     /// The rules refuse, and for every device.
     EveryDevice,
 }
 
-/// What the user has to know about these rules.
-pub(super) fn about(recording: &Recording, chains: &[Chain], request: &Request) -> Vec<Warning> {
-    let seen = Seen { records: &recording.records, chains };
+/// What the user has to know about the rules for this choice.
+pub(super) fn about(recording: &Recording, choice: &Choice, request: &Request) -> Vec<Warning> {
+    let seen = Seen { recording, choice };
     let warnings = [
         seen.nothing(),
+        seen.unknown_evidence(),
         seen.one_direction(),
         seen.ssh(),
         seen.dns(),
         seen.one_version(),
-        seen.ephemeral(Direction::In),
-        seen.ephemeral(Direction::Out),
+        seen.outgoing_answers(),
         seen.group_listeners(),
         seen.group_requests(),
         every_device(request),
@@ -64,26 +76,37 @@ pub(super) fn about(recording: &Recording, chains: &[Chain], request: &Request) 
 }
 
 struct Seen<'a> {
-    records: &'a [Record],
-    chains: &'a [Chain],
+    recording: &'a Recording,
+    choice: &'a Choice<'a>,
 }
 
 impl Seen<'_> {
-    fn count(&self, condition: impl Fn(&Connection) -> bool) -> usize {
-        self.records.iter().filter(|record| condition(&record.connection)).count()
+    /// How many records with a rule are like this.
+    fn count(&self, condition: impl Fn(&Record) -> bool) -> usize {
+        self.choice.chosen.iter().filter(|(_, record)| condition(record)).count()
     }
 
     fn has_port(&self, direction: Direction, protocol: Protocol, port: u16) -> bool {
         let wanted = (direction, protocol, port);
-        self.count(|it| (it.direction, it.protocol, it.destination_port) == wanted) > 0
+        let is_wanted =
+            |it: &Connection| (it.direction, it.protocol, it.destination_port) == wanted;
+        self.count(|record| is_wanted(&record.connection)) > 0
     }
 
     fn has_chain(&self, base: BaseChain) -> bool {
-        self.chains.iter().any(|chain| chain.base == base)
+        self.choice.chains.contains(&base)
     }
 
     fn nothing(&self) -> Option<Warning> {
-        self.chains.is_empty().then_some(Warning::NoConnection)
+        self.choice.chains.is_empty().then_some(Warning::NoConnection)
+    }
+
+    fn unknown_evidence(&self) -> Option<Warning> {
+        let lets_in = |base: BaseChain| base != BaseChain::Output;
+        let unknown = self.choice.chosen.iter().filter(|(_, it)| it.outcome == Outcome::Unknown);
+        let connections = unknown.filter(|(base, _)| lets_in(*base)).count();
+        let since = self.recording.provenance.as_ref().and_then(|it| it.since);
+        (connections > 0).then_some(Warning::UnknownEvidence { connections, since })
     }
 
     fn one_direction(&self) -> Option<Warning> {
@@ -111,36 +134,57 @@ impl Seen<'_> {
 
     fn one_version(&self) -> Option<Warning> {
         let is_v6 = |host| matches!(host, Host::Address(address) if address.is_ipv6());
-        let v6 = self.count(|it| is_v6(it.source) || is_v6(it.destination));
-        match (v6, self.records.len() - v6) {
+        let v6 = self.count(|it| is_v6(it.connection.source) || is_v6(it.connection.destination));
+        match (v6, self.choice.chosen.len() - v6) {
             (0, 1..) => Some(Warning::NoneOver(IpVersion::V6)),
             (1.., 0) => Some(Warning::NoneOver(IpVersion::V4)),
             _ => None,
         }
     }
 
-    fn ephemeral(&self, direction: Direction) -> Option<Warning> {
-        let is_ephemeral = |it: &Connection| {
-            (it.direction, it.protocol) == (direction, Protocol::Udp)
-                && EPHEMERAL.contains(it.destination_port)
-        };
-        let count = self.count(is_ephemeral);
-        (count > 0).then_some(Warning::Ephemeral(direction, count))
+    fn outgoing_answers(&self) -> Option<Warning> {
+        let ephemeral = ephemeral_ports(self.recording);
+        let count = self.count(|record| {
+            let connection = &record.connection;
+            record.outcome == Outcome::Unknown
+                && (connection.direction, connection.protocol) == (Direction::Out, Protocol::Udp)
+                && ephemeral.contains(connection.destination_port)
+        });
+        (count > 0).then_some(Warning::OutgoingAnswers(count))
     }
 
     fn group_listeners(&self) -> Option<Warning> {
-        let is_one = |it: &&Record| it.connection.direction == Direction::Else && is_to_group(it);
-        let count = self.records.iter().filter(is_one).count();
+        let is_one = |record: &&Record| {
+            record.outcome == Outcome::Unknown
+                && record.connection.direction == Direction::Else
+                && may_be_for_many(record.connection.destination)
+        };
+        let count = self.recording.records.iter().filter(is_one).count();
         let is_refused = count > 0 && self.has_chain(BaseChain::Input);
         is_refused.then_some(Warning::GroupListeners(count))
     }
 
     fn group_requests(&self) -> Option<Warning> {
-        let is_one = |it: &&Record| it.connection.direction == Direction::Out && is_to_group(it);
-        let count = self.records.iter().filter(is_one).count();
-        let is_refused = count > 0 && self.has_chain(BaseChain::Input);
-        is_refused.then_some(Warning::GroupRequests(count))
+        let requests = self.choice.chosen.iter().map(|(_, record)| &record.connection);
+        let ports = requests.filter(|it| may_ask_many(it)).map(|it| it.destination_port);
+        let ports: BTreeSet<u16> = ports.collect();
+        let is_refused = !ports.is_empty() && self.has_chain(BaseChain::Input);
+        is_refused.then(|| Warning::GroupRequests(PortRange::all(ports)))
     }
+}
+
+/// The tree folds IPv4 multicast and broadcast into `INTERNET`; then only the port tells.
+fn may_ask_many(connection: &Connection) -> bool {
+    let is_out_udp = (connection.direction, connection.protocol) == (Direction::Out, Protocol::Udp);
+    is_out_udp
+        && match connection.destination {
+            Host::Internet => DISCOVERY.contains(&connection.destination_port),
+            host @ Host::Address(_) => may_be_for_many(host),
+        }
+}
+
+fn may_be_for_many(host: Host) -> bool {
+    matches!(host, Host::Address(address) if may_be_group(address))
 }
 
 fn every_device(request: &Request) -> Option<Warning> {

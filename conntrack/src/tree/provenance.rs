@@ -87,12 +87,16 @@ impl Provenance {
     }
 
     pub(super) fn read(root: impl AsFd) -> rustix::io::Result<Option<Self>> {
-        let mut text = vec![0; MAX];
-        let length = match fgetxattr(root, ATTRIBUTE, &mut text[..]) {
-            Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => return Ok(None),
-            length => length?,
-        };
-        Ok(Self::parse(text.get(..length).unwrap_or_default()))
+        Ok(text(root)?.and_then(|text| Self::parse(&text)))
+    }
+
+    /// The same; or why what is there says nothing.
+    pub(super) fn find(root: impl AsFd) -> Result<Option<Self>, &'static str> {
+        match text(root) {
+            Ok(None) => Ok(None),
+            Ok(Some(text)) => Self::parse(&text).map(Some).ok_or("not understood"),
+            Err(_refused) => Err("cannot be read"),
+        }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -109,6 +113,18 @@ impl Provenance {
     pub(super) fn is_at(root: impl AsFd) -> bool {
         fgetxattr(root, ATTRIBUTE, &mut [0_u8; 0]) != Err(Errno::NODATA)
     }
+}
+
+/// What stands there, if anything; nothing of what is too long.
+fn text(root: impl AsFd) -> rustix::io::Result<Option<Vec<u8>>> {
+    let mut text = vec![0; MAX];
+    match fgetxattr(root, ATTRIBUTE, &mut text[..]) {
+        Ok(length) => text.truncate(length),
+        Err(Errno::RANGE) => text.clear(),
+        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(None),
+        Err(errno) => return Err(errno),
+    }
+    Ok(Some(text))
 }
 
 #[expect(clippy::ref_option, reason = "what serde calls")]

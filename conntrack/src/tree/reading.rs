@@ -1,5 +1,5 @@
-//! Reading a tree back, with the times of its files, for whoever evaluates it. Makes nothing,
-//! changes nothing, follows no symbolic link; [`super::Tree`] is the one that writes.
+//! Reading a tree back: names, times and evidence of its files. Makes nothing, changes nothing,
+//! follows no symbolic link. [`super::Tree`] is what writes.
 
 use std::{
     ffi::OsStr,
@@ -12,17 +12,20 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat},
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, openat, statx,
+    },
     io::Errno,
 };
 
 use super::{
-    TreeError,
+    Provenance, TreeError,
+    attributes::{Attribute, Way},
     name::{connection, direction_directory, protocol_directory},
 };
 use crate::{
-    connection::{Direction, Protocol},
-    record::Record,
+    connection::{Direction, Evidence, Protocol},
+    record::{Outcome, Record},
 };
 
 /// Something that a tree holds.
@@ -32,29 +35,39 @@ pub enum Entry {
     Record(Record),
     /// What stands for no connection: its path relative to the root, and why.
     Stranger(PathBuf, &'static str),
+    /// Evidence that cannot be read, or with the empty path what the tree says of its recording: where
+    /// and why. The record comes besides, its outcome unknown.
+    Unreadable(PathBuf, &'static str),
 }
 
 /// Hands everything in the tree at `root` to `each`, in no particular order. Directories that are
-/// missing hold nothing.
+/// missing hold nothing. What the tree says of its recording, if anything.
 ///
 /// # Errors
 /// A root that is no tree, or a directory that cannot be read.
-pub fn read(root: &Path, mut each: impl FnMut(Entry)) -> Result<(), TreeError> {
+pub fn read(root: &Path, mut each: impl FnMut(Entry)) -> Result<Option<Provenance>, TreeError> {
     // Without "." components and trailing slashes, which would follow a link at the end.
     let root: PathBuf = root.components().collect();
     let top = Listing::open(CWD, &root, &root, PathBuf::new())?;
+    let provenance = Provenance::find(&top.handle).unwrap_or_else(|why| {
+        each(Entry::Unreadable(PathBuf::new(), why));
+        None
+    });
+    let since = provenance.as_ref().and_then(|provenance| provenance.since);
+    let evidence = since.map(|since| (since, Way::find(&top.handle)));
     let mut is_tree = false;
     top.for_each(|name| {
         match Direction::ALL.into_iter().find(|it| direction_directory(*it).as_bytes() == name) {
             Some(direction) => {
                 is_tree = true;
-                top.child(direction_directory(direction))?.read_direction(direction, &mut each)?;
+                let below = top.child(direction_directory(direction))?;
+                below.read_direction(direction, evidence, &mut each)?;
             }
             None => each(top.stranger(name, "no directory of a tree")),
         }
         Ok(())
     })?;
-    if is_tree { Ok(()) } else { Err(TreeError::NoTree { root }) }
+    if is_tree { Ok(provenance) } else { Err(TreeError::NoTree { root }) }
 }
 
 /// A directory that is open for reading.
@@ -107,15 +120,16 @@ impl Listing {
     }
 
     fn read_direction(
-        &self,
+        self,
         direction: Direction,
+        evidence: Option<(SystemTime, Way)>,
         each: &mut impl FnMut(Entry),
     ) -> Result<(), TreeError> {
         self.for_each(|name| {
             let is_named = |it: &Protocol| protocol_directory(*it).as_bytes() == name;
             if let Some(protocol) = [Protocol::Tcp, Protocol::Udp].into_iter().find(is_named) {
-                let files = self.child(protocol_directory(protocol))?;
-                files.read_files(direction, protocol, each)?;
+                let listing = self.child(protocol_directory(protocol))?;
+                Files { listing, direction, protocol, evidence }.read(each)?;
             } else {
                 each(self.stranger(name, "no directory of a tree"));
             }
@@ -123,38 +137,13 @@ impl Listing {
         })
     }
 
-    fn read_files(
-        &self,
-        direction: Direction,
-        protocol: Protocol,
-        each: &mut impl FnMut(Entry),
-    ) -> Result<(), TreeError> {
-        self.for_each(|name| {
-            self.entry(direction, protocol, name)?.into_iter().for_each(&mut *each);
-            Ok(())
-        })
-    }
-
-    /// What a name stands for; nothing if it was removed since the directory was listed.
-    fn entry(
-        &self,
-        direction: Direction,
-        protocol: Protocol,
-        name: &[u8],
-    ) -> Result<Option<Entry>, TreeError> {
-        let text = std::str::from_utf8(name).ok();
-        let Some(connection) = text.and_then(|name| connection(direction, protocol, name)) else {
-            return Ok(Some(self.stranger(name, "no name of a connection")));
-        };
-        match statat(&self.handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                Ok(Some(Entry::Record(Record { connection, last_seen: modified(&stat) })))
-            }
-            Ok(_) => Ok(Some(self.stranger(name, "no file"))),
+    /// `None` if the file was removed since the directory was listed.
+    fn stat(&self, name: &str) -> Result<Option<Statx>, TreeError> {
+        let wanted = StatxFlags::TYPE | StatxFlags::MTIME | StatxFlags::BTIME;
+        match statx(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW, wanted) {
+            Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => {
-                Err(TreeError::io("read", self.path.join(OsStr::from_bytes(name)), errno))
-            }
+            Err(errno) => Err(TreeError::io("read", self.path.join(name), errno)),
         }
     }
 
@@ -163,10 +152,78 @@ impl Listing {
     }
 }
 
+/// The directory of one direction and protocol.
+struct Files {
+    listing: Listing,
+    direction: Direction,
+    protocol: Protocol,
+    /// Since when there is evidence, if there is, and how it is read.
+    evidence: Option<(SystemTime, Way)>,
+}
+
+impl Files {
+    fn read(&self, each: &mut impl FnMut(Entry)) -> Result<(), TreeError> {
+        self.listing.for_each(|name| self.read_file(name, each))
+    }
+
+    fn read_file(&self, name: &[u8], each: &mut impl FnMut(Entry)) -> Result<(), TreeError> {
+        let text = std::str::from_utf8(name).ok();
+        let connection = |name| connection(self.direction, self.protocol, name);
+        let Some((name, connection)) = text.and_then(|name| Some((name, connection(name)?))) else {
+            each(self.listing.stranger(name, "no name of a connection"));
+            return Ok(());
+        };
+        match self.listing.stat(name)? {
+            Some(stat) if is_regular(&stat) => {
+                let last_seen = time(stat.stx_mtime);
+                let outcome = self.outcome(name, last_seen).unwrap_or_else(|why| {
+                    each(Entry::Unreadable(self.listing.relative.join(name), why));
+                    Outcome::Unknown
+                });
+                each(Entry::Record(Record { connection, outcome, made: made(&stat), last_seen }));
+            }
+            Some(_) => each(self.listing.stranger(name.as_bytes(), "no file")),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What came of the connection of a file, or why that cannot be read.
+    fn outcome(&self, name: &str, last_seen: SystemTime) -> Result<Outcome, &'static str> {
+        let way = match self.evidence {
+            Some((since, way)) if last_seen >= since => way,
+            _ => return Ok(Outcome::Unknown),
+        };
+        match way.attribute(&self.listing.handle, name) {
+            Ok(Attribute::None) => Ok(Outcome::None),
+            Ok(Attribute::Word(word)) if is_of(word, self.protocol) => Ok(Outcome::Seen(word)),
+            Ok(Attribute::Word(_) | Attribute::Other) => Err("no word of evidence"),
+            Err(_refused) => Err("cannot be read"),
+        }
+    }
+}
+
+/// Whether there is this word for this protocol.
+const fn is_of(evidence: Evidence, protocol: Protocol) -> bool {
+    match evidence {
+        Evidence::Answered => true,
+        Evidence::Refused => matches!(protocol, Protocol::Tcp),
+        Evidence::Served | Evidence::Reply => matches!(protocol, Protocol::Udp),
+    }
+}
+
+fn is_regular(stat: &Statx) -> bool {
+    FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile
+}
+
+fn made(stat: &Statx) -> Option<SystemTime> {
+    let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    is_known.then(|| time(stat.stx_btime))
+}
+
 /// A time before 1970 becomes 1970: whoever may write a file may set any time.
-fn modified(stat: &Stat) -> SystemTime {
-    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    let since = Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds.into());
+fn time(time: StatxTimestamp) -> SystemTime {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let since = Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.into());
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }

@@ -17,6 +17,16 @@ use rustix::{
 use crate::connection::Evidence;
 
 const EVIDENCE: &CStr = c"user.conntrack.evidence";
+
+/// What a file has where its word should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attribute {
+    None,
+    Word(Evidence),
+    /// No word of ours.
+    Other,
+}
+
 /// How the attributes of a name in a directory are come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -43,14 +53,23 @@ impl Way {
 
     /// The word that the file `name` has; a word that is none of ours is none.
     pub(super) fn evidence(self, directory: impl AsFd, name: &str) -> Result<Option<Evidence>> {
+        match self.attribute(directory, name)? {
+            Attribute::Word(evidence) => Ok(Some(evidence)),
+            Attribute::None | Attribute::Other => Ok(None),
+        }
+    }
+
+    /// What stands where the file `name` has its word.
+    pub(super) fn attribute(self, directory: impl AsFd, name: &str) -> Result<Attribute> {
         // Longer than any word.
         let mut word = [0; 16];
         let length = match self.get(directory.as_fd(), name, &mut word) {
-            Err(Errno::NODATA | Errno::RANGE) => return Ok(None),
+            Err(Errno::NODATA) => return Ok(Attribute::None),
+            Err(Errno::RANGE) => return Ok(Attribute::Other),
             length => length?,
         };
         let word = word.get(..length).and_then(|word| str::from_utf8(word).ok());
-        Ok(word.and_then(Evidence::from_word))
+        Ok(word.and_then(Evidence::from_word).map_or(Attribute::Other, Attribute::Word))
     }
 
     /// Gives the file `name` this word, or takes the one that it has.
