@@ -266,12 +266,18 @@ proptest! {
     ) {
         let request = Request { aggregation: Aggregation::NONE, ..request };
         let rule_set = RuleSet::of(&recording, request.clone());
-        for base in BaseChain::ALL {
-            let is_recorded = recording.records.iter().any(|record| {
-                table(record, &recording, &request) == Some(base)
-                    && stands_for(&record.connection, &other)
-            });
-            prop_assert_eq!(accepts(&rule_set, base, &other), is_recorded, "{:?}", base);
+        let with_rule: Vec<_> = recording
+            .records
+            .iter()
+            .map(|record| (table(record, &recording, &request), record.connection))
+            .collect();
+        let others = with_rule.iter().map(|(_, connection)| *connection).chain([other]);
+        for (other, base) in others.flat_map(|other| BaseChain::ALL.map(|base| (other, base))) {
+            let stands_for_other = |(chain, recorded): &(Option<BaseChain>, Connection)| {
+                *chain == Some(base) && stands_for(recorded, &other)
+            };
+            let is_recorded = with_rule.iter().any(stands_for_other);
+            prop_assert_eq!(accepts(&rule_set, base, &other), is_recorded, "{:?} {:?}", base, other);
         }
     }
 
