@@ -5,6 +5,8 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     time::Duration,
 };
 
@@ -452,4 +454,53 @@ fn forwarded_traffic_goes_on_and_no_other() {
         assert!(!answers(talk, ends, REFUSED_AFTER), "the other way: {ends:?}");
         assert!(Nftables::not_accepted(&lab.host, Direction::Else) >= before + 2, "{ends:?}");
     }
+}
+
+/// The first commands of a section of the README.
+fn commands(section: &str) -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    let (_, section) = readme.split_once(section).expect("the section");
+    let (_, block) = section.split_once("```sh\n").expect("commands");
+    block.split_once("```").expect("their end").0.to_owned()
+}
+
+/// Stands in for programs that a test must not run.
+fn stand_in(directory: &Path, program: &str, script: &str) {
+    let path = directory.join(program);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
+}
+
+/// An edited file stays as it is, and in the end the rules are in force.
+#[test]
+fn what_the_readme_says_can_be_typed() {
+    let lab = Lab::new(&[]);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    stand_in(scratch.path(), "sudo", "exec \"$@\"");
+    stand_in(scratch.path(), "journalctl", "");
+    stand_in(scratch.path(), "systemd-run", "");
+    let conntrack = Path::new(env!("CARGO_BIN_EXE_conntrack"));
+    let programs = conntrack.parent().expect("its directory").display();
+    let path = std::env::var("PATH").expect("a path");
+    let path = format!("{}:{programs}:{path}", scratch.path().display());
+    let edited = scratch.path().join("learned.nft");
+    let root = odd_tree();
+    let tree = root.path().to_str().expect("UTF-8");
+    for line in commands("## From the tree to rules").lines() {
+        let line = line.replace("/tmp/conntrack_data", tree);
+        let mut shell = lab.host.command("sh");
+        shell.args(["-c", &line]).env("PATH", &path).current_dir(scratch.path());
+        let output = shell.output().expect("a shell");
+        let said = String::from_utf8_lossy(&output.stderr);
+        // It tells that there is a difference.
+        assert!(output.status.success() || line.starts_with("diff "), "{line}: {said}");
+        if line.contains("> learned.nft") {
+            let learned = fs::read_to_string(&edited).expect("a file");
+            fs::write(&edited, format!("{learned}# edited\n")).expect("written");
+        }
+    }
+    assert!(fs::read_to_string(&edited).expect("a file").ends_with("# edited\n"));
+    let chain = lab.host.run("nft", &["list", "chain", "inet", "conntrack_learned", "input"]);
+    assert!(chain.contains("policy drop"), "{chain}");
 }
