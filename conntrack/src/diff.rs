@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use crate::{print::netfilter::count_of, record::Record, recording::Recording, tree, utc::Utc};
+use crate::{print::words::count_of, record::Record, recording::Recording, tree, utc::Utc};
 
 /// What became of a connection from one tree to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

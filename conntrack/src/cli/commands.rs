@@ -17,9 +17,9 @@ use crate::{
         csv::Csv,
         iptables,
         json::Json,
-        netfilter::{self, count_of},
         nftables,
         table::Table,
+        words::{self, count_of},
     },
     recording::Recording,
     rules::{internet::Internet, omissions::Omission, rule_set::RuleSet},
@@ -64,16 +64,16 @@ fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
     let rule_set = RuleSet::of(recording, args.request());
     tell_omissions(&rule_set.omissions);
     for warning in &rule_set.warnings {
-        log::warn!("{}", netfilter::warning(warning));
+        log::warn!("{}", words::warning(warning));
     }
     rule_set
 }
 
 fn tell_omissions(omissions: &[Omission]) {
-    for line in netfilter::omissions(omissions) {
+    for line in words::omissions(omissions) {
         log::info!("left out: {line}");
     }
-    if let Some(hint) = netfilter::how_to_take_in(omissions) {
+    if let Some(hint) = words::how_to_take_in(omissions) {
         log::info!("{hint}");
     }
 }

@@ -1,5 +1,4 @@
-//! What is typed behind `conntrack` to read a tree: the subcommands and their flags. What they do
-//! is the matter of the modules beside this one.
+//! The subcommands that read a tree, as typed: their flags and values.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,7 +24,8 @@ pub(super) enum ExportCommand {
 
 const RULES_HELP: &str = "\
 The rules go to standard output. Without --enforce nothing is refused: what no rule accepts is
-counted and logged. json, csv and table print every connection, `else` among them.
+counted and logged. What has no rule, because nobody answered it or for another reason, is named at
+the top. json, csv and table print every connection, `else` among them, with its evidence.
 Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
 
 const DIFF_HELP: &str = "\
@@ -33,8 +33,8 @@ Exit status: 0 if both hold the same connections, 1 if not or when it could not 
 wrong command line.";
 
 const AUDIT_HELP: &str = "\
-Understood are nftables rules of the form that `conntrack rules` prints; other lines are named and
-left out. Rules are judged as if they were enforced. What no rule accepts is listed.
+It understands nftables rules of the form that `conntrack rules` prints, names other lines and leaves
+them out. Rules are judged as if they were enforced. What no rule accepts is listed.
 Exit status: 0 if all connections are accepted, 1 if not or when it could not do its work, 2 for a
 wrong command line.";
 
@@ -53,7 +53,7 @@ pub(super) struct RulesArgs {
     #[arg(long)]
     pub(super) enforce: bool,
 
-    /// Make a forward chain of what others say to each other (else)
+    /// Make a forward chain of connections between others (else)
     #[arg(long)]
     pub(super) forward: bool,
 
@@ -93,7 +93,7 @@ pub(super) enum Format {
     Json,
     /// The connections as comma-separated values.
     Csv,
-    /// The connections for the eye.
+    /// The connections as a table for people.
     Table,
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::netfilter;
+use super::{header, words};
 use crate::{
     connection::{IpVersion, Protocol},
     rules::{
@@ -33,7 +33,7 @@ pub struct File<'a>(pub &'a RuleSet);
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        netfilter::write_header(f, self.0, LOAD)?;
+        header::write(f, self.0, LOAD)?;
         writeln!(f, "# They replace all that is in the filter table.\n\n*filter")?;
         for base in BaseChain::ALL {
             writeln!(f, ":{} {} [0:0]", name(base), self.policy(base))?;
@@ -166,7 +166,7 @@ fn write_rule(f: &mut fmt::Formatter<'_>, chain: &str, rule: &Rule) -> fmt::Resu
         _ => "ACCEPT",
     };
     let version = option(rule.version);
-    let comment = netfilter::comment(rule);
+    let comment = words::comment(rule);
     for source in &sources {
         for destination in &destinations {
             for ports in ports(&rule.ports) {

@@ -5,8 +5,9 @@
 
 pub mod csv;
 mod fields;
+mod header;
 pub mod iptables;
 pub mod json;
-pub(crate) mod netfilter;
 pub mod nftables;
 pub mod table;
+pub(crate) mod words;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::netfilter;
+use super::{header, words};
 use crate::{
     connection::{IpVersion, Protocol},
     rules::{
@@ -62,7 +62,7 @@ impl<'a> File<'a> {
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        netfilter::write_header(f, self.rule_set, "nft -f FILE")?;
+        header::write(f, self.rule_set, "nft -f FILE")?;
         writeln!(f, "\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{")?;
         for set in &self.sets.list {
             writeln!(f, "{set}")?;
@@ -210,7 +210,7 @@ fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
     let destination = addresses(&rule.destination, rule.version, &destinations, sets);
     let ports = rule.ports.iter().map(|range| range.text("-")).collect();
     let ports = operand(ports, &(format!("{name}_ports"), PORTS_IN_RULE), "inet_service", sets);
-    let comment = netfilter::comment(rule);
+    let comment = words::comment(rule);
     format!(
         "{ip} saddr {source} {ip} daddr {destination} {protocol} dport {ports} counter accept \
          comment \"{comment}\""

@@ -73,9 +73,18 @@ struct Sum {
     connections: usize,
 }
 
+/// The host that has the service, and its port; `None` for what is only counted.
+type Place = Option<(IpAddr, u16)>;
+
 /// Folds records: first what is about one port, then the ports of a host, then hosts that have the same
 /// ports.
 pub(super) fn fold(omitted: &[(Reason, &Record)]) -> Vec<Omission> {
+    let mut omissions = same_ports(by_host(by_port(omitted)));
+    omissions.sort_by_key(|it| urgency(it.reason));
+    omissions
+}
+
+fn by_port(omitted: &[(Reason, &Record)]) -> BTreeMap<(Kind, Place), Sum> {
     let mut by_port = BTreeMap::<_, Sum>::new();
     for (reason, record) in omitted {
         let connection = &record.connection;
@@ -87,7 +96,13 @@ pub(super) fn fold(omitted: &[(Reason, &Record)]) -> Vec<Omission> {
         sum.peers.extend(ends.map(|(_, peer)| peer));
         sum.connections += 1;
     }
-    let mut by_host = BTreeMap::<_, Sum>::new();
+    by_port
+}
+
+type ByHost = BTreeMap<(Kind, Option<IpAddr>, Option<Peers>), Sum>;
+
+fn by_host(by_port: BTreeMap<(Kind, Place), Sum>) -> ByHost {
+    let mut by_host = ByHost::new();
     for ((kind, place), of_port) in by_port {
         let local = place.map(|(local, _)| local);
         let sum = by_host.entry((kind, local, each_has(kind, &of_port))).or_default();
@@ -95,7 +110,7 @@ pub(super) fn fold(omitted: &[(Reason, &Record)]) -> Vec<Omission> {
         sum.peers.extend(of_port.peers);
         sum.connections += of_port.connections;
     }
-    same_ports(by_host)
+    by_host
 }
 
 /// Whether it is worth naming hosts and ports.
@@ -109,7 +124,7 @@ fn each_has((reason, ..): Kind, of_port: &Sum) -> Option<Peers> {
     matches!(reason, Reason::Ephemeral(_)).then_some(Peers { sole: None, ..peers })
 }
 
-fn same_ports(by_host: BTreeMap<(Kind, Option<IpAddr>, Option<Peers>), Sum>) -> Vec<Omission> {
+fn same_ports(by_host: ByHost) -> Vec<Omission> {
     let mut folded = BTreeMap::<_, (BTreeSet<IpAddr>, usize)>::new();
     for ((kind, local, each_has), sum) in by_host {
         let all = Peers::of(&sum.peers);
@@ -122,9 +137,7 @@ fn same_ports(by_host: BTreeMap<(Kind, Option<IpAddr>, Option<Peers>), Sum>) -> 
     let omission = |(((reason, direction, protocol), ports, peers), (locals, connections))| {
         Omission { reason, direction, protocol, locals, peers, ports, connections }
     };
-    let mut omissions: Vec<_> = folded.into_iter().map(omission).collect();
-    omissions.sort_by_key(|it| urgency(it.reason));
-    omissions
+    folded.into_iter().map(omission).collect()
 }
 
 /// A server that is left out comes first: least is the most urgent.

@@ -1,18 +1,16 @@
-//! What files for nftables and iptables have in common: the header, where each line is a comment, and
-//! the words for warnings, for what is left out and for what a rule was made from. Both know chains.
+//! Words for warnings, for what has no rule and for what a rule was made from: those of formats that know
+//! chains, and of the log.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr, time::SystemTime};
+use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
 
 use crate::{
     connection::{Direction, IpVersion, Protocol},
     record::Outcome,
     rules::{
         omissions::{Omission, Peers, Reason},
-        rule_set::RuleSet,
         vocabulary::{Facts, PortRange, Rule, Side},
         warnings::Warning,
     },
-    tree::Provenance,
     utc::Utc,
 };
 
@@ -22,68 +20,6 @@ const OMISSIONS_NAMED: usize = 40;
 const LIST_WIDTH: usize = 60;
 /// More addresses are only counted.
 const ADDRESSES_NAMED: usize = 3;
-
-/// Writes the header; `load` is the command that loads the file.
-pub(super) fn write_header(
-    f: &mut fmt::Formatter<'_>,
-    rule_set: &RuleSet,
-    load: &str,
-) -> fmt::Result {
-    let version = env!("CARGO_PKG_VERSION");
-    writeln!(f, "# Rules learned by conntrack {version}. Load them with: {load}")?;
-    write_origin(f, rule_set)?;
-    if rule_set.request.enforce {
-        writeln!(f, "# Enforcing: what no rule accepts is dropped, counted and logged.")?;
-    } else {
-        writeln!(f, "# Learning: nothing is refused. What no rule accepts is counted and logged;")?;
-        writeln!(f, "# --enforce drops it.")?;
-    }
-    writeln!(f, "# A tree holds TCP and UDP. Other protocols (ESP, GRE, SCTP, VRRP) need rules.")?;
-    for line in omissions(&rule_set.omissions) {
-        writeln!(f, "# Left out: {line}")?;
-    }
-    if let Some(hint) = how_to_take_in(&rule_set.omissions) {
-        writeln!(f, "# {hint}.")?;
-    }
-    for it in &rule_set.warnings {
-        writeln!(f, "# Warning: {}.", warning(it))?;
-    }
-    Ok(())
-}
-
-fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
-    if let Some(window) = rule_set.window {
-        let connections = count_of(window.connections, "connection");
-        let first = Utc(window.first);
-        let last = Utc(window.last);
-        writeln!(f, "# From {connections}, each last seen between {first} and {last}.")?;
-    }
-    if let Some(since) = rule_set.request.since {
-        let since = humantime::format_duration(since);
-        writeln!(f, "# What had not been seen for {since} was left out.")?;
-    }
-    let provenance = rule_set.provenance.as_ref();
-    match (&rule_set.request.device, provenance.and_then(recorded_on)) {
-        (Some(device), _) => writeln!(f, "# Device: {device}. Others are not filtered.")?,
-        (None, Some(recorded)) => {
-            writeln!(f, "# Device: recorded on {recorded}; the rules hold for every device.")?;
-        }
-        (None, None) => {
-            writeln!(f, "# Device: the tree does not tell; the rules hold for every device.")?;
-        }
-    }
-    match provenance.and_then(|it| it.lost) {
-        Some(0) => writeln!(f, "# Lost while recording: nothing."),
-        Some(lost) => writeln!(f, "# Lost while recording: {lost}."),
-        None => writeln!(f, "# Lost while recording: the tree does not tell."),
-    }
-}
-
-/// A device whose name cannot leave its line; anybody may have written it.
-fn recorded_on(provenance: &Provenance) -> Option<&str> {
-    let device = provenance.device.as_deref();
-    device.filter(|name| name.chars().all(|it| it.is_ascii_graphic()))
-}
 
 /// "1 connection", "2 connections".
 pub(crate) fn count_of(count: usize, noun: &str) -> String {
@@ -148,16 +84,15 @@ fn omission(it: &Omission) -> String {
         (Reason::Reply, _) => {
             format!("{ports} of {locals} that {peers} only answered (reply): {list}")
         }
-        (Reason::Ephemeral(outcome), _) => format!(
-            "{ports} of {locals} from {peers}{} ({}): {list}; late answers look the same, for a \
-             server give -u PORT",
-            each(it),
-            outcome.as_str()
-        ),
-        (Reason::Group(outcome), _) => format!(
-            "{ports} of {locals} (multicast or broadcast) from {peers}, {}: {list}",
-            listener(outcome)
-        ),
+        (Reason::Ephemeral(outcome), _) => {
+            let from = format!("from {peers}{} ({})", each(it), outcome.as_str());
+            let advice = "late answers look the same, for a server give -u PORT";
+            format!("{ports} of {locals} {from}: {list}; {advice}")
+        }
+        (Reason::Group(outcome), _) => {
+            let listener = listener(outcome);
+            format!("{ports} of {locals} (multicast or broadcast) from {peers}, {listener}: {list}")
+        }
     }
 }
 

@@ -1,0 +1,65 @@
+//! The header of a file for nftables or iptables, where each line is a comment: where the rules come
+//! from, what they do, what has no rule, and what to know before loading them.
+
+use std::fmt;
+
+use super::words::{count_of, how_to_take_in, omissions, warning};
+use crate::{rules::rule_set::RuleSet, tree::Provenance, utc::Utc};
+
+/// Writes the header; `load` is the command that loads the file.
+pub(super) fn write(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet, load: &str) -> fmt::Result {
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(f, "# Rules learned by conntrack {version}. Load them with: {load}")?;
+    write_origin(f, rule_set)?;
+    if rule_set.request.enforce {
+        writeln!(f, "# Enforcing: what no rule accepts is dropped, counted and logged.")?;
+    } else {
+        writeln!(f, "# Learning: nothing is refused. What no rule accepts is counted and logged;")?;
+        writeln!(f, "# --enforce drops it.")?;
+    }
+    writeln!(f, "# A tree holds TCP and UDP. Other protocols (ESP, GRE, SCTP, VRRP) need rules.")?;
+    for line in omissions(&rule_set.omissions) {
+        writeln!(f, "# Left out: {line}")?;
+    }
+    if let Some(hint) = how_to_take_in(&rule_set.omissions) {
+        writeln!(f, "# {hint}.")?;
+    }
+    for it in &rule_set.warnings {
+        writeln!(f, "# Warning: {}.", warning(it))?;
+    }
+    Ok(())
+}
+
+fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
+    if let Some(window) = rule_set.window {
+        let connections = count_of(window.connections, "connection");
+        let first = Utc(window.first);
+        let last = Utc(window.last);
+        writeln!(f, "# From {connections}, each last seen between {first} and {last}.")?;
+    }
+    if let Some(since) = rule_set.request.since {
+        let since = humantime::format_duration(since);
+        writeln!(f, "# What had not been seen for {since} was left out.")?;
+    }
+    let provenance = rule_set.provenance.as_ref();
+    match (&rule_set.request.device, provenance.and_then(recorded_on)) {
+        (Some(device), _) => writeln!(f, "# Device: {device}. Others are not filtered.")?,
+        (None, Some(recorded)) => {
+            writeln!(f, "# Device: recorded on {recorded}; the rules hold for every device.")?;
+        }
+        (None, None) => {
+            writeln!(f, "# Device: the tree does not tell; the rules hold for every device.")?;
+        }
+    }
+    match provenance.and_then(|it| it.lost) {
+        Some(0) => writeln!(f, "# Lost while recording: nothing."),
+        Some(lost) => writeln!(f, "# Lost while recording: {lost}."),
+        None => writeln!(f, "# Lost while recording: the tree does not tell."),
+    }
+}
+
+/// A device whose name cannot leave its line; anybody may have written it.
+fn recorded_on(provenance: &Provenance) -> Option<&str> {
+    let device = provenance.device.as_deref();
+    device.filter(|name| name.chars().all(|it| it.is_ascii_graphic()))
+}
