@@ -117,7 +117,12 @@ impl ByDirection {
 
     /// Counts one more.
     pub fn count(&mut self, direction: Direction) {
-        self.0[Self::place(direction)] += 1;
+        self.count_more(direction, 1);
+    }
+
+    /// Counts several more.
+    pub fn count_more(&mut self, direction: Direction, number: u64) {
+        self.0[Self::place(direction)] += number;
     }
 
     /// Adds what was counted elsewhere.

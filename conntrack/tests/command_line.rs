@@ -66,6 +66,7 @@ fn what_is_missing_or_does_not_go_together_is_named() {
     assert_refused(&["-p", "x", "--max-flows", "0"], 2, "--max-flows");
     assert_refused(&["-p", "x", "--max-files", "0"], 2, "--max-files");
     assert_refused(&["-p", "x", "--min-free-inodes", "101"], 2, "--min-free-inodes");
+    assert_refused(&["-p", "x", "--max-files-in=-1"], 2, "--max-files-in");
     assert_refused(&["-p", "x", "-r", "file", "--local", "192.0.2.256"], 2, "--local");
     assert_refused(&["-p", "x", "--user", ""], 2, "--user");
     assert_refused(&["doctor", "--mode", "ebpf"], 2, "--mode");

@@ -16,9 +16,10 @@ use crate::support::{
     usual::HOST,
     wait_until,
 };
-use rustix::process::Signal;
+use rustix::{fs::lgetxattr, process::Signal};
 
 const FEW: &str = "inodes are free, so new files are not made in else";
+const FEWEST: &str = "inodes are free, so no new files are made";
 const ROOM_IN_ELSE: &str = "there is room again, new files are made in else again";
 const FULL: &str = "No space left on device";
 const ROOM: &str = "there is room again, files are made again";
@@ -87,6 +88,10 @@ fn else_leaves_inodes_to_in_and_out() {
     let lab = Lab::new(&[HOST]);
     let mut wire = Wire::of(&lab);
     let mut collector = Collector::start_in(mount.path(), &lab.host, &[]);
+    // On a tmpfs what the root says of the recording takes of the inodes too.
+    let root = collector.path().to_owned();
+    let says = || lgetxattr(&root, "user.conntrack.recording", &mut [0_u8; 0]).is_ok();
+    assert!(wait_until(PATIENCE, says));
     let fit = mount.free_inodes() - FLOOR;
     (0..500).for_each(|n| wire.arrive(&passing(n)));
     collector.wait_for_line(FEW);
@@ -104,6 +109,16 @@ fn else_leaves_inodes_to_in_and_out() {
     wire.arrive(&passing(501));
     lost_of(&mut collector, 517);
     assert_eq!(mount.free_inodes(), FLOOR - 16);
+
+    // The last ones are for nobody.
+    for n in 9..=12 {
+        wire.arrive(&arriving(n));
+        wire.leave(&leaving(n));
+    }
+    collector.wait_for_line(FEWEST);
+    let lost = lost_of(&mut collector, 525);
+    assert!(lost.contains("in or out file held back by --min-free-inodes: 8"), "{lost}");
+    assert_eq!(mount.free_inodes(), FLOOR / 5, "not one less, not one more");
 
     remove_else(collector.path(), 100);
     (600..650).for_each(|n| wire.arrive(&passing(n)));
@@ -177,4 +192,55 @@ fn else_stops_at_max_files() {
     }));
     let ended = collector.stop();
     assert_eq!(times_said(&ended, "the tree holds 10 files"), 1, "{}", ended.said);
+}
+
+#[test]
+fn in_and_out_stop_at_limits_of_their_own() {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let limits = ["--max-files-in", "5", "--max-files-out", "3"];
+    let mut collector =
+        Collector::start(&lab.host, &[&limits[..], &["--interval", "10ms"]].concat());
+    (1..=8).for_each(|n| wire.arrive(&arriving(n)));
+    let said = collector.wait_for_line("in holds 5 files");
+    assert!(said.contains("raise --max-files-in; files that are there go on"), "{said}");
+    (1..=8).for_each(|n| wire.leave(&leaving(n)));
+    let said = collector.wait_for_line("out holds 3 files");
+    assert!(said.contains("raise --max-files-out"), "{said}");
+    (1..=4).for_each(|n| wire.arrive(&passing(n)));
+    let counted = "lost: 8 (in file held back by --max-files-in: 3, out file held back by \
+                   --max-files-out: 5)";
+    assert_eq!(lost_of(&mut collector, 20), counted);
+    assert_eq!(collector.files().len(), 5 + 3 + 4, "else goes on");
+
+    // The files are counted anew only from time to time.
+    let [first, other] = [arriving(1), arriving(100)];
+    fs::remove_dir_all(collector.path().join("in/tcp")).expect("removed");
+    let comes_back = collector.path().join(format!("in/tcp/10.0.0.1-PORT-{HOST}-100"));
+    assert!(wait_until(PATIENCE, || {
+        wire.arrive(&first);
+        wire.arrive(&other);
+        comes_back.exists()
+    }));
+    collector.wait_for_line("there is room again, new files are made in `in` again");
+}
+
+/// Datagrams to many ports of a few addresses, and from many addresses: whoever may send some can.
+#[test]
+fn a_local_user_cannot_use_up_the_inodes() {
+    const INODES: u16 = 2_000;
+    let (mount, lab) = (Mount::with_inodes(INODES.into()), Lab::new(&[HOST]));
+    let mut wire = Wire::of(&lab);
+    let mut collector = Collector::start_in(mount.path(), &lab.host, &[]);
+    let host: SocketAddr = format!("{HOST}:5000").parse().expect("an address with a port");
+    for n in 0..INODES {
+        let [high, low] = n.to_be_bytes();
+        wire.leave(&udp(host, SocketAddr::from((server().ip(), 10_000 + n))));
+        wire.arrive(&udp(SocketAddr::from(([10, 2, high, low], 40_000)), host));
+    }
+    collector.wait_for_line(FEWEST);
+    let lost = lost_of(&mut collector, u64::from(INODES) * 2);
+    assert!(lost.contains("in or out file held back by --min-free-inodes: "), "{lost}");
+    assert_eq!(mount.free_inodes(), u64::from(INODES) / 100, "1 % is nobody's");
+    assert_nothing_unaccounted(&collector.stop());
 }

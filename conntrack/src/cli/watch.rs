@@ -80,8 +80,16 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_files: Option<u64>,
 
-    /// Inodes of the file system that stay free: with fewer, no new files are made in `else`; 0 is
-    /// no limit
+    /// Files that `in` may hold: then no new ones are made there; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = MAX_FILES)]
+    pub max_files_in: u64,
+
+    /// Files that `out` may hold: then no new ones are made there; 0 is no limit
+    #[arg(long, value_name = "N", default_value_t = MAX_FILES)]
+    pub max_files_out: u64,
+
+    /// Inodes of the file system that stay free: with fewer, no new files are made in `else`, and with
+    /// less than a fifth of that, none at all; 0 is no limit
     #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=100))]
     pub min_free_inodes: u8,
 
@@ -125,6 +133,10 @@ SIGUSR1 prints the counters; SIGINT, SIGTERM, SIGHUP and SIGQUIT end it. Exit st
 them or the end of a file; 1 when it could not do its work, or not all of a file's connections are in
 the tree; 2 for a wrong command line.";
 
+/// More than a busy host has peers that are not of the internet, less than a small file system has
+/// inodes.
+const MAX_FILES: u64 = 100_000;
+
 /// At some 112 bytes an entry, 7 GiB of kernel memory.
 const MAX_FLOWS: i64 = 1 << 26;
 
@@ -138,7 +150,12 @@ impl From<Args> for Config {
             udp_servers: args.udp_in.into_iter().collect(),
             scope: Scope::new(args.internal),
         };
-        let limits = Limits { max_files: args.max_files, min_free_inodes: args.min_free_inodes };
+        let limits = Limits {
+            max_files: args.max_files,
+            max_files_in: unless_none(args.max_files_in),
+            max_files_out: unless_none(args.max_files_out),
+            min_free_inodes: args.min_free_inodes,
+        };
         let verbosity = match (args.quiet, args.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -169,6 +186,10 @@ impl From<Args> for Config {
             verbosity,
         }
     }
+}
+
+const fn unless_none(limit: u64) -> Option<u64> {
+    if limit == 0 { None } else { Some(limit) }
 }
 
 const fn family(args: &Args) -> Family {

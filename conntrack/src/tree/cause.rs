@@ -7,15 +7,29 @@ pub enum Cause {
     Refused,
     /// The file system has no room, or the quota is used up.
     Full,
-    /// The tree holds as many files as it may.
+    /// The tree holds as many files as it may: one of `else`.
     MaxFiles,
-    /// Too few of the file system's inodes are free.
+    /// `in` holds as many files as it may.
+    MaxFilesIn,
+    /// `out` holds as many files as it may.
+    MaxFilesOut,
+    /// Too few of the file system's inodes are free for `else`.
     FewInodes,
+    /// Too few of the file system's inodes are free for `in` and `out` too.
+    FewestInodes,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Refused, Self::Full, Self::MaxFiles, Self::FewInodes];
+    pub const ALL: [Self; 7] = [
+        Self::Refused,
+        Self::Full,
+        Self::MaxFiles,
+        Self::MaxFilesIn,
+        Self::MaxFilesOut,
+        Self::FewInodes,
+        Self::FewestInodes,
+    ];
 
     /// In the words of the report.
     pub const fn as_str(self) -> &'static str {
@@ -23,7 +37,10 @@ impl Cause {
             Self::Refused => "file could not be made",
             Self::Full => "no room for the file",
             Self::MaxFiles => "else file held back by --max-files",
+            Self::MaxFilesIn => "in file held back by --max-files-in",
+            Self::MaxFilesOut => "out file held back by --max-files-out",
             Self::FewInodes => "else file held back by --min-free-inodes",
+            Self::FewestInodes => "in or out file held back by --min-free-inodes",
         }
     }
 
@@ -32,6 +49,9 @@ impl Cause {
         match self {
             Self::Refused | Self::Full => "going on without",
             Self::MaxFiles | Self::FewInodes => "in and out go on",
+            Self::MaxFilesIn | Self::MaxFilesOut | Self::FewestInodes => {
+                "files that are there go on"
+            }
         }
     }
 
@@ -42,6 +62,11 @@ impl Cause {
             Self::Full => Some("there is room again, files are made again"),
             Self::MaxFiles | Self::FewInodes => {
                 Some("there is room again, new files are made in else again")
+            }
+            Self::MaxFilesIn => Some("there is room again, new files are made in `in` again"),
+            Self::MaxFilesOut => Some("there is room again, new files are made in out again"),
+            Self::FewestInodes => {
+                Some("there is room again, new files are made in `in` and out again")
             }
         }
     }

@@ -4,7 +4,8 @@ use std::{io, path::PathBuf};
 
 use rustix::io::Errno;
 
-use super::{cause::Cause, owner::Owner};
+use super::{cause::Cause, name::direction_directory, owner::Owner};
+use crate::connection::Direction;
 
 /// A path of the tree that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,27 @@ pub enum TreeError {
         /// As many as it may.
         max: u64,
     },
+    /// A direction holds as many files as it may.
+    #[error(
+        "{name} holds {max} files, so new ones are not made there; see whether they are a scan's, then \
+         remove files or raise --max-files-{name}",
+        name = direction_directory(*.direction)
+    )]
+    MaxFilesOf {
+        /// Which one.
+        direction: Direction,
+        /// As many as it may.
+        max: u64,
+    },
+    /// Too few of the file system's inodes are free for any new file.
+    #[error(
+        "less than a fifth of {percent} % (--min-free-inodes) of the file system's inodes are free, \
+         so no new files are made; make room"
+    )]
+    FewestInodes {
+        /// How many have to be for `else`.
+        percent: u8,
+    },
     /// Too few of the file system's inodes are free.
     #[error(
         "less than {percent} % of the file system's inodes are free, so new files are not made in \
@@ -137,7 +159,10 @@ impl TreeError {
                 Cause::Full
             }
             Self::MaxFiles { .. } => Cause::MaxFiles,
+            Self::MaxFilesOf { direction: Direction::In, .. } => Cause::MaxFilesIn,
+            Self::MaxFilesOf { .. } => Cause::MaxFilesOut,
             Self::FewInodes { .. } => Cause::FewInodes,
+            Self::FewestInodes { .. } => Cause::FewestInodes,
             _ => Cause::Refused,
         }
     }

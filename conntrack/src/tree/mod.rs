@@ -326,14 +326,11 @@ impl Batch<'_> {
         shown: &mut Shown,
     ) -> Result<bool, TreeError> {
         let direction = sighting.connection.direction;
-        let held_back = match direction {
-            Direction::Else => self.room.held_back(),
-            Direction::In | Direction::Out => None,
-        };
+        let held_back = self.room.held_back(direction);
         let made = self.directory.show(name, known, held_back, self.last_seen)?;
         if made {
             shown.made.count(direction);
-            self.room.use_up();
+            self.room.use_up(direction);
         } else {
             shown.touched.count(direction);
         }

@@ -63,7 +63,7 @@ impl Shown {
                 && match cause {
                     Cause::Refused => made + touched > 0,
                     Cause::Full => made > 0,
-                    Cause::MaxFiles | Cause::FewInodes => has_room(cause),
+                    _ => has_room(cause),
                 };
         }
     }
