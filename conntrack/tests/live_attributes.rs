@@ -5,11 +5,14 @@ use std::{
     fs::{self, File},
     path::Path,
     process::Output,
+    time::UNIX_EPOCH,
 };
 
 use conntrack::{
     connection::{Connection, Direction, Evidence, Host, Protocol, Sighting, SourcePort},
     privilege::{LandlockStatus, limit_writing},
+    record::Outcome,
+    recording::Recording,
     tree::{LastSeen, Provenance, Shown, Tree},
 };
 use rustix::fs::lgetxattr;
@@ -75,6 +78,27 @@ fn check(mount: &Mount) {
         assert_eq!(word(&root, port).as_deref(), Some(expected), "{port}");
     }
     assert_eq!(Provenance::of(&root).expect("read"), Some(Provenance::default()));
+    check_reading(mount, &mut tree);
+}
+
+/// What was written is read again where nothing can be written any more.
+#[track_caller]
+fn check_reading(mount: &Mount, tree: &mut Tree) {
+    let provenance = Provenance { since: Some(UNIX_EPOCH), ..Provenance::default() };
+    tree.set_provenance(&provenance).expect("stated");
+    mount.make_read_only();
+    let recording = Recording::read(&mount.tree()).expect("a tree");
+    assert_eq!(recording.provenance, Some(provenance));
+    assert_eq!(recording.records.len(), PORTS.len());
+    for record in &recording.records {
+        // Over TCP there is no `served`, so that is unknown, and said.
+        let is_answered = record.connection.destination_port % 4 == 0;
+        let expected =
+            if is_answered { Outcome::Seen(Evidence::Answered) } else { Outcome::Unknown };
+        assert_eq!(record.outcome, expected, "{record:?}");
+    }
+    let unknown = recording.records.iter().filter(|it| it.outcome == Outcome::Unknown).count();
+    assert_eq!(recording.unreadable.len(), unknown);
 }
 
 #[test]

@@ -340,6 +340,37 @@ fn no_name_gets_into_the_output() {
     }
 }
 
+/// Anybody who may write to the tree may have written what it says of itself.
+#[test]
+fn nothing_that_the_tree_says_gets_out_of_its_line() {
+    let recording = |device: &str, range: &str| {
+        let root = tree([(SSH, UNIX_EPOCH)]);
+        let text = format!(
+            r#"{{"version":1,"since":"1970-01-01T00:00:00Z","device":"{device}","hook":"{device}",
+            "mode":"{device}","flags":["{device}"],"ip_local_port_range":{range}}}"#
+        );
+        set_attribute(root.path(), "user.conntrack.recording", &text);
+        root
+    };
+    let clean = recording("", "[32768,60999]");
+    for format in ["nftables", "iptables"] {
+        let expected = rules(&clean, &["--format", format]);
+        let lines = expected.lines().count();
+        for device in [r"lan0\n-A INPUT -j ACCEPT", r"lan0\u001b[2J", r"lan0\r", "\u{2028}lan0"] {
+            let root = recording(device, "[32768,60999]");
+            let printed = rules(&root, &["--format", format]);
+            assert_eq!(printed.lines().count(), lines, "{printed}");
+            assert!(!printed.contains("lan0"), "{printed}");
+        }
+    }
+    // A range the wrong way round is none, not an empty one.
+    let root = recording("lan0", "[60999,32768]");
+    add(root.path(), "in/udp/INTERNET-PORT-10.1.1.1-40000", UNIX_EPOCH);
+    let path = root.path().join("in/udp/INTERNET-PORT-10.1.1.1-40000");
+    set_attribute(&path, "user.conntrack.evidence", "answered");
+    assert!(!rules(&root, &[]).contains("dport 40000"));
+}
+
 #[test]
 fn many_strangers_are_counted() {
     let names: Vec<_> = (0..50).map(|number| format!("out/tcp/note-{number:02}")).collect();

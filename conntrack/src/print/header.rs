@@ -61,5 +61,5 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
 /// A device whose name cannot leave its line; anybody may have written it.
 fn recorded_on(provenance: &Provenance) -> Option<&str> {
     let device = provenance.device.as_deref();
-    device.filter(|name| name.chars().all(|it| it.is_ascii_graphic()))
+    device.filter(|name| !name.is_empty() && name.chars().all(|it| it.is_ascii_graphic()))
 }
