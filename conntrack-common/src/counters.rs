@@ -48,6 +48,16 @@ impl Outcome {
     /// Number of counters.
     pub const COUNT: u32 = 1 + Skip::COUNT + Loss::COUNT;
 
+    /// This outcome, unless something else that the packet showed was lost.
+    #[inline(always)]
+    #[must_use]
+    pub const fn unless_lost(self, other: Self) -> Self {
+        match other {
+            Self::Lost(_) => other,
+            Self::Flow | Self::Skipped(_) => self,
+        }
+    }
+
     /// Position of this outcome's counter, below [`Self::COUNT`].
     #[inline(always)]
     pub const fn index(self) -> u32 {
@@ -58,6 +68,18 @@ impl Outcome {
             Self::Lost(loss) => FIRST_LOSS + loss as u32,
         }
     }
+}
+
+/// Entries that were put into the kernel's flow map since the last drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NewFlows {
+    /// All of them.
+    pub all: u64,
+    /// Those that are neither of nor to the device.
+    pub others: u64,
+    /// One more than the generation in which the agent was woken; 0 if it was not.
+    pub woken: u64,
 }
 
 /// All counters of one source, in packets since it started.

@@ -97,6 +97,19 @@ impl FlowKey {
         }
     }
 
+    /// The 5-tuple of the other direction. Not for a coarse key, which stands for many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            ..*self
+        }
+    }
+
     /// Makes it the key of all flows in this direction that have this source port, the same
     /// destination port and local address, and the same remote address or, if that is cleared, any.
     #[inline(always)]
@@ -139,6 +152,12 @@ impl FlowKey {
     #[inline(always)]
     pub const fn protocol(&self) -> Option<Protocol> {
         Protocol::from_number(self.protocol)
+    }
+
+    /// Whether the transport protocol is UDP.
+    #[inline(always)]
+    pub const fn is_udp(&self) -> bool {
+        self.protocol == Protocol::Udp as u8
     }
 
     /// The direction of a coarse key, which was decided when its packet was seen.

@@ -9,6 +9,7 @@
 pub mod address;
 pub mod counters;
 pub mod flow;
+pub mod pairs;
 #[cfg(feature = "user")]
 mod pod;
 pub mod policy;

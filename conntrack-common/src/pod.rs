@@ -3,8 +3,10 @@
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe trait; this is its one place")]
 
 use crate::{
+    counters::NewFlows,
     flow::FlowKey,
     policy::{Control, Policy},
+    seen::Sight,
 };
 
 // SAFETY: `repr(C)`, integers and integer arrays only, no padding (asserted beside the type), so
@@ -16,3 +18,9 @@ unsafe impl aya::Pod for Policy {}
 
 // SAFETY: as above.
 unsafe impl aya::Pod for Control {}
+
+// SAFETY: as above.
+unsafe impl aya::Pod for Sight {}
+
+// SAFETY: as above.
+unsafe impl aya::Pod for NewFlows {}

@@ -9,9 +9,15 @@ use crate::{
     flow::Direction,
 };
 
-/// Local addresses that fit in. They are compared one by one, which is the quickest for the few that
-/// a device has.
-pub const MAX_LOCAL: usize = 64;
+/// Local addresses that fit in: a hash table of twice as many places, each address at most
+/// [`PROBES`] places behind its own.
+pub const MAX_LOCAL: usize = PLACES / 2;
+
+/// Places for local addresses, a power of two.
+const PLACES: usize = 4096;
+
+/// Places that are looked at for an address.
+const PROBES: usize = 8;
 
 /// Networks of one's own that fit in.
 pub const MAX_INTERNAL: usize = 32;
@@ -53,11 +59,10 @@ pub struct Wanted {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Policy {
-    local: [Address; MAX_LOCAL],
+    local: [Address; PLACES],
     internal: [Network; MAX_INTERNAL],
     /// One bit for each port.
     udp_servers: [u64; PORTS / BITS],
-    local_count: u32,
     internal_count: u32,
     coarsens: u8,
     skips_v4: u8,
@@ -65,26 +70,26 @@ pub struct Policy {
     skips_else: u8,
     clears_internet_in: u8,
     clears_internet_out: u8,
-    pad: [u8; 2],
+    is_complete: u8,
+    pad: [u8; 5],
 }
 
 const _: () = assert!(
     size_of::<Policy>()
-        == size_of::<[Address; MAX_LOCAL]>()
+        == size_of::<[Address; PLACES]>()
             + size_of::<[Network; MAX_INTERNAL]>()
             + PORTS / 8
-            + 2 * size_of::<u32>()
-            + 8,
+            + size_of::<u32>()
+            + 12,
     "parts follow one another without gaps"
 );
 
 impl Policy {
     /// The policy that clears nothing.
     pub const NONE: Self = Self {
-        local: [Address::NONE; MAX_LOCAL],
+        local: [Address::NONE; PLACES],
         internal: [Network::NONE; MAX_INTERNAL],
         udp_servers: [0; PORTS / BITS],
-        local_count: 0,
         internal_count: 0,
         coarsens: 0,
         skips_v4: 0,
@@ -92,12 +97,13 @@ impl Policy {
         skips_else: 0,
         clears_internet_in: 0,
         clears_internet_out: 0,
-        pad: [0; 2],
+        is_complete: 0,
+        pad: [0; 5],
     };
 
     /// The policy for these addresses of the device, networks of one's own, UDP ports of local
     /// servers and wishes. More addresses than fit in: it clears nothing. More networks than fit in:
-    /// it clears no remote addresses.
+    /// it clears no remote addresses. [`Self::is_complete`] tells.
     pub fn new(
         local: impl IntoIterator<Item = Address>,
         internal: &[Network],
@@ -106,11 +112,9 @@ impl Policy {
     ) -> Self {
         let mut policy = Self::NONE;
         for address in local {
-            let Some(slot) = policy.local.get_mut(policy.local_count as usize) else {
+            if !policy.add_local(address) {
                 return Self::NONE;
-            };
-            *slot = address;
-            policy.local_count += 1;
+            }
         }
         let all_fit = internal.len() <= MAX_INTERNAL;
         for (slot, network) in policy.internal.iter_mut().zip(internal) {
@@ -126,7 +130,25 @@ impl Policy {
         policy.skips_else = u8::from(!wanted.else_flows);
         policy.clears_internet_in = u8::from(!wanted.internet_in && all_fit);
         policy.clears_internet_out = u8::from(!wanted.internet_out && all_fit);
+        policy.is_complete = u8::from(all_fit);
         policy
+    }
+
+    /// Whether all fitted in: what does not is not spared, which takes room in the flow map.
+    pub const fn is_complete(&self) -> bool {
+        self.is_complete != 0
+    }
+
+    /// Whether there was a place for it.
+    fn add_local(&mut self, address: Address) -> bool {
+        let place = places(&address).find(|place| {
+            let there = &self.local[*place];
+            there.is(&Address::NONE) || there.is(&address)
+        });
+        if let Some(place) = place {
+            self.local[place] = address;
+        }
+        place.is_some()
     }
 
     /// Whether it is in force.
@@ -148,8 +170,7 @@ impl Policy {
     /// In the kernel too a function of its own: the verifier looks at it apart, and its stack is.
     #[inline(never)]
     pub(crate) fn is_local(&self, address: &Address) -> bool {
-        let count = self.local_count as usize;
-        (0..MAX_LOCAL).take_while(|i| *i < count).any(|i| self.local[i].is(address))
+        places(address).any(|place| self.local[place].is(address))
     }
 
     #[inline(always)]
@@ -175,7 +196,59 @@ impl Policy {
     }
 }
 
+/// Where a local address may be: by the finalizer of MurmurHash3, whose every bit depends on all.
+#[inline(always)]
+fn places(address: &Address) -> impl Iterator<Item = usize> {
+    let [a, b, c, d] = address.words();
+    let mut hash = a.rotate_left(8) ^ b.rotate_left(16) ^ c.rotate_left(24) ^ d;
+    hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^= hash >> 16;
+    (0..PROBES).map(move |i| (hash as usize + i) % PLACES)
+}
+
 #[inline(always)]
 const fn bit(port: u16) -> u64 {
     1 << (port as usize % BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const WANTED: Wanted =
+        Wanted { v4: true, v6: true, else_flows: true, internet_in: false, internet_out: false };
+
+    fn address(number: u32) -> Address {
+        Address::from(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)))
+    }
+
+    #[test]
+    fn two_hundred_addresses_fit_and_are_the_only_local_ones() {
+        for spread in [1, 256, 65_536] {
+            let policy = Policy::new((0..200).map(|i| address(i * spread)), &[], [], WANTED);
+            assert!(policy.is_complete() && policy.coarsens());
+            for i in 0..200 {
+                assert!(policy.is_local(&address(i * spread)), "{i} * {spread}");
+                assert!(!policy.is_local(&address((i + 200) * spread)), "{i} * {spread}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_named_twice() {
+        let policy = Policy::new([address(1); 20], &[], [], WANTED);
+        assert!(policy.is_complete() && policy.is_local(&address(1)));
+    }
+
+    #[test]
+    fn more_than_fit_clear_nothing_and_that_can_be_told() {
+        let policy = Policy::new((0..5000).map(address), &[], [], WANTED);
+        assert!(!policy.is_complete() && !policy.coarsens());
+        let networks = [Network::NONE; MAX_INTERNAL + 1];
+        let policy = Policy::new([address(1)], &networks, [], WANTED);
+        assert!(!policy.is_complete() && policy.coarsens());
+    }
 }

@@ -26,6 +26,7 @@ impl Seen {
     }
 
     /// Whether a packet of the flow itself was seen, not only one that answers it.
+    #[inline(always)]
     pub const fn has_packet(self) -> bool {
         self.0 & (Self::OPENS.0 | Self::REPLIES.0) != 0
     }
@@ -45,6 +46,19 @@ impl BitOrAssign for Seen {
         *self = *self | others;
     }
 }
+
+/// A value of the kernel's flow map: 16 bytes, no hidden padding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sight {
+    /// When the first packet was seen: nanoseconds of `CLOCK_MONOTONIC`. The first of the flow's own, once
+    /// there is one.
+    pub first: u64,
+    /// What was seen.
+    pub seen: Seen,
+}
+
+const _: () = assert!(size_of::<Sight>() == 16, "the value's size is part of the map's layout");
 
 /// A flow and what was seen of it: what a source yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,6 +13,7 @@
 mod maps;
 mod metering;
 mod packet;
+mod pairs;
 mod recent;
 mod unread;
 
@@ -22,7 +23,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use conntrack_common::{
-    rules,
+    rules::{self, Packet},
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
 use packet::{Buffer, Datagram, Linear, Skb};
@@ -34,13 +35,13 @@ use packet::{Buffer, Datagram, Linear, Skb};
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
     if maps::is_tunnel() {
-        look_again(&Datagram(&ctx), LinkLayer::Ip);
+        metering::meter(look_again(&Datagram(&ctx), LinkLayer::Ip));
         return TC_ACT_UNSPEC;
     }
     let link = maps::link_layer();
-    match rules::flow_key(&Linear::of_skb(&ctx), link) {
-        Err(skip) if skip.is_provisional() => look_again_tc(ctx, link),
-        flow => metering::meter(flow),
+    match rules::observe(&Linear::of_skb(&ctx), link) {
+        Err(skip) if skip.is_provisional() => metering::meter(look_again_tc(&ctx, link)),
+        packet => metering::meter(packet),
     }
     TC_ACT_UNSPEC
 }
@@ -51,34 +52,34 @@ pub fn conntrack(ctx: TcContext) -> i32 {
 #[xdp(frags)]
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
     let link = maps::link_layer();
-    match rules::flow_key(&Linear::of_buffer(&ctx), link) {
-        Err(skip) if skip.is_provisional() => look_again_xdp(ctx, link),
-        flow => metering::meter(flow),
+    match rules::observe(&Linear::of_buffer(&ctx), link) {
+        Err(skip) if skip.is_provisional() => metering::meter(look_again_xdp(&ctx, link)),
+        packet => metering::meter(packet),
     }
     XDP_PASS
 }
 
 /// Functions in the kernel too, so that what each packet runs stays short.
 #[inline(never)]
-fn look_again_tc(ctx: TcContext, link: LinkLayer) {
-    look_again(&Skb(&ctx), link);
+fn look_again_tc(ctx: &TcContext, link: LinkLayer) -> Result<Packet, Skip> {
+    look_again(&Skb(ctx), link)
 }
 
 #[inline(never)]
-fn look_again_xdp(ctx: XdpContext, link: LinkLayer) {
-    look_again(&Buffer(&ctx), link);
+fn look_again_xdp(ctx: &XdpContext, link: LinkLayer) -> Result<Packet, Skip> {
+    look_again(&Buffer(ctx), link)
 }
 
 /// The look that reads everything.
 #[inline(always)]
-fn look_again(packet: &impl PacketBytes, link: LinkLayer) {
-    let flow = rules::flow_key(packet, link);
-    if flow == Err(Skip::NotIp)
+fn look_again(packet: &impl PacketBytes, link: LinkLayer) -> Result<Packet, Skip> {
+    let observed = rules::observe(packet, link);
+    if observed == Err(Skip::NotIp)
         && let Some(ether_type) = wire::dead_end(packet, link)
     {
         unread::count(ether_type);
     }
-    metering::meter(flow);
+    observed
 }
 
 /// Never reached: a program that could panic would not pass the verifier, which rejects the loop.

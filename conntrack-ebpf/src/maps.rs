@@ -9,17 +9,17 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use conntrack_common::{
-    counters::Outcome,
+    counters::{NewFlows, Outcome},
     flow::FlowKey,
     policy::{Control, POLICIES, Policy},
+    seen::Sight,
     wire::LinkLayer,
 };
 
-/// Distinct flows since the last drain, each with the time of its first packet: nanoseconds of
-/// `CLOCK_MONOTONIC`. A plain hash, because a full one is an error that can be counted, where an
-/// LRU would evict in silence. The agent sets its size.
+/// Distinct flows since the last drain, each with what was seen of it. A plain hash, because a full one
+/// is an error that can be counted, where an LRU would evict in silence. The agent sets its size.
 #[map]
-pub(crate) static FLOWS: HashMap<FlowKey, u64> = HashMap::with_max_entries(65_536, 0);
+pub(crate) static FLOWS: HashMap<FlowKey, Sight> = HashMap::with_max_entries(65_536, 0);
 
 /// Packets by [`Outcome::index`].
 #[map]
@@ -33,10 +33,10 @@ static POLICY: Array<Policy> = Array::with_max_entries(POLICIES, 0);
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
-/// Flows put into the map since the last drain, and one more than the generation in which the agent
-/// was woken. The agent sets both to 0.
+/// Flows put into the map since the last drain; how many of them are `else`; and one more than the
+/// generation in which the agent was woken. The agent sets all to 0.
 #[map]
-static NEW_FLOWS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+static NEW_FLOWS: Array<NewFlows> = Array::with_max_entries(1, 0);
 
 /// Wakes the agent before its time: one byte, when the flow map gets half full.
 #[map]
@@ -54,6 +54,11 @@ static IS_TUNNEL: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 static WAKE_AT: Global<u32> = Global::new(32_768);
 
+/// Entries of the flow map that `else` may take: the rest is for `in` and `out`, whose keys are coarse,
+/// so that a flood between others does not displace them. The agent sets it before loading.
+#[unsafe(no_mangle)]
+static MAX_ELSE: Global<u32> = Global::new(49_152);
+
 /// Whether other headers may stand before the packets of this device.
 #[inline(always)]
 pub(crate) fn is_tunnel() -> bool {
@@ -68,6 +73,14 @@ pub(crate) fn link_layer() -> LinkLayer {
         IP => LinkLayer::Ip,
         _ => LinkLayer::Ethernet,
     }
+}
+
+/// What was seen of a flow since the last drain.
+#[inline(always)]
+pub(crate) fn sight(key: &FlowKey) -> Option<Sight> {
+    // SAFETY: the value's memory stays until the program ends (RCU). If the agent takes the entry out
+    // meanwhile, it may become another flow's: what is read is a value all the same.
+    FLOWS.get_ptr(key).map(|sight| unsafe { sight.read_volatile() })
 }
 
 /// Counts the outcome on this CPU.
@@ -104,16 +117,36 @@ pub(crate) fn policy(number: u32) -> Option<&'static Policy> {
 /// is woken a little later, at the latest by a full map. (Stable Rust has no atomic addition for this
 /// target.)
 #[inline(always)]
-pub(crate) fn count_new_flow(generation: u32) {
+pub(crate) fn count_new_flow(generation: u32, is_else: bool) {
     let Some(new_flows) = NEW_FLOWS.get_ptr_mut(0) else { return };
     // SAFETY: the value lives as long as the map; others change it meanwhile, in aligned words.
-    let [number, _]: [u64; 2] = unsafe { new_flows.read_volatile() };
-    let number = number + 1;
-    // SAFETY: as above.
-    unsafe { (&raw mut (*new_flows)[0]).write_volatile(number) };
+    let number = unsafe { increment(&raw mut (*new_flows).all) };
+    if is_else {
+        // SAFETY: as above.
+        unsafe { increment(&raw mut (*new_flows).others) };
+    }
     if number >= u64::from(WAKE_AT.load()) {
         wake(generation);
     }
+}
+
+/// Whether `else` has taken what it may take of the flow map.
+#[inline(always)]
+pub(crate) fn is_full_of_else() -> bool {
+    let Some(new_flows) = NEW_FLOWS.get_ptr(0) else { return false };
+    // SAFETY: as in `count_new_flow`.
+    let others = unsafe { (&raw const (*new_flows).others).read_volatile() };
+    others >= u64::from(MAX_ELSE.load())
+}
+
+/// One more; the number then.
+#[inline(always)]
+unsafe fn increment(number: *mut u64) -> u64 {
+    // SAFETY: the caller's pointer is to an aligned word that lives.
+    let incremented = unsafe { number.read_volatile() } + 1;
+    // SAFETY: likewise.
+    unsafe { number.write_volatile(incremented) };
+    incremented
 }
 
 /// Wakes the agent, once in a generation: what an earlier one left there does not count.
@@ -122,11 +155,11 @@ pub(crate) fn wake(generation: u32) {
     let Some(new_flows) = NEW_FLOWS.get_ptr_mut(0) else { return };
     let mark = u64::from(generation) + 1;
     // SAFETY: as in `count_new_flow`.
-    let marked = unsafe { &raw mut (*new_flows)[1] };
+    let woken = unsafe { &raw mut (*new_flows).woken };
     // SAFETY: likewise.
-    if unsafe { marked.read_volatile() } != mark {
+    if unsafe { woken.read_volatile() } != mark {
         // SAFETY: likewise.
-        unsafe { marked.write_volatile(mark) };
+        unsafe { woken.write_volatile(mark) };
         // Where there is no room, it has not yet heard that it was woken before.
         let _wakes_up = WAKE.output::<u8>(0, 0);
     }

@@ -1,27 +1,32 @@
-//! What is done for each packet: apply the rules to its flow, keep it, count the outcome.
+//! What is done for each packet: apply the rules to its flow, keep what was seen of it, count the outcome.
 //!
 //! Some functions are functions in the kernel too: a packet has 512 bytes of stack at any time, and
 //! what returns gives its part back.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    helpers::bpf_ktime_get_ns,
+};
 use conntrack_common::{
     counters::{Loss, Outcome},
-    flow::FlowKey,
+    flow::{Direction, FlowKey},
     policy::Control,
-    rules,
+    rules::{self, Packet},
+    seen::{Flow, Seen, Sight},
     wire::Skip,
 };
 
 use crate::{
     maps::{self, FLOWS},
-    recent,
+    pairs, recent,
 };
 
-/// Records the flow of a packet, if it is one.
+/// Records what a packet says about a flow, if it says anything.
 #[inline(always)]
-pub(crate) fn meter(flow: Result<FlowKey, Skip>) {
-    let outcome = match flow {
-        Ok(key) => record(&key),
+pub(crate) fn meter(packet: Result<Packet, Skip>) {
+    let outcome = match packet {
+        Ok(Packet::Opens(key) | Packet::Datagram(key)) => record(&key),
+        Ok(Packet::Answers(flow)) => answer(&flow),
         Err(skip) => Outcome::Skipped(skip),
     };
     maps::count(outcome);
@@ -44,30 +49,86 @@ fn record(key: &FlowKey) -> Outcome {
 
 #[inline(never)]
 fn record_first(key: &FlowKey, control: Control) -> Outcome {
-    let mut key = *key;
+    let mut coarse = *key;
+    let direction = coarsen(&mut coarse, control.policy);
+    let may_answer = key.is_udp() && !matches!(direction, Err(Skip::LeftOut));
+    let is_answer = may_answer && pairs::is_answer(key);
+    let seen = if is_answer { Seen::REPLIES } else { Seen::OPENS };
+    let outcome = match direction {
+        Ok(direction) => keep(&coarse, seen, direction, control.generation),
+        Err(skip) => Outcome::Skipped(skip),
+    };
+    if is_answer {
+        return outcome.unless_lost(answer_reverse(key, control));
+    }
+    outcome
+}
+
+/// Keeps that the reverse flow was answered.
+#[inline(never)]
+fn answer_reverse(key: &FlowKey, control: Control) -> Outcome {
+    mark(&Flow { key: key.reversed(), seen: Seen::ANSWERED }, control)
+}
+
+/// A TCP segment that answers: it counts for no flow itself.
+#[inline(never)]
+fn answer(flow: &Flow) -> Outcome {
+    Outcome::Skipped(Skip::NotOpening).unless_lost(mark(flow, maps::control()))
+}
+
+/// Keeps what was seen of a flow by a packet that is not its own.
+#[inline(always)]
+fn mark(flow: &Flow, control: Control) -> Outcome {
+    let mut key = flow.key;
     match coarsen(&mut key, control.policy) {
-        Ok(()) => keep(&key, control.generation),
+        Ok(direction) => keep(&key, flow.seen, direction, control.generation),
         Err(skip) => Outcome::Skipped(skip),
     }
 }
 
 #[inline(never)]
-fn coarsen(key: &mut FlowKey, policy: u32) -> Result<(), Skip> {
-    maps::policy(policy).map_or(Ok(()), |policy| rules::coarsen(key, policy))
+fn coarsen(key: &mut FlowKey, policy: u32) -> Result<Option<Direction>, Skip> {
+    maps::policy(policy).map_or(Ok(None), |policy| rules::coarsen(key, policy))
 }
 
-/// Puts the flow into the map unless it is there.
+/// Puts what was seen of a flow into the map, unless it is there.
 #[inline(never)]
-fn keep(key: &FlowKey, generation: u32) -> Outcome {
+fn keep(key: &FlowKey, seen: Seen, direction: Option<Direction>, generation: u32) -> Outcome {
+    match maps::sight(key) {
+        Some(sight) => add(key, sight, seen),
+        None => insert(key, seen, direction, generation),
+    }
+}
+
+/// By a new entry in place of the old one, never by writing to the old one: that may be another flow's by
+/// then. CPUs that do so at the same moment may lose what the other one saw, until the next packet.
+#[inline(always)]
+fn add(key: &FlowKey, sight: Sight, seen: Seen) -> Outcome {
+    if sight.seen.contains(seen) {
+        return Outcome::Flow;
+    }
+    let is_first_packet = seen.has_packet() && !sight.seen.has_packet();
+    let first = if is_first_packet { now() } else { sight.first };
+    let sight = Sight { first, seen: sight.seen | seen };
+    match FLOWS.insert(key, sight, BPF_ANY.into()) {
+        Ok(()) => Outcome::Flow,
+        Err(_) => Outcome::Lost(Loss::MapRefused),
+    }
+}
+
+#[inline(always)]
+fn insert(key: &FlowKey, seen: Seen, direction: Option<Direction>, generation: u32) -> Outcome {
     const EEXIST: i32 = -17;
     const E2BIG: i32 = -7;
 
-    if FLOWS.get_ptr(key).is_some() {
-        return Outcome::Flow;
+    let is_else = direction == Some(Direction::Else);
+    if is_else && maps::is_full_of_else() {
+        maps::wake(generation);
+        return Outcome::Lost(Loss::MapFull);
     }
-    match FLOWS.insert(key, now(), BPF_NOEXIST.into()) {
+    match FLOWS.insert(key, Sight { first: now(), seen }, BPF_NOEXIST.into()) {
         Ok(()) => {
-            maps::count_new_flow(generation);
+            maps::count_new_flow(generation, is_else);
             Outcome::Flow
         }
         // Another CPU was faster.
@@ -83,7 +144,7 @@ fn keep(key: &FlowKey, generation: u32) -> Outcome {
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 #[inline(always)]
 #[expect(unsafe_code, reason = "a kernel helper")]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     // SAFETY: the helper takes no arguments and has no preconditions.
     unsafe { bpf_ktime_get_ns() }
 }

@@ -30,7 +30,7 @@ fn shown(mut tracker: Tracker, policy: &Policy, batches: &[Vec<Packet>]) -> Show
 /// Distinct flows in the order of their first packets.
 fn batch_of(policy: &Policy, keys: impl Iterator<Item = FlowKey>) -> Vec<FlowKey> {
     let mut seen = BTreeSet::new();
-    let coarse = |mut key| rules::coarsen(&mut key, policy).ok().map(|()| key);
+    let coarse = |mut key| rules::coarsen(&mut key, policy).ok().map(|_direction| key);
     keys.filter_map(coarse).filter(|key| seen.insert(*key)).collect()
 }
 
@@ -55,7 +55,7 @@ fn random_packets_are_coarsened_and_left_out_at_all() {
         let mut key = packet.key();
         let mut counts = counts.borrow_mut();
         match rules::coarsen(&mut key, &given.policy()) {
-            Ok(()) => *counts.0 += u32::from(key.direction().is_some()),
+            Ok(_) => *counts.0 += u32::from(key.direction().is_some()),
             Err(_) => *counts.1 += 1,
         }
         Ok(())

@@ -11,11 +11,11 @@
 //! packets that end inside their IP header. Nor does it give TC packets in pages: those are in
 //! `live_links.rs`.
 
-use std::{borrow::Cow, cell::RefCell, io::Write as _};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, io::Write as _, net::SocketAddr};
 
-use crate::support::coarsening;
-use crate::support::generator::{
-    CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies,
+use crate::support::{
+    coarsening, frames,
+    generator::{CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies},
 };
 use aya::{
     Ebpf,
@@ -24,19 +24,23 @@ use aya::{
 };
 use conntrack::source::ebpf::{CLASSIFIER, XDP, programs};
 use conntrack_common::{
-    counters::{Counters, Loss, Outcome},
-    flow::FlowKey,
+    address::Address,
+    counters::{Counters, Loss, NewFlows, Outcome},
+    flow::{FlowKey, Protocol},
+    pairs::{Bucket, Place, Secret},
     policy::{Control, Policy},
-    rules::{coarsen, flow_key},
+    rules::{Packet, coarsen, observe},
+    seen::{Flow, Seen, Sight},
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
-use proptest::{option, strategy::Strategy};
+use proptest::{collection, option, prop_oneof, sample::select, strategy::Strategy};
 
 /// Frames that are compared, each at TC and at XDP.
 const ETHERNET_FRAMES: u32 = 100_000;
 /// The same for packets without a link header.
 const IP_PACKETS: u32 = 30_000;
 const COARSE_FRAMES: u32 = 20_000;
+const CONVERSATIONS: u32 = 1_000;
 
 /// Each frame is run twice: first its flow is new, then it is known. (Not by the kernel's own
 /// repetition: for XDP that waits for all other CPUs, each time.)
@@ -47,6 +51,9 @@ const RUNS: u64 = 2;
 const UNSPEC: u32 = u32::MAX;
 const PASS: u32 = 2;
 
+/// Of the hash of UDP pairs.
+const SECRET: Secret = [1, 2];
+
 const ETHERNET_HEADER: usize = 14;
 /// What TC is given has to fit into a page, with headroom and the end of an skb; this does on every
 /// machine. XDP takes more, in pieces.
@@ -55,7 +62,7 @@ const LONGEST_AT_TC: usize = 3_072;
 #[test]
 fn parser_tc_and_xdp_agree_on_ethernet_frames() {
     let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
-    let corpus = (frames(), first_piece());
+    let corpus = (whole_frames(), first_piece());
     let frames = check(ETHERNET_FRAMES, &corpus, |(frame, first_piece)| {
         let (frame, mut kernel) = (frame.bytes(), kernel.borrow_mut());
         let for_tc = for_tc(&frame);
@@ -109,22 +116,73 @@ fn coarsening_is_the_same_in_the_kernel() {
         let (policy, mut kernel) = (settings.policy(), kernel.borrow_mut());
         kernel.set_policy(&policy);
         let frame = packet.frame();
-        let coarse = |mut key| coarsen(&mut key, &policy).map(|()| key);
-        let flow = flow_key(&frame[..], LinkLayer::Ethernet).and_then(coarse);
-        let told = Told { flow, dead_end: None };
+        let told = Told { observed: observe(&frame[..], LinkLayer::Ethernet), dead_end: None };
         kernel.agrees(Hook::Tc, &frame, told)?;
         kernel.agrees(Hook::Xdp { first_piece: None }, &frame, told)
     });
     say(&format!("corpus of policies: {packets} packets, tc: 0 mismatches, xdp: 0 mismatches"));
 }
 
-fn frames() -> impl Strategy<Value = Frame> {
+/// Datagrams back and forth: which of them answer, and what was answered.
+#[test]
+fn pairs_are_judged_alike_in_the_kernel() {
+    let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
+    let mut answers = 0;
+    let answers = RefCell::new(&mut answers);
+    let conversations = collection::vec(datagram(), 1..40);
+    let all = check(CONVERSATIONS, &conversations, |datagrams| {
+        let mut kernel = kernel.borrow_mut();
+        let mut first: BTreeMap<[SocketAddr; 2], SocketAddr> = BTreeMap::new();
+        let mut expected: BTreeMap<FlowKey, Seen> = BTreeMap::new();
+        for [src, dst] in &datagrams {
+            let mut ends = [*src, *dst];
+            ends.sort_unstable();
+            let is_answer = *first.entry(ends).or_insert(*src) != *src;
+            let key = key(*src, *dst);
+            let seen = if is_answer { Seen::REPLIES } else { Seen::OPENS };
+            *expected.entry(key).or_default() |= seen;
+            if is_answer {
+                **answers.borrow_mut() += 1;
+                *expected.entry(key.reversed()).or_default() |= Seen::ANSWERED;
+            }
+            kernel.run(Hook::Tc, &frames::udp(*src, *dst)).expect("run");
+        }
+        for [src, dst] in &datagrams {
+            kernel.forget_pair(&key(*src, *dst));
+        }
+        let flows = kernel.take_flows();
+        let expected: Vec<_> = expected.into_iter().map(|(key, seen)| Flow { key, seen }).collect();
+        if flows == expected {
+            return Ok(());
+        }
+        Err(format!("{datagrams:?}\nkernel: {flows:?}\nexpected: {expected:?}"))
+    });
+    let answers = answers.into_inner();
+    assert!(*answers > all, "only {answers} answers in {all} conversations");
+}
+
+/// Between few ends, so that most are answered.
+fn datagram() -> impl Strategy<Value = [SocketAddr; 2]> {
+    let ends = ["10.0.0.1:53", "10.0.0.1:4000", "10.0.0.2:53", "10.0.0.3:53", "255.255.255.255:7"];
+    let v4 = ends.map(|end| end.parse().expect("an end"));
+    let v6 = ["[fd00::1]:53", "[fd00::1]:4000", "[fd00::2]:53"];
+    let v6 = v6.map(|end| end.parse().expect("an end"));
+    let end = |ends: Vec<SocketAddr>| (select(ends.clone()), select(ends));
+    prop_oneof![end(v4.to_vec()), end(v6.to_vec())].prop_map(|(src, dst)| [src, dst])
+}
+
+fn key(src: SocketAddr, dst: SocketAddr) -> FlowKey {
+    let end = |end: SocketAddr| (Address::from(end.ip()), end.port());
+    FlowKey::new(Protocol::Udp, end(src), end(dst))
+}
+
+fn whole_frames() -> impl Strategy<Value = Frame> {
     strategies::frames().prop_filter("the kernel takes it", is_long_enough)
 }
 
 /// Behind a tag there is no network header to begin with.
 fn untagged() -> impl Strategy<Value = Frame> {
-    frames().prop_map(|frame| {
+    whole_frames().prop_map(|frame| {
         let untag = |link| Ethernet { tags: Vec::new(), ..link };
         Frame { link: frame.link.map(untag), ..frame }
     })
@@ -195,14 +253,14 @@ enum Hook {
 /// What the parser says.
 #[derive(Clone, Copy, Debug)]
 struct Told {
-    flow: Result<FlowKey, Skip>,
+    observed: Result<Packet, Skip>,
     /// The `EtherType` that led to no IP.
     dead_end: Option<u16>,
 }
 
 impl Told {
     fn about(packet: &(impl PacketBytes + ?Sized), link: LinkLayer) -> Self {
-        Self { flow: flow_key(packet, link), dead_end: wire::dead_end(packet, link) }
+        Self { observed: observe(packet, link), dead_end: wire::dead_end(packet, link) }
     }
 }
 
@@ -211,7 +269,7 @@ impl Told {
 struct Answer {
     verdict: u32,
     is_unchanged: bool,
-    flows: Vec<FlowKey>,
+    flows: Vec<Flow>,
     /// In packets.
     counted: Vec<(Outcome, u64)>,
     /// `EtherType`s that led to no IP, in packets.
@@ -219,17 +277,25 @@ struct Answer {
 }
 
 impl Answer {
-    /// What the programs must say where the parser says this.
-    fn expected(hook: Hook, told: Told) -> Self {
+    /// What the programs must say where the parser says this, and nothing was said before.
+    fn expected(hook: Hook, told: Told, policy: &Policy) -> Self {
         let verdict = match hook {
             Hook::Tc => UNSPEC,
             Hook::Xdp { .. } => PASS,
         };
-        let outcome = told.flow.map_or_else(Outcome::Skipped, |_| Outcome::Flow);
+        let coarse = |mut flow: Flow| coarsen(&mut flow.key, policy).map(|_direction| flow);
+        let kept = told.observed.and_then(|packet| match packet {
+            Packet::Opens(key) | Packet::Datagram(key) => coarse(Flow::opened(key)),
+            Packet::Answers(flow) => coarse(flow),
+        });
+        let outcome = match told.observed {
+            Ok(Packet::Answers(_)) => Outcome::Skipped(Skip::NotOpening),
+            _ => kept.map_or_else(Outcome::Skipped, |_| Outcome::Flow),
+        };
         Self {
             verdict,
             is_unchanged: true,
-            flows: told.flow.into_iter().collect(),
+            flows: kept.into_iter().collect(),
             counted: vec![(outcome, RUNS)],
             unread: told.dead_end.map(|ether_type| (ether_type, RUNS)).into_iter().collect(),
         }
@@ -239,9 +305,13 @@ impl Answer {
 /// The loaded programs and their maps.
 struct Kernel {
     ebpf: Ebpf,
-    flows: HashMap<MapData, FlowKey, u64>,
+    flows: HashMap<MapData, FlowKey, Sight>,
+    pairs: Array<MapData, Bucket>,
     policies: Array<MapData, Policy>,
+    /// The one in force.
+    policy: Box<Policy>,
     control: Array<MapData, Control>,
+    new_flows: Array<MapData, NewFlows>,
     generation: u32,
     counters: PerCpuArray<MapData, [u64; Outcome::COUNT as usize]>,
     unread: HashMap<MapData, u16, u64>,
@@ -253,17 +323,22 @@ struct Kernel {
 
 impl Kernel {
     fn load(link: LinkLayer) -> Self {
-        let mut ebpf = programs(link, 16).expect("programs that load");
+        let mut ebpf = programs(link, 64, &SECRET).expect("programs that load");
         let flows = ebpf.take_map("FLOWS").expect("flows").try_into().expect("a hash");
+        let pairs = ebpf.take_map("PAIRS").expect("pairs").try_into().expect("an array");
         let counters = ebpf.take_map("COUNTERS").expect("counters").try_into().expect("an array");
         let policies = ebpf.take_map("POLICY").expect("policies").try_into().expect("an array");
         let control = ebpf.take_map("CONTROL").expect("control").try_into().expect("an array");
         let unread = ebpf.take_map("UNREAD").expect("unread").try_into().expect("a hash");
+        let new_flows = ebpf.take_map("NEW_FLOWS").expect("counts").try_into().expect("an array");
         let mut kernel = Self {
             ebpf,
             flows,
+            pairs,
             policies,
+            policy: Box::new(Policy::NONE),
             control,
+            new_flows,
             generation: 0,
             counters,
             unread,
@@ -278,8 +353,12 @@ impl Kernel {
     /// # Errors
     /// Both answers, if they differ.
     fn agrees(&mut self, hook: Hook, frame: &[u8], told: Told) -> Result<(), String> {
-        let expected = Answer::expected(hook, told);
-        match self.answer(hook, frame) {
+        let expected = Answer::expected(hook, told, &self.policy);
+        let answer = self.answer(hook, frame);
+        if let Ok(Packet::Datagram(key)) = told.observed {
+            self.forget_pair(&key);
+        }
+        match answer {
             Ok(answer) if answer == expected => Ok(()),
             Ok(answer) => {
                 Err(format!("{hook:?}\nparser: {told:?}, so {expected:?}\nprogram: {answer:?}\n"))
@@ -336,18 +415,28 @@ impl Kernel {
 
     fn set_policy(&mut self, policy: &Policy) {
         self.policies.set(0, policy, 0).expect("written");
+        *self.policy = *policy;
+    }
+
+    fn forget_pair(&mut self, datagram: &FlowKey) {
+        let bucket = Place::of(datagram, &SECRET).bucket();
+        self.pairs.set(bucket, Bucket::default(), 0).expect("written");
     }
 
     /// Empties the flow map, and has the programs know it.
-    fn take_flows(&mut self) -> Vec<FlowKey> {
-        let keys: Vec<FlowKey> = self.flows.keys().map(|key| key.expect("a key")).collect();
-        for key in &keys {
-            self.flows.remove(key).expect("removed");
+    fn take_flows(&mut self) -> Vec<Flow> {
+        let entries = self.flows.iter().map(|entry| entry.expect("an entry"));
+        let mut flows: Vec<_> =
+            entries.map(|(key, sight)| Flow { key, seen: sight.seen }).collect();
+        flows.sort_unstable();
+        for flow in &flows {
+            self.flows.remove(&flow.key).expect("removed");
         }
+        self.new_flows.set(0, NewFlows::default(), 0).expect("written");
         self.generation += 1;
         let control = Control { policy: 0, generation: self.generation };
         self.control.set(0, control, 0).expect("written");
-        keys
+        flows
     }
 
     fn take_unread(&mut self) -> Vec<(u16, u64)> {

@@ -8,7 +8,7 @@ use crate::support::{
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
     lab::{Lab, PEER_DEVICE},
-    usual::{EBPF, PCAP, XDP},
+    usual::{EBPF, PCAP, XDP, pass_first_batch},
 };
 
 const MODES: [&[&str]; 3] = [EBPF, XDP, PCAP];
@@ -30,6 +30,7 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
         let settings = ["-u", "45390", "--internal", "198.51.100.0/24"];
         Collector::start(&lab.host, &[mode, &settings].concat())
     });
+    pass_first_batch(&mut wire, &collectors.each_ref());
 
     let mut random = Random(0x5eed);
     for _ in 0..FLOWS {

@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use conntrack::{
-    connection::{Direction, Host, Protocol, SourcePort},
-    tracker::{Family, Settings, Tracker},
+    connection::{Direction, Evidence, Host, Protocol, SourcePort},
+    tracker::{Family, Settings, Tracker, UdpDirection},
     tree,
 };
-use conntrack_common::{address::Address, flow::FlowKey, seen::Flow};
+use conntrack_common::{
+    address::Address,
+    flow::FlowKey,
+    seen::{Flow, Seen},
+};
 
 const LOCAL: [&str; 2] = ["192.168.200.230", "2001:db8::230"];
 
@@ -163,4 +167,59 @@ fn without_an_address_everything_is_else() {
     let connection =
         tracker.track(&flow(Protocol::Udp, REQUEST.0, REQUEST.1)).expect("recorded").connection;
     assert_eq!(connection.direction, Direction::Else);
+}
+
+fn seen(flow: Flow, seen: Seen) -> Flow {
+    Flow { seen, ..flow }
+}
+
+#[test]
+fn the_first_batch_looks_ahead() {
+    let (request, answer) =
+        (flow(Protocol::Udp, REQUEST.0, REQUEST.1), flow(Protocol::Udp, ANSWER.0, ANSWER.1));
+    let paths = |is_first| {
+        let sightings = tracker(Settings::default()).track_batch(&[answer, request], is_first);
+        sightings.iter().map(|it| tree::path(&it.connection)).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(true), [paths(false)[1].clone()]);
+    assert_eq!(paths(false).len(), 2, "later, who comes first is recorded");
+}
+
+#[test]
+fn pairs_record_what_opens_and_nothing_that_answers() {
+    let settings = Settings { udp_direction: UdpDirection::Pairs, ..Settings::default() };
+    let mut tracker = tracker(settings);
+    let answer = flow(Protocol::Udp, "10.0.0.1:123", "192.168.200.230:123");
+    let shown = tracker.track(&seen(answer, Seen::REPLIES)).expect("evidence");
+    assert!(!shown.has_packet && shown.evidence == Some(Evidence::Reply));
+    let request = flow(Protocol::Udp, "192.168.200.230:123", "10.0.0.1:123");
+    assert!(tracker.track(&request).expect("recorded").has_packet);
+    // A system port that was asked makes no answers.
+    assert!(tracker.track(&answer).expect("recorded").has_packet);
+}
+
+#[test]
+fn pairs_still_hide_what_the_user_names() {
+    let udp_servers = [40_000].into();
+    let settings =
+        Settings { udp_direction: UdpDirection::Pairs, udp_servers, ..Settings::default() };
+    let sent = flow(Protocol::Udp, "192.168.200.230:40000", "10.0.0.1:5000");
+    assert_eq!(tracker(settings).track(&sent), None);
+}
+
+#[test]
+fn what_was_seen_becomes_the_strongest_word() {
+    let syn = flow(Protocol::Tcp, "10.0.0.1:5000", "192.168.200.230:22");
+    for (bits, has_packet, evidence) in [
+        (Seen::OPENS, true, None),
+        (Seen::REFUSED, false, Some(Evidence::Refused)),
+        (Seen::OPENS | Seen::REFUSED, true, Some(Evidence::Refused)),
+        (Seen::REFUSED | Seen::ANSWERED, false, Some(Evidence::Answered)),
+        (Seen::REPLIES, true, Some(Evidence::Reply)),
+        (Seen::REPLIES | Seen::OPENS, true, None),
+        (Seen::REPLIES | Seen::OPENS | Seen::ANSWERED, true, Some(Evidence::Answered)),
+    ] {
+        let sighting = tracker(Settings::default()).track(&seen(syn, bits)).expect("recorded");
+        assert_eq!((sighting.has_packet, sighting.evidence), (has_packet, evidence), "{bits:?}");
+    }
 }

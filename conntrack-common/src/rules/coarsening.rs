@@ -6,7 +6,7 @@
 
 use super::direction;
 use crate::{
-    flow::{Direction, FlowKey, Protocol},
+    flow::{Direction, FlowKey},
     policy::Policy,
     wire::Skip,
 };
@@ -28,23 +28,26 @@ const ANY_USER_PORT: u16 = u16::MAX;
 /// | in | cleared; UDP: kept if it is a system port, for it may tell an answer | likewise |
 /// | else | kept | kept |
 ///
+/// Returns the flow's direction; `None` where the policy knows none.
+///
 /// # Errors
-/// [`Skip::LeftOut`] for a flow that the settings leave out of the tree.
+/// [`Skip::LeftOut`] for a flow that the settings leave out of the tree, [`Skip::UdpServer`] for one that
+/// they leave out and that may still answer another.
 #[inline(always)]
-pub fn coarsen(flow: &mut FlowKey, policy: &Policy) -> Result<(), Skip> {
+pub fn coarsen(flow: &mut FlowKey, policy: &Policy) -> Result<Option<Direction>, Skip> {
     if !policy.coarsens() {
-        return Ok(());
+        return Ok(None);
     }
     if policy.skips_family_of(&flow.src()) {
         return Err(Skip::LeftOut);
     }
-    let is_udp = matches!(flow.protocol(), Some(Protocol::Udp));
+    let is_udp = flow.is_udp();
     let direction = direction(flow, |address| policy.is_local(address));
     let (port, remote) = match direction {
         Direction::Else if policy.skips_else() => return Err(Skip::LeftOut),
-        Direction::Else => return Ok(()),
+        Direction::Else => return Ok(Some(direction)),
         Direction::Out if is_udp && policy.is_udp_server(flow.src_port()) => {
-            return Err(Skip::LeftOut);
+            return Err(Skip::UdpServer);
         }
         Direction::Out => (ANY_PORT, flow.dst()),
         Direction::In if !is_udp => (ANY_PORT, flow.src()),
@@ -52,5 +55,5 @@ pub fn coarsen(flow: &mut FlowKey, policy: &Policy) -> Result<(), Skip> {
         Direction::In => (ANY_USER_PORT, flow.src()),
     };
     flow.make_coarse(direction, port, policy.clears(&remote, direction));
-    Ok(())
+    Ok(Some(direction))
 }

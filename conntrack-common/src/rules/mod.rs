@@ -1,5 +1,5 @@
-//! The rules that kernel and user space share: which packets open a conversation, whose it is, and
-//! what of it the tree can never show.
+//! The rules that kernel and user space share: which packets open a conversation and which answer one,
+//! whose it is, and what of it the tree can never show.
 //!
 //! The tracker has the rules that need to remember, and applies all others to what it is given.
 
@@ -10,32 +10,88 @@ pub use coarsening::{FIRST_USER_PORT, coarsen};
 use crate::{
     address::Address,
     flow::{Direction, FlowKey, Protocol},
+    seen::{Flow, Seen},
     wire::{self, LinkLayer, PacketBytes, Skip, tcp},
 };
 
-/// The flow that a packet counts for: what the kernel and user space both do with each packet.
+/// What a packet says about a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// It opens this TCP connection.
+    Opens(FlowKey),
+    /// It is a UDP datagram of this flow; whether it opens or answers, [`crate::pairs`] tell.
+    Datagram(FlowKey),
+    /// It belongs to the reverse of this TCP connection, and answers or refuses it.
+    Answers(Flow),
+}
+
+impl Packet {
+    /// The flow that the packet belongs to and counts for.
+    ///
+    /// # Errors
+    /// [`Skip::NotOpening`] for what only says something of another flow.
+    #[inline(always)]
+    pub const fn flow_key(self) -> Result<FlowKey, Skip> {
+        match self {
+            Self::Opens(key) | Self::Datagram(key) => Ok(key),
+            Self::Answers(_) => Err(Skip::NotOpening),
+        }
+    }
+}
+
+/// What the kernel and user space both do first with each packet.
+///
+/// # Errors
+/// Why it says nothing.
+#[inline(always)]
+pub fn observe<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Packet, Skip> {
+    let headers = wire::walk(packet, link)?;
+    let seen = says(headers.protocol(), headers.tcp_flags())?;
+    // A reset that answers a SYN has no sequence number to go by (RFC 9293 section 3.10.7.1).
+    if matches!(seen, Says::Refuses) && headers.sequence_number(packet)? != 0 {
+        return Err(Skip::NotOpening);
+    }
+    let key = headers.segment(packet)?.flow_key();
+    Ok(match seen {
+        Says::Opens => Packet::Opens(key),
+        Says::Datagram => Packet::Datagram(key),
+        Says::Answers => Packet::Answers(Flow { key: key.reversed(), seen: Seen::ANSWERED }),
+        Says::Refuses => Packet::Answers(Flow { key: key.reversed(), seen: Seen::REFUSED }),
+    })
+}
+
+/// The flow that a packet counts for.
 ///
 /// # Errors
 /// Why it counts for none.
 #[inline(always)]
 pub fn flow_key<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<FlowKey, Skip> {
-    let headers = wire::walk(packet, link)?;
-    opens_conversation(headers.protocol(), headers.tcp_flags())?;
-    Ok(headers.segment(packet)?.flow_key())
+    observe(packet, link)?.flow_key()
 }
 
-/// Whether this packet counts as a flow.
-///
-/// TCP: only a connection's opening packet, SYN set and ACK clear (RFC 9293 section 3.5); what
-/// other flags it carries (ECN: RFC 3168 section 6.1.1) does not matter. UDP: every datagram.
-///
-/// # Errors
-/// [`Skip::NotOpening`] for any other TCP packet.
+/// What a packet's protocol and flags say.
+#[derive(Clone, Copy)]
+enum Says {
+    Opens,
+    Datagram,
+    Answers,
+    Refuses,
+}
+
+/// TCP: SYN without ACK opens a connection (RFC 9293 section 3.5); what other flags it carries (ECN: RFC
+/// 3168 section 6.1.1) does not matter. SYN-ACK without RST answers one, RST-ACK may refuse one. UDP:
+/// every datagram counts.
 #[inline(always)]
-pub const fn opens_conversation(protocol: Protocol, tcp_flags: u8) -> Result<(), Skip> {
+const fn says(protocol: Protocol, tcp_flags: u8) -> Result<Says, Skip> {
+    const SYN_ACK: u8 = tcp::SYN | tcp::ACK;
+    const RST_ACK: u8 = tcp::RST | tcp::ACK;
     match protocol {
-        Protocol::Udp => Ok(()),
-        Protocol::Tcp if tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN => Ok(()),
+        Protocol::Udp => Ok(Says::Datagram),
+        // Nearly every packet.
+        Protocol::Tcp if tcp_flags & (tcp::SYN | tcp::RST) == 0 => Err(Skip::NotOpening),
+        Protocol::Tcp if tcp_flags & SYN_ACK == tcp::SYN => Ok(Says::Opens),
+        Protocol::Tcp if tcp_flags & (SYN_ACK | tcp::RST) == SYN_ACK => Ok(Says::Answers),
+        Protocol::Tcp if tcp_flags & RST_ACK == RST_ACK => Ok(Says::Refuses),
         Protocol::Tcp => Err(Skip::NotOpening),
     }
 }
@@ -54,32 +110,73 @@ pub fn direction(flow: &FlowKey, is_local: impl Fn(&Address) -> bool) -> Directi
 
 #[cfg(test)]
 mod tests {
+    use core::net::IpAddr;
+
     use super::*;
 
     const FIN: u8 = 0x01;
-    const RST: u8 = 0x04;
+    const PSH: u8 = 0x08;
     const ECE_CWR: u8 = 0xc0;
+    const SYN_ACK: u8 = tcp::SYN | tcp::ACK;
+    const RST_ACK: u8 = tcp::RST | tcp::ACK;
 
-    fn tcp(flags: u8) -> Result<(), Skip> {
-        opens_conversation(Protocol::Tcp, flags)
+    /// 10.0.0.1:4000 to 10.0.0.2:53.
+    fn packet(flags: u8, sequence_number: u32) -> [u8; 40] {
+        let mut packet = [0; 40];
+        packet[0] = 0x45;
+        packet[3] = 40;
+        packet[9] = Protocol::Tcp as u8;
+        packet[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        packet[20..24].copy_from_slice(&[0x0f, 0xa0, 0, 53]);
+        packet[24..28].copy_from_slice(&sequence_number.to_be_bytes());
+        packet[33] = flags;
+        packet
+    }
+
+    fn observed(flags: u8, sequence_number: u32) -> Result<Packet, Skip> {
+        observe(&packet(flags, sequence_number)[..], LinkLayer::Ip)
+    }
+
+    fn key() -> FlowKey {
+        let end = |last, port| (Address::from(IpAddr::from([10, 0, 0, last])), port);
+        FlowKey::new(Protocol::Tcp, end(1, 4000), end(2, 53))
     }
 
     #[test]
     fn syn_without_ack_opens_whatever_else_is_set() {
-        assert_eq!(tcp(tcp::SYN), Ok(()));
-        assert_eq!(tcp(tcp::SYN | ECE_CWR), Ok(()));
-        assert_eq!(tcp(tcp::SYN | FIN), Ok(()));
+        for flags in [tcp::SYN, tcp::SYN | ECE_CWR, tcp::SYN | FIN, tcp::SYN | tcp::RST] {
+            assert_eq!(observed(flags, 7), Ok(Packet::Opens(key())), "flags {flags:#04x}");
+        }
     }
 
     #[test]
-    fn nothing_else_of_tcp_opens() {
-        for flags in [0, tcp::ACK, tcp::SYN | tcp::ACK, FIN, FIN | tcp::ACK, RST] {
-            assert_eq!(tcp(flags), Err(Skip::NotOpening), "flags {flags:#04x}");
+    fn syn_with_ack_answers_the_reverse_unless_it_resets() {
+        let answers = Ok(Packet::Answers(Flow { key: key().reversed(), seen: Seen::ANSWERED }));
+        assert_eq!(observed(SYN_ACK, 7), answers);
+        assert_eq!(observed(SYN_ACK | ECE_CWR, 0), answers);
+        assert_ne!(observed(SYN_ACK | tcp::RST, 0), answers);
+    }
+
+    #[test]
+    fn a_reset_refuses_the_reverse_if_it_answers_a_syn() {
+        let refuses = Ok(Packet::Answers(Flow { key: key().reversed(), seen: Seen::REFUSED }));
+        assert_eq!(observed(RST_ACK, 0), refuses);
+        assert_eq!(observed(RST_ACK, 1), Err(Skip::NotOpening));
+        assert_eq!(observed(tcp::RST, 0), Err(Skip::NotOpening));
+    }
+
+    #[test]
+    fn nothing_else_of_tcp_says_anything() {
+        for flags in [0, tcp::ACK, FIN, FIN | tcp::ACK, PSH | tcp::ACK] {
+            assert_eq!(observed(flags, 0), Err(Skip::NotOpening), "flags {flags:#04x}");
         }
     }
 
     #[test]
     fn every_datagram_counts() {
-        assert_eq!(opens_conversation(Protocol::Udp, 0), Ok(()));
+        let mut packet = packet(0, 0);
+        packet[9] = Protocol::Udp as u8;
+        let observed = observe(&packet[..], LinkLayer::Ip);
+        assert!(matches!(observed, Ok(Packet::Datagram(_))), "{observed:?}");
     }
 }

@@ -131,11 +131,13 @@ pub enum Skip {
     TooManyTags,
     /// A flow that the settings leave out of the tree.
     LeftOut,
+    /// A datagram that a server on this machine sends from a port that the settings name.
+    UdpServer,
 }
 
 impl Skip {
     /// Number of causes.
-    pub(crate) const COUNT: u32 = 9;
+    pub(crate) const COUNT: u32 = 10;
 
     /// Every cause, in the order of the counters.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -148,6 +150,7 @@ impl Skip {
         Self::TooManyHeaders,
         Self::TooManyTags,
         Self::LeftOut,
+        Self::UdpServer,
     ];
 
     /// The causes that may hide a flow: the packet could not be read as far as its ports.
@@ -172,6 +175,7 @@ impl Skip {
             Self::TooManyHeaders => "too many extension headers",
             Self::TooManyTags => "too many tags or labels",
             Self::LeftOut => "left out by the settings",
+            Self::UdpServer => "sent from a --udp-in port",
         }
     }
 }
@@ -209,6 +213,15 @@ impl Headers {
     #[inline(always)]
     pub const fn tcp_flags(&self) -> u8 {
         self.tcp_flags
+    }
+
+    /// Reads the sequence number of a TCP header, out of the packet that these are the headers of.
+    ///
+    /// # Errors
+    /// [`Skip::Truncated`] if the packet ends before it.
+    #[inline(always)]
+    pub fn sequence_number<P: PacketBytes + ?Sized>(&self, packet: &P) -> Result<u32, Skip> {
+        tcp::sequence_number(packet, self.network.payload)
     }
 
     /// Reads addresses and ports, out of the packet that these are the headers of.

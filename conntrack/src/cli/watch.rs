@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::values::{interval, network, port};
 use crate::{
     host::addresses::LocalAddrs,
-    tracker::{Family, Scope, Settings},
+    tracker::{Family, Scope, Settings, UdpDirection},
     tree::Limits,
     watch::config::{ANY, Config, Hook, Input, Mode, TcHook, Verbosity, Watch},
 };
@@ -38,6 +38,10 @@ pub struct Args {
     /// UDP port of a server on this machine: what it sends is answers [repeatable]
     #[arg(short, long, value_name = "PORT", value_parser = port)]
     pub udp_in: Vec<u16>,
+
+    /// How answers are told from requests in UDP: by system ports, or by pairs of addresses and ports
+    #[arg(long, value_enum, default_value_t = UdpDirection::Ports)]
+    pub udp_direction: UdpDirection,
 
     /// Do not fold internet addresses of incoming connections into INTERNET
     #[arg(short = 'I', long)]
@@ -148,6 +152,7 @@ impl From<Args> for Config {
             no_internet_in: args.no_internet_in,
             no_internet_out: args.no_internet_out,
             udp_servers: args.udp_in.into_iter().collect(),
+            udp_direction: args.udp_direction,
             scope: Scope::new(args.internal),
         };
         let limits = Limits {

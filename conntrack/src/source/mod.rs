@@ -27,9 +27,11 @@ use std::{
 
 use conntrack_common::{
     counters::{Counters, Loss, Outcome},
+    pairs::Secret,
     policy::Policy,
     seen::Flow,
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 
 pub use reattaching::Reattaching;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -44,6 +46,8 @@ pub struct FlowBatch {
     pub flows: Vec<Flow>,
     /// When the last packet was captured, if that was not just now.
     pub captured_at: Option<SystemTime>,
+    /// Whether it is the first since a device is watched: it begins in the middle of conversations.
+    pub is_first: bool,
 }
 
 /// What a source has counted since it started.
@@ -209,6 +213,23 @@ pub enum SourceError {
         /// What was said.
         why: String,
     },
+}
+
+/// Entries of a flow map that `else` may take: the rest is for `in` and `out`.
+const fn most_of_else(max_flows: u32) -> u32 {
+    max_flows - max_flows / 4
+}
+
+/// A random key for the hash of UDP pairs.
+fn secret() -> Result<Secret, SourceError> {
+    let mut secret = Secret::default();
+    for half in &mut secret {
+        let mut octets = [0; size_of::<u64>()];
+        getrandom(&mut octets, GetRandomFlags::empty())
+            .map_err(|errno| SourceError::failed("getrandom", errno))?;
+        *half = u64::from_ne_bytes(octets);
+    }
+    Ok(secret)
 }
 
 /// When a device's batches are due: the first after one interval, and a late one delays the next.

@@ -202,11 +202,14 @@ mod tests {
             if std::mem::replace(&mut self.handed_out, true) {
                 return Err(SourceError::DeviceGone("dev".to_owned()));
             }
-            Ok(Some(FlowBatch { flows: vec![flow(self.port)], captured_at: None }))
+            Ok(Some(FlowBatch { flows: vec![flow(self.port)], captured_at: None, is_first: false }))
         }
 
         async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
-            (FlowBatch { flows: vec![flow(self.port + 1)], captured_at: None }, Ok(()))
+            (
+                FlowBatch { flows: vec![flow(self.port + 1)], captured_at: None, is_first: false },
+                Ok(()),
+            )
         }
 
         fn set_policy(&mut self, _: &Policy) -> Result<(), SourceError> {

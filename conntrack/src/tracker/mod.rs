@@ -9,17 +9,18 @@ mod udp_replies;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use clap::ValueEnum;
 use conntrack_common::{
     address::Address,
     flow::{FlowKey, Protocol},
     policy::{Policy, Wanted},
     rules,
-    seen::Flow,
+    seen::{Flow, Seen},
 };
 pub use scope::Scope;
 use udp_replies::UdpReplies;
 
-use crate::connection::{Connection, Direction, Sighting};
+use crate::connection::{Direction, Evidence, Sighting};
 
 /// Which IP versions are of interest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,16 @@ impl Family {
     }
 }
 
+/// How answers are told from requests in UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UdpDirection {
+    /// What comes from a system port that the device has sent to is an answer.
+    #[default]
+    Ports,
+    /// A datagram of the reverse 5-tuple is an answer, for as long as netfilter would know it.
+    Pairs,
+}
+
 /// What the user asked of the tracker.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -53,6 +64,8 @@ pub struct Settings {
     pub no_internet_out: bool,
     /// UDP ports of servers on the device: what they send are answers.
     pub udp_servers: BTreeSet<u16>,
+    /// How answers are told from requests in UDP.
+    pub udp_direction: UdpDirection,
     /// Which addresses are the internet.
     pub scope: Scope,
 }
@@ -67,9 +80,12 @@ pub struct Tracker {
 
 impl Tracker {
     /// A tracker that knows the UDP ports of outgoing requests that an earlier run recorded, so
-    /// that their answers are not taken for incoming connections.
+    /// that their answers are not taken for incoming connections. Pairs have no use for them.
     pub fn new(settings: Settings, requested_ports: impl IntoIterator<Item = u16>) -> Self {
-        let replies = UdpReplies::new(requested_ports);
+        let replies = match settings.udp_direction {
+            UdpDirection::Ports => UdpReplies::new(requested_ports),
+            UdpDirection::Pairs => UdpReplies::default(),
+        };
         Self { settings, local: BTreeSet::new(), replies }
     }
 
@@ -93,28 +109,83 @@ impl Tracker {
         Policy::new(local, settings.scope.internal(), udp_servers, wanted)
     }
 
+    /// What the flows of a batch show of connections, as far as the rules record them.
+    ///
+    /// The first batch of a source begins in the middle of conversations: there, a request to a system
+    /// port makes answers of what came from that port, also before it.
+    pub fn track_batch(&mut self, flows: &[Flow], is_first: bool) -> Vec<Sighting> {
+        if is_first {
+            self.look_ahead(flows);
+        }
+        let sightings = flows.iter().filter_map(|flow| self.track(flow)).collect();
+        if is_first && self.settings.udp_direction == UdpDirection::Pairs {
+            self.replies = UdpReplies::default();
+        }
+        sightings
+    }
+
+    fn look_ahead(&mut self, flows: &[Flow]) {
+        for flow in flows.iter().filter(|flow| flow.key.is_udp() && flow.seen.has_packet()) {
+            if self.direction(&flow.key) == Direction::Out {
+                self.replies.request_to(flow.key.dst_port());
+            }
+        }
+    }
+
     /// What this flow shows of a connection, or `None` where the rules say that it is not recorded.
     pub fn track(&mut self, flow: &Flow) -> Option<Sighting> {
-        let connection = self.connection(&flow.key)?;
-        Some(Sighting::opened(connection))
+        let Flow { key, seen } = flow;
+        let settings = &self.settings;
+        if !settings.family.contains(&key.src()) {
+            return None;
+        }
+        let protocol = key.protocol()?;
+        let direction = self.direction(key);
+        if direction == Direction::Else && settings.skip_else {
+            return None;
+        }
+        if protocol == Protocol::Udp && !self.is_recorded(flow, direction) {
+            return None;
+        }
+        let connection = fold::connection(key, protocol, direction, &self.settings);
+        let opens = seen.contains(Seen::OPENS);
+        // With pairs, an answer shows nothing of its own.
+        let answers_show = self.settings.udp_direction == UdpDirection::Ports;
+        let has_packet = opens || answers_show && seen.has_packet();
+        Some(Sighting { connection, has_packet, opens, evidence: evidence(*seen) })
     }
 
     /// A coarse flow keeps the direction that was found when its packet was seen.
-    fn connection(&mut self, flow: &FlowKey) -> Option<Connection> {
-        if !self.settings.family.contains(&flow.src()) {
-            return None;
+    fn direction(&self, key: &FlowKey) -> Direction {
+        let found = || rules::direction(key, |address| self.local.contains(address));
+        key.direction().unwrap_or_else(found)
+    }
+
+    fn is_recorded(&mut self, flow: &Flow, direction: Direction) -> bool {
+        let Self { settings, replies, .. } = self;
+        match direction {
+            Direction::Out if settings.udp_servers.contains(&flow.key.src_port()) => false,
+            Direction::Out => {
+                if settings.udp_direction == UdpDirection::Ports && flow.seen.has_packet() {
+                    replies.request_to(flow.key.dst_port());
+                }
+                true
+            }
+            Direction::In => !replies.is_answer_from(flow.key.src_port()),
+            Direction::Else => true,
         }
-        let protocol = flow.protocol()?;
-        let found = || rules::direction(flow, |address| self.local.contains(address));
-        let direction = flow.direction().unwrap_or_else(found);
-        if direction == Direction::Else && self.settings.skip_else {
-            return None;
-        }
-        if protocol == Protocol::Udp
-            && !self.replies.is_recorded(flow, direction, &self.settings.udp_servers)
-        {
-            return None;
-        }
-        Some(fold::connection(flow, protocol, direction, &self.settings))
+    }
+}
+
+/// The strongest word that was seen of a flow.
+const fn evidence(seen: Seen) -> Option<Evidence> {
+    if seen.contains(Seen::ANSWERED) {
+        Some(Evidence::Answered)
+    } else if seen.contains(Seen::REFUSED) {
+        Some(Evidence::Refused)
+    } else if seen.contains(Seen::REPLIES) && !seen.contains(Seen::OPENS) {
+        Some(Evidence::Reply)
+    } else {
+        None
     }
 }

@@ -1,11 +1,7 @@
-//! The UDP reply rule. UDP has no opening packet, so what is an answer has to be told from what
-//! was seen before.
+//! The UDP reply rule by ports. UDP has no packet that opens a conversation, so what is an answer has to
+//! be told from what was seen before it.
 
-use std::collections::BTreeSet;
-
-use conntrack_common::{flow::FlowKey, rules::FIRST_USER_PORT};
-
-use crate::connection::Direction;
+use conntrack_common::rules::FIRST_USER_PORT;
 
 /// The system ports that the device has sent requests to.
 #[derive(Debug)]
@@ -13,42 +9,31 @@ pub(super) struct UdpReplies {
     requested: [bool; FIRST_USER_PORT as usize],
 }
 
+impl Default for UdpReplies {
+    fn default() -> Self {
+        Self { requested: [false; FIRST_USER_PORT as usize] }
+    }
+}
+
 impl UdpReplies {
     /// Ports that are no system ports are ignored.
     pub(super) fn new(requested_ports: impl IntoIterator<Item = u16>) -> Self {
-        let mut replies = Self { requested: [false; FIRST_USER_PORT as usize] };
+        let mut replies = Self::default();
         for port in requested_ports {
             replies.request_to(port);
         }
         replies
     }
 
-    /// Whether a UDP flow is recorded: not if it is the answer of a local server, and not if it
-    /// comes from a port that the device has sent a request to.
-    pub(super) fn is_recorded(
-        &mut self,
-        flow: &FlowKey,
-        direction: Direction,
-        local_servers: &BTreeSet<u16>,
-    ) -> bool {
-        match direction {
-            Direction::Out if local_servers.contains(&flow.src_port()) => false,
-            Direction::Out => {
-                self.request_to(flow.dst_port());
-                true
-            }
-            Direction::In => !self.is_answer_from(flow.src_port()),
-            Direction::Else => true,
-        }
-    }
-
-    fn request_to(&mut self, port: u16) {
+    /// The device has sent a request to this port.
+    pub(super) fn request_to(&mut self, port: u16) {
         if let Some(requested) = self.requested.get_mut(usize::from(port)) {
             *requested = true;
         }
     }
 
-    fn is_answer_from(&self, port: u16) -> bool {
+    /// Whether what comes from this port is an answer.
+    pub(super) fn is_answer_from(&self, port: u16) -> bool {
         self.requested.get(usize::from(port)).is_some_and(|requested| *requested)
     }
 }

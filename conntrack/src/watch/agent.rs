@@ -114,8 +114,7 @@ impl Agent {
 
     fn take(&mut self, batch: &FlowBatch, source: &mut impl Source) {
         self.read_local_addresses(source);
-        let sightings = batch.flows.iter().filter_map(|flow| self.tracker.track(flow));
-        let sightings: Vec<_> = sightings.collect();
+        let sightings = self.tracker.track_batch(&batch.flows, batch.is_first);
         self.stats.flows += sightings.iter().filter(|it| it.has_packet).count() as u64;
         if let Some(statement) = &mut self.statement {
             statement.see(&sightings);

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use conntrack::tracker::{Family, Scope, Settings, Tracker};
+use conntrack::tracker::{Family, Scope, Settings, Tracker, UdpDirection};
 use conntrack_common::{
     address::Address,
     flow::{FlowKey, Protocol},
@@ -62,14 +62,22 @@ pub fn settings() -> impl Strategy<Value = Given> {
     let family = select(vec![Family::Any, Family::Any, Family::Any, Family::V4, Family::V6]);
     let ports = proptest::sample::subsequence(&PORTS[1..], 0..4);
     let flags = any::<[bool; 3]>();
-    (family, flags, ports, some(&NETWORKS), some(&OWN)).prop_map(
-        |(family, [skip_else, no_internet_in, no_internet_out], ports, networks, local)| Given {
+    let udp_direction = select(vec![UdpDirection::Ports, UdpDirection::Pairs]);
+    ((family, udp_direction), flags, ports, some(&NETWORKS), some(&OWN)).prop_map(
+        |(
+            (family, udp_direction),
+            [skip_else, no_internet_in, no_internet_out],
+            ports,
+            networks,
+            local,
+        )| Given {
             settings: Settings {
                 family,
                 skip_else,
                 no_internet_in,
                 no_internet_out,
                 udp_servers: ports.into_iter().collect(),
+                udp_direction,
                 scope: Scope::new(networks.iter().map(|text| text.parse().expect("a network"))),
             },
             local: local.iter().map(|text| text.parse().expect("an address")).collect(),

@@ -7,7 +7,8 @@ use rustix::system::uname;
 
 use super::{
     Files,
-    frames::{Tcp, tcp},
+    collector::Collector,
+    frames::{Tcp, Wire, tcp},
 };
 
 /// The watched device's address.
@@ -71,4 +72,16 @@ pub fn request(port: u16) -> (Vec<u8>, Files) {
     let host = SocketAddr::new(HOST.parse().expect("an address"), 40_000);
     let frame = tcp(host, SocketAddr::new(end("10.0.0.1:0").ip(), port), Tcp::Syn);
     (frame, [format!("out/tcp/{HOST}-PORT-10.0.0.1-{port}")].into())
+}
+
+/// Has every collector hand out its first batch, which judges UDP in a way of its own; what shows that it
+/// is over: a file of `else`.
+pub fn pass_first_batch(wire: &mut Wire, collectors: &[&Collector]) -> Files {
+    let [src, dst] = ["10.9.9.1:1", "10.9.9.2:2"].map(end);
+    wire.arrive(&tcp(src, dst, Tcp::Syn));
+    let shown = Files::from(["else/tcp/10.9.9.1-1-10.9.9.2-2".to_owned()]);
+    for collector in collectors {
+        collector.wait_for_files(&shown);
+    }
+    shown
 }

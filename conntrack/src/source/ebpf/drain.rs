@@ -7,7 +7,10 @@ use aya::{
     maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray},
 };
 use conntrack_common::{
-    counters::Counters, counters::Outcome, flow::FlowKey, policy::Policy, seen::Flow,
+    counters::{Counters, NewFlows, Outcome},
+    flow::FlowKey,
+    policy::Policy,
+    seen::{Flow, Sight},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -26,12 +29,12 @@ type PacketCounters = [u64; Outcome::COUNT as usize];
 
 /// The maps of the loaded programs, and what was held back.
 pub(super) struct Drain {
-    flows: HashMap<MapData, FlowKey, Nanoseconds>,
+    flows: HashMap<MapData, FlowKey, Sight>,
     counters: PerCpuArray<MapData, PacketCounters>,
     /// Frames by the `EtherType` that led to no IP.
     unread: HashMap<MapData, u16, u64>,
     /// How many were put into the map since the last drain, and whether that woke us.
-    new_flows: Array<MapData, [u64; 2]>,
+    new_flows: Array<MapData, NewFlows>,
     control: ControlMaps,
     held_back: HoldBack,
     /// Until the kernel says that it has none, or something between us and it.
@@ -58,7 +61,7 @@ impl Drain {
     pub(super) fn next(&mut self) -> Result<Vec<Flow>, SourceError> {
         let start = now();
         // Before the walk: what comes in meanwhile may be taken or not, and counts as not.
-        self.new_flows.set(0, [0, 0], 0).map_err(|error| failed(&error))?;
+        self.new_flows.set(0, NewFlows::default(), 0).map_err(|error| failed(&error))?;
         let taken = self.take_all();
         // After it: a flow that is in there while we walk is shown as seen just now.
         self.control.forget_recent()?;
@@ -108,8 +111,8 @@ impl Drain {
     fn move_all(&mut self, found: &mut u64) -> Result<(), SourceError> {
         if self.in_batches {
             let map = self.flows.map().fd().as_fd();
-            let taken = batch::take_all(map, |flow, seen| {
-                self.held_back.add(Flow::opened(flow), seen);
+            let taken = batch::take_all(map, |key, Sight { first, seen }| {
+                self.held_back.add(Flow { key, seen }, first);
                 *found += 1;
             });
             match taken.map_err(|error| (error.raw_os_error(), error)) {
@@ -129,9 +132,9 @@ impl Drain {
     fn walk(&mut self, found: &mut u64) -> Result<(), SourceError> {
         let keys = self.flows.keys().collect::<Result<Vec<_>, _>>();
         for key in keys.map_err(|error| failed(&error))? {
-            let first_seen = self.flows.get(&key, 0).map_err(|error| failed(&error))?;
+            let Sight { first, seen } = self.flows.get(&key, 0).map_err(|error| failed(&error))?;
             self.flows.remove(&key).map_err(|error| failed(&error))?;
-            self.held_back.add(Flow::opened(key), first_seen);
+            self.held_back.add(Flow { key, seen }, first);
             *found += 1;
         }
         Ok(())

@@ -8,13 +8,16 @@ use aya::{
     programs::{Program, ProgramError, SchedClassifier, Xdp, tc::TcError},
     sys::NetlinkError,
 };
-use conntrack_common::wire::LinkLayer;
+use conntrack_common::{pairs::Secret, wire::LinkLayer};
 use rustix::{
     io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use crate::{host::kernel, source::SourceError};
+use crate::{
+    host::kernel,
+    source::{self, SourceError},
+};
 
 /// Name of the TC classifier in the object, and of its filters on a device.
 pub const CLASSIFIER: &str = "conntrack";
@@ -26,24 +29,35 @@ pub const XDP: &str = "conntrack_xdp";
 /// # Errors
 /// [`SourceError::Unsupported`] where this kernel cannot, [`SourceError::Refused`] where it may not.
 pub(super) fn maps(link: LinkLayer, is_tunnel: bool, max_flows: u32) -> Result<Ebpf, SourceError> {
+    maps_with(link, is_tunnel, max_flows, &source::secret()?)
+}
+
+fn maps_with(
+    link: LinkLayer,
+    is_tunnel: bool,
+    max_flows: u32,
+    secret: &Secret,
+) -> Result<Ebpf, SourceError> {
     raise_memlock();
     EbpfLoader::new()
         .override_global("LINK_LAYER", &(link as u8), true)
         .override_global("IS_TUNNEL", &u8::from(is_tunnel), true)
         .override_global("WAKE_AT", &max_flows.div_ceil(2), true)
+        .override_global("MAX_ELSE", &source::most_of_else(max_flows), true)
+        .override_global("SECRET", secret, true)
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
         .map_err(|error| refusal("loading the maps", &error))
 }
 
 /// Puts maps and all programs into the kernel; nothing is attached. To try them on packets of one's
-/// own.
+/// own, with a known key for the hash of UDP pairs.
 ///
 /// # Errors
 /// As [`maps`].
-pub fn programs(link: LinkLayer, max_flows: u32) -> Result<Ebpf, SourceError> {
+pub fn programs(link: LinkLayer, max_flows: u32, secret: &Secret) -> Result<Ebpf, SourceError> {
     // Packets of one's own come with an Ethernet header, also where the program is to take no notice.
-    let mut ebpf = maps(link, link == LinkLayer::Ip, max_flows)?;
+    let mut ebpf = maps_with(link, link == LinkLayer::Ip, max_flows, secret)?;
     classifier(&mut ebpf)?;
     xdp(&mut ebpf)?;
     Ok(ebpf)

@@ -11,11 +11,11 @@ mod load;
 pub(crate) mod probe;
 mod wake;
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use attach::Attachment;
 pub use attach::{Chain, Ingress};
-use conntrack_common::policy::Policy;
+use conntrack_common::{policy::Policy, seen::Flow};
 use drain::Drain;
 use guard::Guard;
 pub use load::{CLASSIFIER, XDP, programs};
@@ -45,6 +45,8 @@ pub struct EbpfSource {
     drain: Drain,
     ticks: Interval,
     wake: Wake,
+    /// Whether no batch has been handed out yet.
+    is_first: bool,
     /// None once it is finished.
     guard: Option<Guard>,
 }
@@ -67,7 +69,18 @@ impl EbpfSource {
         let guard = Guard::new(attachment, device, options.interval)
             .map_err(|error| SourceError::failed("keeping the programs attached", error))?;
         give_back_memory();
-        Ok(Self { drain, ticks: source::ticks(options.interval), wake, guard: Some(guard) })
+        Ok(Self {
+            drain,
+            ticks: source::ticks(options.interval),
+            wake,
+            is_first: true,
+            guard: Some(guard),
+        })
+    }
+
+    fn batch(&mut self, flows: Vec<Flow>) -> FlowBatch {
+        let is_first = mem::replace(&mut self.is_first, false);
+        FlowBatch { flows, captured_at: None, is_first }
     }
 
     /// How the programs are attached, in words.
@@ -95,13 +108,13 @@ impl Source for EbpfSource {
             error = guard.keep(&self.drain) => return Err(error),
         }
         let flows = self.drain.next()?;
-        Ok(Some(FlowBatch { flows, captured_at: None }))
+        Ok(Some(self.batch(flows)))
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
         let detached = self.guard.take().map_or(Ok(()), Guard::detach);
         let (flows, drained) = self.drain.last();
-        (FlowBatch { flows, captured_at: None }, drained.and(detached))
+        (self.batch(flows), drained.and(detached))
     }
 
     fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {

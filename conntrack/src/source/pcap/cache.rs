@@ -1,27 +1,36 @@
-//! The flow cache: what the kernel's flow map is to eBPF, for frames that come to user space.
+//! The flow cache: what the kernel's maps are to eBPF, for frames that come to user space.
 
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashMap, time::Instant};
 
 use conntrack_common::{
     counters::{Counters, Loss, Outcome},
-    flow::FlowKey,
+    flow::{Direction, FlowKey},
+    pairs::{self, BUCKETS, Bucket, Place, Secret},
     policy::Policy,
-    rules,
-    seen::Flow,
+    rules::{self, Packet},
+    seen::{Flow, Seen},
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
 
 use crate::source::{
-    Drained, SourceCounters,
+    self, Drained, SourceCounters, SourceError,
     unread::{EtherType, Unread},
 };
+
+/// Nanoseconds of whatever clock the frames come with.
+pub(super) type Nanoseconds = u64;
 
 /// Distinct flows since they were last taken, in the order of their first packets.
 #[derive(Debug)]
 pub(super) struct FlowCache {
-    known: HashSet<FlowKey>,
+    /// Where each flow is.
+    known: HashMap<FlowKey, usize>,
     flows: Vec<Flow>,
+    /// How many of them are neither of nor to the device.
+    others: usize,
     max_flows: usize,
+    max_others: usize,
+    pairs: Pairs,
     policy: Box<Policy>,
     counters: Counters,
     unread: Unread,
@@ -30,16 +39,23 @@ pub(super) struct FlowCache {
 
 impl FlowCache {
     /// A cache that keeps at most `max_flows`, coarse ones under this policy.
-    pub(super) fn new(max_flows: usize, policy: &Policy) -> Self {
-        Self {
-            known: HashSet::new(),
+    ///
+    /// # Errors
+    /// That the kernel gives no random numbers.
+    pub(super) fn new(max_flows: u32, policy: &Policy) -> Result<Self, SourceError> {
+        let usize_of = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Self {
+            known: HashMap::new(),
             flows: Vec::new(),
-            max_flows,
+            others: 0,
+            max_flows: usize_of(max_flows),
+            max_others: usize_of(source::most_of_else(max_flows)),
+            pairs: Pairs::new(source::secret()?),
             policy: Box::new(*policy),
             counters: Counters::default(),
             unread: Unread::default(),
-            drained: Drained::of(max_flows as u64),
-        }
+            drained: Drained::of(max_flows.into()),
+        })
     }
 
     /// From now on, this policy is in force.
@@ -47,11 +63,19 @@ impl FlowCache {
         *self.policy = *policy;
     }
 
-    /// Looks at one frame.
-    pub(super) fn observe(&mut self, frame: &(impl PacketBytes + ?Sized), link: LinkLayer) {
-        let coarse = |mut key| rules::coarsen(&mut key, &self.policy).map(|()| key);
-        let outcome = match rules::flow_key(frame, link).and_then(coarse) {
-            Ok(key) => self.keep(key),
+    /// Looks at one frame, that was seen at this time.
+    pub(super) fn observe(
+        &mut self,
+        frame: &(impl PacketBytes + ?Sized),
+        link: LinkLayer,
+        at: Nanoseconds,
+    ) {
+        let outcome = match rules::observe(frame, link) {
+            Ok(Packet::Opens(key)) => self.keep(&Flow { key, seen: Seen::OPENS }),
+            Ok(Packet::Datagram(key)) => self.datagram(key, at),
+            Ok(Packet::Answers(flow)) => {
+                Outcome::Skipped(Skip::NotOpening).unless_lost(self.keep(&flow))
+            }
             Err(skip) => Outcome::Skipped(skip),
         };
         self.counters.count(outcome);
@@ -66,14 +90,15 @@ impl FlowCache {
     pub(super) fn take(&mut self) -> Vec<Flow> {
         let start = Instant::now();
         self.known.clear();
+        self.others = 0;
         let flows = std::mem::take(&mut self.flows);
         self.drained.count(flows.len() as u64, start.elapsed());
         flows
     }
 
-    /// Whether there is no room for another flow.
+    /// Whether there may be no room for what the next frame shows.
     pub(super) fn is_full(&self) -> bool {
-        self.flows.len() >= self.max_flows
+        self.flows.len() >= self.max_flows || self.others >= self.max_others
     }
 
     /// Whether it is time to take them.
@@ -87,16 +112,69 @@ impl FlowCache {
         SourceCounters { packets, dropped: 0, unread, drained: self.drained }
     }
 
-    fn keep(&mut self, key: FlowKey) -> Outcome {
-        if self.known.contains(&key) {
-            return Outcome::Flow;
+    fn datagram(&mut self, key: FlowKey, at: Nanoseconds) -> Outcome {
+        let mut coarse = key;
+        let direction = rules::coarsen(&mut coarse, &self.policy);
+        let is_answer = direction != Err(Skip::LeftOut) && self.pairs.is_answer(&key, at);
+        let seen = if is_answer { Seen::REPLIES } else { Seen::OPENS };
+        let outcome = match direction {
+            Ok(direction) => self.keep_coarse(&Flow { key: coarse, seen }, direction),
+            Err(skip) => Outcome::Skipped(skip),
+        };
+        if is_answer {
+            let answered = Flow { key: key.reversed(), seen: Seen::ANSWERED };
+            return outcome.unless_lost(self.keep(&answered));
         }
-        if self.is_full() {
+        outcome
+    }
+
+    fn keep(&mut self, flow: &Flow) -> Outcome {
+        let mut coarse = *flow;
+        match rules::coarsen(&mut coarse.key, &self.policy) {
+            Ok(direction) => self.keep_coarse(&coarse, direction),
+            Err(skip) => Outcome::Skipped(skip),
+        }
+    }
+
+    /// Keeps what was seen of a flow, unless it is known.
+    fn keep_coarse(&mut self, flow: &Flow, direction: Option<Direction>) -> Outcome {
+        if let Some(known) = self.known.get(&flow.key).and_then(|at| self.flows.get_mut(*at)) {
+            let is_first_packet = flow.seen.has_packet() && !known.seen.has_packet();
+            if !is_first_packet {
+                known.seen |= flow.seen;
+                return Outcome::Flow;
+            }
+        }
+        let is_else = direction == Some(Direction::Else);
+        if self.flows.len() >= self.max_flows || is_else && self.others >= self.max_others {
             return Outcome::Lost(Loss::MapFull);
         }
-        self.known.insert(key);
-        self.flows.push(Flow::opened(key));
+        self.known.insert(flow.key, self.flows.len());
+        self.flows.push(*flow);
+        self.others += usize::from(is_else);
         Outcome::Flow
+    }
+}
+
+/// The table of UDP pairs.
+#[derive(Debug)]
+struct Pairs {
+    secret: Secret,
+    buckets: Box<[Bucket]>,
+}
+
+impl Pairs {
+    fn new(secret: Secret) -> Self {
+        Self { secret, buckets: vec![Bucket::default(); BUCKETS as usize].into() }
+    }
+
+    /// Whether a datagram answers one of the reverse 5-tuple; it is remembered from now on.
+    fn is_answer(&mut self, datagram: &FlowKey, at: Nanoseconds) -> bool {
+        let place = Place::of(datagram, &self.secret);
+        let bucket = &mut self.buckets[place.bucket() as usize];
+        let judgement = place.judge(bucket, pairs::now(at));
+        bucket[judgement.slot] = judgement.value;
+        judgement.is_answer
     }
 }
 
@@ -105,6 +183,10 @@ mod tests {
     use etherparse::PacketBuilder;
 
     use super::*;
+
+    fn cache(max_flows: u32) -> FlowCache {
+        FlowCache::new(max_flows, &Policy::NONE).expect("random numbers")
+    }
 
     fn datagram(src_port: u16) -> Vec<u8> {
         let mut packet = Vec::new();
@@ -121,22 +203,22 @@ mod tests {
 
     #[test]
     fn flows_are_distinct_and_in_the_order_of_their_first_packets() {
-        let mut cache = FlowCache::new(10, &Policy::NONE);
+        let mut cache = cache(10);
         for port in [3, 1, 3, 2, 1] {
-            cache.observe(&datagram(port)[..], LinkLayer::Ip);
+            cache.observe(&datagram(port)[..], LinkLayer::Ip, 0);
         }
         assert_eq!(ports(&cache.take()), [3, 1, 2]);
         assert_eq!(cache.counters().packets.get(Outcome::Flow), 5);
 
-        cache.observe(&datagram(3)[..], LinkLayer::Ip);
+        cache.observe(&datagram(3)[..], LinkLayer::Ip, 0);
         assert_eq!(ports(&cache.take()), [3]);
     }
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        let mut cache = FlowCache::new(2, &Policy::NONE);
+        let mut cache = cache(2);
         for port in [1, 2, 3, 1] {
-            cache.observe(&datagram(port)[..], LinkLayer::Ip);
+            cache.observe(&datagram(port)[..], LinkLayer::Ip, 0);
         }
         assert_eq!(ports(&cache.take()), [1, 2]);
         assert_eq!(cache.counters().packets.get(Outcome::Lost(Loss::MapFull)), 1);
@@ -145,10 +227,10 @@ mod tests {
 
     #[test]
     fn drains_are_counted_with_what_they_found() {
-        let mut cache = FlowCache::new(10, &Policy::NONE);
+        let mut cache = cache(10);
         for ports in [[3, 1, 2].as_slice(), &[7]] {
             for port in ports {
-                cache.observe(&datagram(*port)[..], LinkLayer::Ip);
+                cache.observe(&datagram(*port)[..], LinkLayer::Ip, 0);
             }
             cache.take();
             let drained = cache.counters().drained;

@@ -50,8 +50,7 @@ impl FileSource {
         progress: ProgressDrawTarget,
         policy: &Policy,
     ) -> Result<Self, SourceError> {
-        let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
-        let shared = Arc::new(Shared::new(FlowCache::new(max_flows, policy), interval));
+        let shared = Arc::new(Shared::new(FlowCache::new(max_flows, policy)?, interval));
         let (sender, opened) = oneshot::channel();
         let path = path.to_owned();
         start(move || {
@@ -252,13 +251,15 @@ impl Batches {
             (self.span.is_some_and(is_over) || self.cache.is_full()).then(|| self.complete());
         let (first, latest) = self.span.unwrap_or((time, time));
         self.span = Some((first, latest.max(time)));
-        self.cache.observe(packet.data, link);
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
+        self.cache.observe(packet.data, link, at);
         complete
     }
 
     fn complete(&mut self) -> FlowBatch {
         let captured_at = self.span.take().map(|(_, latest)| latest);
-        FlowBatch { flows: self.cache.take(), captured_at }
+        FlowBatch { flows: self.cache.take(), captured_at, is_first: false }
     }
 }
 

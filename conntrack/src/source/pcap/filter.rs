@@ -81,26 +81,35 @@ fn by_keyword() -> String {
     format!("(ip and {ipv4}) or (ip6 and {ipv6})")
 }
 
-/// SYN without ACK, or UDP; and no later fragment. `octets` opens an access to the IP header, up to
-/// the offset: the closing bracket, with a length before it or not, is added here.
+/// TCP that opens, answers or refuses, or UDP; and no later fragment. `octets` opens an access to the IP
+/// header, up to the offset: the closing bracket, with a length before it or not, is added here.
 fn opening_ipv4(octets: &dyn Fn(&str) -> String) -> String {
     let (fragment, protocol) = (octets("6"), octets("9"));
-    let flags = octets(&format!("({}] & 0x0f) * 4 + 13", octets("0")));
+    let header = format!("({}] & 0x0f) * 4", octets("0"));
+    let tcp = telling_tcp(&|at| octets(&format!("{header} + {at}")));
+    format!("{fragment}:2] & 0x1fff == 0 and ({protocol}] == 17 or ({protocol}] == 6 and {tcp}))")
+}
+
+/// The same, or an extension header that the parser will walk; no later fragment, if the fragment
+/// header comes first.
+fn opening_ipv6(octets: &dyn Fn(&str) -> String) -> String {
+    const EXTENSIONS: [u8; 4] = [0, 43, 51, 60];
+    let (next, fragment) = (octets("6"), octets("42"));
+    let tcp = telling_tcp(&|at| octets(&format!("{}", 40 + at)));
+    let extensions = EXTENSIONS.map(|number| format!("{next}] == {number}")).join(" or ");
     format!(
-        "{fragment}:2] & 0x1fff == 0 and \
-         ({protocol}] == 17 or ({protocol}] == 6 and {flags}] & 0x12 == 0x02))"
+        "({next}] == 17 or ({next}] == 6 and {tcp}) or {extensions} or \
+         ({next}] == 44 and {fragment}:2] & 0xfff8 == 0))"
     )
 }
 
-/// SYN without ACK, or UDP, or an extension header that the parser will walk; no later fragment, if
-/// the fragment header comes first.
-fn opening_ipv6(octets: &dyn Fn(&str) -> String) -> String {
-    const EXTENSIONS: [u8; 4] = [0, 43, 51, 60];
-    let (next, flags, fragment) = (octets("6"), octets("53"), octets("42"));
-    let extensions = EXTENSIONS.map(|number| format!("{next}] == {number}")).join(" or ");
+/// SYN, SYN-ACK, or RST-ACK without a sequence number. `octets` opens an access to the TCP header.
+fn telling_tcp(octets: &dyn Fn(usize) -> String) -> String {
+    let flags = octets(13);
+    let sequence_number = octets(4);
     format!(
-        "({next}] == 17 or ({next}] == 6 and {flags}] & 0x12 == 0x02) or {extensions} or \
-         ({next}] == 44 and {fragment}:2] & 0xfff8 == 0))"
+        "({flags}] & 0x12 == 0x02 or {flags}] & 0x16 == 0x12 or \
+         ({flags}] & 0x14 == 0x14 and {sequence_number}:4] == 0))"
     )
 }
 
@@ -139,8 +148,8 @@ mod tests {
                 continue;
             }
             while let Ok(packet) = capture.next_packet() {
-                let flow = rules::flow_key(packet.data, LinkLayer::Ethernet);
-                each(&path, packet.data, flow.map(|_flow| ()));
+                let observed = rules::observe(packet.data, LinkLayer::Ethernet);
+                each(&path, packet.data, observed.map(|_packet| ()));
             }
         }
     }
@@ -193,24 +202,29 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_no_conversation_is_kept_out() {
+    fn tcp_that_neither_opens_nor_answers_is_kept_out() {
         let program = program(super::super::link::DLT_RAW, LinkLayer::Ip);
         let ips: [fn() -> PacketBuilderStep<IpHeaders>; 2] = [
             || PacketBuilder::ipv4([10; 4], [10, 0, 0, 1], 64),
             || PacketBuilder::ipv6([0xfd; 16], [0x20; 16], 64),
         ];
-        let not_opening: [fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>; 3] =
-            [|tcp| tcp.syn().ack(1), |tcp| tcp.ack(1), PacketBuilderStep::fin];
+        let silent: [fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>; 3] =
+            [|tcp| tcp.psh().ack(1), |tcp| tcp.ack(1), PacketBuilderStep::fin];
+        let telling: [fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>; 3] =
+            [PacketBuilderStep::syn, |tcp| tcp.syn().ack(1), |tcp| tcp.rst().ack(1)];
         for ip in ips {
-            for set_flags in not_opening {
+            for set_flags in silent {
                 let mut packet = Vec::new();
                 let segment = set_flags(ip().tcp(1, 2, 3, 4));
                 segment.write(&mut packet, &[]).expect("a Vec takes every byte");
                 assert!(!program.filter(&packet), "{packet:02x?}");
             }
-            let mut packet = Vec::new();
-            ip().tcp(1, 2, 3, 4).syn().write(&mut packet, &[]).expect("a Vec takes every byte");
-            assert!(program.filter(&packet), "{packet:02x?}");
+            for set_flags in telling {
+                let mut packet = Vec::new();
+                let segment = set_flags(ip().tcp(1, 2, 0, 4));
+                segment.write(&mut packet, &[]).expect("a Vec takes every byte");
+                assert!(program.filter(&packet), "{packet:02x?}");
+            }
         }
     }
 }

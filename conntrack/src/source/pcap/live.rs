@@ -6,7 +6,7 @@
 
 use std::{
     future::pending,
-    io,
+    io, mem,
     ops::RangeInclusive,
     os::fd::{AsFd as _, OwnedFd},
     sync::{
@@ -22,12 +22,17 @@ use conntrack_common::{
     wire::{LinkLayer, PacketBytes, vlan},
 };
 use pcap::{Active, BreakLoop, Capture, Packet};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     sync::Notify,
     time::{Interval, sleep},
 };
 
-use super::{bound::bound_to, cache::FlowCache, filter, link, words};
+use super::{
+    bound::bound_to,
+    cache::{FlowCache, Nanoseconds},
+    filter, link, words,
+};
 use crate::{
     host::{
         device::{Device, State},
@@ -60,6 +65,8 @@ pub struct LiveSource {
     guard: Option<Guard>,
     shared: Arc<Shared>,
     ticks: Interval,
+    /// Whether no batch has been handed out yet.
+    is_first: bool,
     /// Until it is read.
     opened: Option<(Capture<Active>, LinkLayer)>,
     reader: Option<Reader>,
@@ -105,15 +112,20 @@ impl LiveSource {
         })?;
         capture.filter(&filter::expression(link), true).map_err(|error| failed(&error))?;
 
-        let max_flows = usize::try_from(max_flows).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
-            cache: Mutex::new(FlowCache::new(max_flows, policy)),
+            cache: Mutex::new(FlowCache::new(max_flows, policy)?),
             wake: Notify::new(),
             dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
-        let ticks = source::ticks(interval);
-        Ok(Self { guard, shared, ticks, opened: Some((capture, link)), reader: None })
+        Ok(Self {
+            guard,
+            shared,
+            ticks: source::ticks(interval),
+            is_first: true,
+            opened: Some((capture, link)),
+            reader: None,
+        })
     }
 
     /// Once; after that it is being read, or no longer.
@@ -130,8 +142,9 @@ impl LiveSource {
         gone.unwrap_or_else(|| reader.failure())
     }
 
-    fn batch(&self) -> FlowBatch {
-        FlowBatch { flows: self.shared.cache().take(), captured_at: None }
+    fn batch(&mut self) -> FlowBatch {
+        let is_first = mem::replace(&mut self.is_first, false);
+        FlowBatch { flows: self.shared.cache().take(), captured_at: None, is_first }
     }
 }
 
@@ -232,7 +245,7 @@ impl Shared {
     fn observe(&self, packet: &Packet<'_>, link: LinkLayer) {
         let mut cache = self.cache();
         let was_half_full = cache.is_half_full();
-        cache.observe(&Restored(packet.data), link);
+        cache.observe(&Restored(packet.data), link, now());
         if cache.is_half_full() && !was_half_full {
             self.wake.notify_one();
         }
@@ -282,6 +295,12 @@ impl Reader {
             Err(_panic) => SourceError::failed("libpcap", "the reading thread panicked"),
         }
     }
+}
+
+/// By a clock that nobody sets.
+fn now() -> Nanoseconds {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or_default()
 }
 
 /// A frame to which libpcap has put back the VLAN tag that the NIC, or the kernel, had taken off.
