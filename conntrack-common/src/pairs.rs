@@ -7,6 +7,7 @@
 //!
 //! Both directions of a conversation are in one bucket, so a datagram costs one cache miss. Where the
 //! table is kept is not known here.
+#![expect(clippy::cast_possible_truncation, reason = "bits are taken out of words on purpose")]
 
 use crate::{address::Words, flow::FlowKey};
 
@@ -35,7 +36,7 @@ const UNANSWERED_LIFE: u32 = units(30);
 const ANSWERED_LIFE: u32 = units(120);
 
 const fn units(seconds: u64) -> u32 {
-    (seconds * 1_000_000_000 >> UNIT_BITS) as u32 - 1
+    ((seconds * 1_000_000_000) >> UNIT_BITS) as u32 - 1
 }
 
 /// A time for [`Place::judge`]: nanoseconds of any clock, in units.
@@ -99,7 +100,7 @@ impl Place {
             }
         }
         let first = if self.is_higher { FIRST_IS_HIGHER } else { 0 };
-        Judgement { is_answer: false, slot, value: hash | first | now as u64 }
+        Judgement { is_answer: false, slot, value: hash | first | u64::from(now) }
     }
 
     #[inline(always)]

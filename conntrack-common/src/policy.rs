@@ -86,6 +86,7 @@ const _: () = assert!(
 
 impl Policy {
     /// The policy that clears nothing.
+    #[expect(clippy::large_stack_arrays, reason = "who keeps one puts it into a box")]
     pub const NONE: Self = Self {
         local: [Address::NONE; PLACES],
         internal: [Network::NONE; MAX_INTERNAL],
@@ -196,7 +197,7 @@ impl Policy {
     }
 }
 
-/// Where a local address may be: by the finalizer of MurmurHash3, whose every bit depends on all.
+/// Where a local address may be: by the finalizer of `MurmurHash3`, whose every bit depends on all.
 #[inline(always)]
 fn places(address: &Address) -> impl Iterator<Item = usize> {
     let [a, b, c, d] = address.words();
