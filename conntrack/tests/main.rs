@@ -39,6 +39,8 @@ mod live_privileges;
 mod live_rules;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_service;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_slow;
 #[cfg(feature = "pcap")]
 mod metrics;
 mod rules;

@@ -17,11 +17,13 @@ pub enum Cause {
     FewInodes,
     /// Too few of the file system's inodes are free for `in` and `out` too.
     FewestInodes,
+    /// It was time to end.
+    Unfinished,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::Full,
         Self::MaxFiles,
@@ -29,6 +31,7 @@ impl Cause {
         Self::MaxFilesOut,
         Self::FewInodes,
         Self::FewestInodes,
+        Self::Unfinished,
     ];
 
     /// In the words of the report.
@@ -41,6 +44,7 @@ impl Cause {
             Self::MaxFilesOut => "out file held back by --max-files-out",
             Self::FewInodes => "else file held back by --min-free-inodes",
             Self::FewestInodes => "in or out file held back by --min-free-inodes",
+            Self::Unfinished => "not written before the end",
         }
     }
 
@@ -52,13 +56,14 @@ impl Cause {
             Self::MaxFilesIn | Self::MaxFilesOut | Self::FewestInodes => {
                 "files that are there go on"
             }
+            Self::Unfinished => "they are counted as lost",
         }
     }
 
     /// What there is to say when it is over.
     pub const fn farewell(self) -> Option<&'static str> {
         match self {
-            Self::Refused => None,
+            Self::Refused | Self::Unfinished => None,
             Self::Full => Some("there is room again, files are made again"),
             Self::MaxFiles | Self::FewInodes => {
                 Some("there is room again, new files are made in else again")

@@ -86,6 +86,14 @@ pub enum TreeError {
         /// As many as it may.
         max: u64,
     },
+    /// It was time to end.
+    #[error(
+        "{connections} connections were not written before the end: the file system is too slow"
+    )]
+    Unfinished {
+        /// How many were left.
+        connections: usize,
+    },
     /// A direction holds as many files as it may.
     #[error(
         "{name} holds {max} files, so new ones are not made there; see whether they are a scan's, then \
@@ -158,6 +166,7 @@ impl TreeError {
             Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded) => {
                 Cause::Full
             }
+            Self::Unfinished { .. } => Cause::Unfinished,
             Self::MaxFiles { .. } => Cause::MaxFiles,
             Self::MaxFilesOf { direction: Direction::In, .. } => Cause::MaxFilesIn,
             Self::MaxFilesOf { .. } => Cause::MaxFilesOut,

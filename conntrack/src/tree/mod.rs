@@ -19,6 +19,7 @@ mod owner;
 mod owners;
 mod provenance;
 mod reading;
+mod showing;
 mod shown;
 
 use std::{
@@ -31,8 +32,8 @@ pub use cause::Cause;
 use directory::Directory;
 pub(crate) use directory::kind;
 pub use error::TreeError;
-use evidence::{Found, Words};
-use known::{Known, Word};
+use evidence::Words;
+use known::Known;
 pub use last_seen::LastSeen;
 pub use limits::Limits;
 use limits::Room;
@@ -42,6 +43,8 @@ pub use owner::Owner;
 pub use owners::Owners;
 pub use provenance::Provenance;
 pub use reading::{Entry, read};
+pub use showing::Showing;
+use showing::Slice;
 pub use shown::{Obstacle, Shown};
 
 use crate::connection::{Connection, Direction, Protocol, Sighting};
@@ -211,130 +214,54 @@ impl Tree {
 
     /// Makes the connections visible: a file for each, its modification time set to when it was
     /// last seen. They may come in any order, and more than once.
-    pub fn show(&mut self, mut sightings: Vec<Sighting>, last_seen: LastSeen) -> Shown {
-        let mut shown = Shown::default();
-        if sightings.is_empty() {
-            return shown;
+    pub fn show(&mut self, sightings: Vec<Sighting>, last_seen: LastSeen) -> Shown {
+        let mut showing = self.begin(sightings, last_seen);
+        while !showing.is_done() {
+            self.go_on(&mut showing, || false);
         }
-        // By directory first; `else` comes last, and gets what `in` and `out` leave of the room.
-        sightings.sort_unstable_by_key(|sighting| sighting.connection);
-        sightings.dedup_by(|later, first| {
-            let is_same = later.connection == first.connection;
-            if is_same {
-                first.merge(later);
-            }
-            is_same
-        });
-        match self.open_root() {
-            Ok(root) => {
-                shown.evidence.first_error = self.attest(&root).err();
-                self.show_below(&root, &sightings, last_seen, &mut shown);
-            }
-            Err(error) => shown.fail(sightings.len(), error),
-        }
-        shown.conclude(|cause| self.room.has_room(cause));
-        shown
+        self.conclude(showing)
     }
 
-    /// Each directory is opened once.
-    fn show_below(
-        &mut self,
-        root: &Directory,
-        sightings: &[Sighting],
-        last_seen: LastSeen,
-        shown: &mut Shown,
-    ) {
-        self.room.begin(root);
-        let mut rest = sightings;
-        for (known, (direction, protocol)) in self.known.iter_mut().zip(directories()) {
-            let is_here = |it: &Sighting| {
-                (it.connection.direction, it.connection.protocol) == (direction, protocol)
-            };
-            let (here, others) = rest.split_at(rest.partition_point(is_here));
-            rest = others;
-            if here.is_empty() {
-                continue;
-            }
-            match root.below(direction, protocol) {
-                Ok(directory) => {
-                    let words = Words::new(self.way);
-                    let batch = Batch { directory, known, room: &mut self.room, words, last_seen };
-                    batch.show(here, shown);
+    /// Begins to show connections, which goes on with [`Self::go_on`].
+    pub fn begin(&mut self, sightings: Vec<Sighting>, last_seen: LastSeen) -> Showing {
+        let mut showing = Showing::new(sightings, last_seen);
+        if !showing.is_done() {
+            match self.open_root() {
+                Ok(root) => {
+                    showing.shown.evidence.first_error = self.attest(&root).err();
+                    self.room.begin(&root);
                 }
-                Err(error) => shown.fail(here.len(), error),
+                Err(error) => showing.fail(error),
             }
         }
+        showing
     }
-}
 
-/// What is shown in one directory at one time.
-struct Batch<'a> {
-    directory: Directory,
-    known: &'a mut Known,
-    room: &'a mut Room,
-    words: Words,
-    last_seen: LastSeen,
-}
-
-impl Batch<'_> {
-    fn show(mut self, sightings: &[Sighting], shown: &mut Shown) {
-        self.known.begin(&self.directory);
-        let made_before = shown.made.total();
-        let mut name = String::new();
-        for sighting in sightings {
-            name.clear();
-            name::push_file_name(&mut name, &sighting.connection);
-            if let Err(error) = self.show_one(sighting, &name, shown) {
-                shown.fail(1, error);
+    /// Shows more of them, at least one, until `is_time_up` says so or one directory is done. The
+    /// directories are opened anew each time.
+    pub fn go_on(&mut self, showing: &mut Showing, is_time_up: impl Fn() -> bool) {
+        let Some((direction, protocol)) = showing.directory() else { return };
+        let opened = self.open_root().and_then(|root| root.below(direction, protocol));
+        let place = directories().position(|it| it == (direction, protocol));
+        match (opened, place.and_then(|place| self.known.get_mut(place))) {
+            (Ok(directory), Some(known)) => {
+                let words = Words::new(self.way);
+                let last_seen = showing.last_seen;
+                let slice = Slice { directory, known, room: &mut self.room, words, last_seen };
+                slice.show(showing, is_time_up);
             }
+            (Err(error), _) => showing.fail_directory(error),
+            (Ok(_), None) => {}
         }
-        if shown.made.total() > made_before {
-            self.known.leave(&self.directory);
-        }
-        shown.unkept(self.words.conclude());
     }
 
-    /// What answers a connection makes no file, and is kept where one is there: made in an earlier batch
-    /// or an earlier run.
-    fn show_one(
-        &mut self,
-        sighting: &Sighting,
-        name: &str,
-        shown: &mut Shown,
-    ) -> Result<(), TreeError> {
-        let known = self.known.word(name);
-        let found = match (sighting.has_packet, known) {
-            (true, _) if self.show_file(sighting, name, known.is_some(), shown)? => Found::Made,
-            (true, known) => Found::There(known.unwrap_or(Word::Unread)),
-            (false, Some(word)) => Found::There(word),
-            (false, None) => Found::Perhaps,
-        };
-        let word = self.words.keep(&self.directory, name, found, sighting);
-        match word {
-            Some(word) if Some(word) != known => self.known.set(name, word),
-            _ => {}
+    /// What came of it. What was not shown up to now is counted as not written before the end.
+    pub fn conclude(&self, mut showing: Showing) -> Shown {
+        if !showing.is_done() {
+            showing.give_up();
         }
-        Ok(())
-    }
-
-    /// Whether it was made.
-    fn show_file(
-        &mut self,
-        sighting: &Sighting,
-        name: &str,
-        known: bool,
-        shown: &mut Shown,
-    ) -> Result<bool, TreeError> {
-        let direction = sighting.connection.direction;
-        let held_back = self.room.held_back(direction);
-        let made = self.directory.show(name, known, held_back, self.last_seen)?;
-        if made {
-            shown.made.count(direction);
-            self.room.use_up(direction);
-        } else {
-            shown.touched.count(direction);
-        }
-        Ok(made)
+        showing.shown.conclude(|cause| self.room.has_room(cause));
+        showing.shown
     }
 }
 

@@ -63,6 +63,7 @@ impl Shown {
                 && match cause {
                     Cause::Refused => made + touched > 0,
                     Cause::Full => made > 0,
+                    Cause::Unfinished => false,
                     _ => has_room(cause),
                 };
         }

@@ -1,15 +1,26 @@
 //! The agent: takes batches from a source, has the tracker make connections of them and the tree
 //! show them. The only place that knows all three.
 //!
-//! Everything that it reacts to is an argument: the source, the signals. It reads no clock and no
-//! command line.
+//! Everything that it reacts to is an argument: the source, the signals. It reads no command line, and
+//! a clock only to see how long it was busy.
 
-use std::{collections::BTreeSet, future::Future, io, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    io,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use conntrack_common::policy::Policy;
 use tokio::sync::mpsc;
 
-use super::{losses::Losses, statement::Statement, stats::Stats};
+use super::{
+    interruptions::{Interruption, Interruptions},
+    losses::Losses,
+    statement::Statement,
+    stats::Stats,
+};
 use crate::{
     host::addresses::{AddressReader, LocalAddrs},
     report::Report,
@@ -17,6 +28,10 @@ use crate::{
     tracker::Tracker,
     tree::{Cause, LastSeen, Obstacle, Shown, Tree, TreeError},
 };
+
+/// How long connections are shown at a time. In between, signals are looked at and the watchdog is
+/// fed.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// One run, from its first batch to its last.
 pub struct Agent {
@@ -80,24 +95,26 @@ impl Agent {
         mut self,
         mut source: S,
         shutdown: impl Future<Output = ()>,
-        mut report_requests: mpsc::Receiver<()>,
+        report_requests: mpsc::Receiver<()>,
         report: &mut impl Report,
     ) -> (Stats, Result<(), SourceError>) {
         tokio::pin!(shutdown);
+        let mut interruptions = Interruptions::new(shutdown, report_requests);
         self.stats.source = source.counters();
         self.state();
         report.progress(&self.stats);
         let worked = loop {
             tokio::select! {
                 biased;
-                () = &mut shutdown => break Ok(()),
-                Some(()) = report_requests.recv() => {
-                    self.stats.source = source.counters();
-                    report.asked(&self.stats);
-                }
+                interruption = interruptions.next() => match interruption {
+                    Interruption::Shutdown => break Ok(()),
+                    Interruption::ReportRequest => self.answer(&source, report),
+                },
                 batch = source.next_batch() => match batch {
                     Ok(Some(batch)) => {
-                        self.take(&batch, &mut source);
+                        if self.take(&batch, &mut source, &mut interruptions, report).await {
+                            break Ok(());
+                        }
                         report.progress(&self.stats);
                     }
                     Ok(None) => break Ok(()),
@@ -107,20 +124,43 @@ impl Agent {
         };
         report.stopping();
         let (last, finished) = source.finish().await;
-        self.take(&last, &mut source);
+        self.take(&last, &mut source, &mut interruptions, report).await;
         self.conclude();
         (self.stats, worked.and(finished))
     }
 
-    fn take(&mut self, batch: &FlowBatch, source: &mut impl Source) {
+    /// Takes in a batch; whether it is to end.
+    async fn take<F: Future<Output = ()>>(
+        &mut self,
+        batch: &FlowBatch,
+        source: &mut impl Source,
+        interruptions: &mut Interruptions<'_, F>,
+        report: &mut impl Report,
+    ) -> bool {
         self.read_local_addresses(source);
         let sightings = self.tracker.track_batch(&batch.flows, batch.is_first);
-        self.stats.flows += sightings.iter().filter(|it| it.has_packet).count() as u64;
+        let flows = sightings.iter().filter(|it| it.has_packet).count() as u64;
         if let Some(statement) = &mut self.statement {
             statement.see(&sightings);
         }
         let last_seen = batch.captured_at.map_or(LastSeen::Now, LastSeen::At);
-        let shown = self.tree.show(sightings, last_seen);
+        let mut showing = self.tree.begin(sightings, last_seen);
+        let mut is_ending = false;
+        while !interruptions.is_time_up() {
+            let start = Instant::now();
+            self.tree.go_on(&mut showing, || start.elapsed() >= SLICE);
+            if showing.is_done() {
+                break;
+            }
+            match interruptions.between().await {
+                Some(Interruption::Shutdown) => is_ending = true,
+                Some(Interruption::ReportRequest) => self.answer(source, report),
+                None => {}
+            }
+        }
+        // All at once: a report in between tells of whole batches.
+        let shown = self.tree.conclude(showing);
+        self.stats.flows += flows;
         self.count(&shown);
         self.stats.source = source.counters();
         self.losses.look_at(&self.stats.source);
@@ -128,6 +168,12 @@ impl Agent {
             statement.update(self.stats.lost().total(), &shown.evidence);
         }
         self.state();
+        is_ending
+    }
+
+    fn answer(&mut self, source: &impl Source, report: &mut impl Report) {
+        self.stats.source = source.counters();
+        report.asked(&self.stats);
     }
 
     fn conclude(&mut self) {

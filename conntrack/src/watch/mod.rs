@@ -5,6 +5,7 @@ pub mod agent;
 pub mod config;
 mod confine;
 mod descriptors;
+mod interruptions;
 mod losses;
 mod open;
 mod signals;

@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn causes_are_named_where_there_is_something_to_name() {
-        let mut stats = Stats { flows: 2, not_shown: [3, 0, 5, 0, 0, 0, 0], ..Stats::default() };
+        let mut stats = Stats { flows: 2, not_shown: [3, 0, 5, 0, 0, 0, 0, 0], ..Stats::default() };
         stats.files.count(Direction::Out);
         stats.source.dropped = 4;
         stats.source.packets.count(Outcome::Flow);

@@ -26,7 +26,7 @@ use crate::{command, mirror::Mirror};
 const RELEASE: &str = "trixie";
 
 /// Programs that the tests run, and libraries of the tests and the agent.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "busybox-static",
     "iproute2",
     "kmod",
@@ -34,6 +34,7 @@ const PACKAGES: [&str; 8] = [
     "libgcc-s1",
     "libpcap0.8t64",
     "mount",
+    "strace",
     "util-linux",
 ];
 

@@ -1,0 +1,159 @@
+//! Showing connections in slices: as much as there is time for, and the rest later. On a slow file
+//! system a batch can take minutes, in which whoever shows it has other things to do.
+
+use super::{
+    directory::Directory,
+    error::TreeError,
+    evidence::{Found, Words},
+    known::{Known, Word},
+    last_seen::LastSeen,
+    limits::Room,
+    name::push_file_name,
+    shown::Shown,
+};
+use crate::connection::{Direction, Protocol, Sighting};
+
+/// Connections that are being shown.
+#[derive(Debug)]
+pub struct Showing {
+    /// By directory; `else` comes last, and gets what `in` and `out` leave of the room.
+    sightings: Vec<Sighting>,
+    /// The first that is not yet shown.
+    next: usize,
+    pub(super) last_seen: LastSeen,
+    pub(super) shown: Shown,
+}
+
+impl Showing {
+    pub(super) fn new(mut sightings: Vec<Sighting>, last_seen: LastSeen) -> Self {
+        sightings.sort_unstable_by_key(|sighting| sighting.connection);
+        sightings.dedup_by(|later, first| {
+            let is_same = later.connection == first.connection;
+            if is_same {
+                first.merge(later);
+            }
+            is_same
+        });
+        Self { sightings, next: 0, last_seen, shown: Shown::default() }
+    }
+
+    /// Whether there is nothing left to show.
+    pub const fn is_done(&self) -> bool {
+        self.next >= self.sightings.len()
+    }
+
+    /// The directory that is next.
+    pub(super) fn directory(&self) -> Option<(Direction, Protocol)> {
+        let Sighting { connection, .. } = self.sightings.get(self.next)?;
+        Some((connection.direction, connection.protocol))
+    }
+
+    /// Where the sightings of the next directory end.
+    fn end_of_directory(&self) -> usize {
+        let of = |it: &Sighting| Some((it.connection.direction, it.connection.protocol));
+        let directory = self.directory();
+        let rest = &self.sightings[self.next..];
+        self.next + rest.partition_point(|it| of(it) == directory)
+    }
+
+    /// Nothing more can be shown.
+    pub(super) fn fail(&mut self, error: TreeError) {
+        self.skip(self.sightings.len(), error);
+    }
+
+    /// Nothing can be shown in the next directory.
+    pub(super) fn fail_directory(&mut self, error: TreeError) {
+        self.skip(self.end_of_directory(), error);
+    }
+
+    /// There is no time left.
+    pub(super) fn give_up(&mut self) {
+        let rest = &self.sightings[self.next..];
+        let connections = rest.iter().filter(|sighting| sighting.has_packet).count();
+        self.next = self.sightings.len();
+        self.shown.fail(connections, TreeError::Unfinished { connections });
+    }
+
+    fn skip(&mut self, end: usize, error: TreeError) {
+        self.shown.fail(end - self.next, error);
+        self.next = end;
+    }
+}
+
+/// What is shown in one directory at one time.
+pub(super) struct Slice<'a> {
+    pub(super) directory: Directory,
+    pub(super) known: &'a mut Known,
+    pub(super) room: &'a mut Room,
+    pub(super) words: Words,
+    pub(super) last_seen: LastSeen,
+}
+
+impl Slice<'_> {
+    /// Shows what is to be shown here, until it is time to stop.
+    pub(super) fn show(mut self, showing: &mut Showing, is_time_up: impl Fn() -> bool) {
+        self.known.begin(&self.directory);
+        let made_before = showing.shown.made.total();
+        let end = showing.end_of_directory();
+        let mut name = String::new();
+        while showing.next < end {
+            let sighting = showing.sightings[showing.next];
+            showing.next += 1;
+            name.clear();
+            push_file_name(&mut name, &sighting.connection);
+            if let Err(error) = self.show_one(&sighting, &name, &mut showing.shown) {
+                showing.shown.fail(1, error);
+            }
+            if is_time_up() {
+                break;
+            }
+        }
+        if showing.shown.made.total() > made_before {
+            self.known.leave(&self.directory);
+        }
+        showing.shown.unkept(self.words.conclude());
+    }
+
+    /// What answers a connection makes no file, and is kept where one is there: made in an earlier batch
+    /// or an earlier run.
+    fn show_one(
+        &mut self,
+        sighting: &Sighting,
+        name: &str,
+        shown: &mut Shown,
+    ) -> Result<(), TreeError> {
+        let known = self.known.word(name);
+        let found = match (sighting.has_packet, known) {
+            (true, _) if self.show_file(sighting, name, known.is_some(), shown)? => Found::Made,
+            (true, known) => Found::There(known.unwrap_or(Word::Unread)),
+            (false, Some(word)) => Found::There(word),
+            (false, None) => Found::Perhaps,
+        };
+        let word = self.words.keep(&self.directory, name, found, sighting);
+        match word {
+            Some(word) if Some(word) != known => self.known.set(name, word),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether it was made.
+    fn show_file(
+        &mut self,
+        sighting: &Sighting,
+        name: &str,
+        known: bool,
+        shown: &mut Shown,
+    ) -> Result<bool, TreeError> {
+        let direction = sighting.connection.direction;
+        let held_back = self.room.held_back(direction);
+        let made = self.directory.show(name, known, held_back, self.last_seen)?;
+        if made {
+            shown.made.count(direction);
+            self.room.use_up(direction);
+        } else {
+            shown.touched.count(direction);
+        }
+        Ok(made)
+    }
+}
