@@ -41,6 +41,8 @@ mod live_rules;
 mod live_service;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_slow;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_sockets;
 #[cfg(feature = "pcap")]
 mod metrics;
 mod rules;

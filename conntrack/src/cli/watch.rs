@@ -39,9 +39,10 @@ pub struct Args {
     #[arg(short, long, value_name = "PORT", value_parser = port)]
     pub udp_in: Vec<u16>,
 
-    /// How answers are told from requests in UDP: by system ports, or by pairs of addresses and ports
-    #[arg(long, value_enum, default_value_t = UdpDirection::Ports)]
-    pub udp_direction: UdpDirection,
+    /// How answers are told from requests in UDP: by system `ports`, or by `pairs` of addresses and ports
+    /// [default: ports]
+    #[arg(long, value_enum)]
+    pub udp_direction: Option<UdpDirection>,
 
     /// Do not fold internet addresses of incoming connections into INTERNET
     #[arg(short = 'I', long)]
@@ -72,6 +73,15 @@ pub struct Args {
     #[arg(long)]
     pub exit_on_device_loss: bool,
 
+    /// Record connections that are open already, from the kernel's sockets: at the start, and when the
+    /// device comes back
+    #[arg(long)]
+    pub existing: bool,
+
+    /// What firewall rules are best made from: `--udp-direction pairs --existing`
+    #[arg(long)]
+    pub learn: bool,
+
     /// How often new connections are written
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
@@ -98,7 +108,7 @@ pub struct Args {
     pub min_free_inodes: u8,
 
     /// Read a pcap or pcapng file instead of a device; `-` is standard input
-    #[arg(short, long, value_name = "FILE", requires = "local", conflicts_with_all = ["device", "mode", "hook", "exit_on_device_loss"])]
+    #[arg(short, long, value_name = "FILE", requires = "local", conflicts_with_all = ["device", "mode", "hook", "exit_on_device_loss", "existing", "learn"])]
     pub read: Option<PathBuf>,
 
     /// With --read: an address of the machine that the file was captured on [repeatable]
@@ -152,7 +162,11 @@ impl From<Args> for Config {
             no_internet_in: args.no_internet_in,
             no_internet_out: args.no_internet_out,
             udp_servers: args.udp_in.into_iter().collect(),
-            udp_direction: args.udp_direction,
+            udp_direction: args.udp_direction.unwrap_or(if args.learn {
+                UdpDirection::Pairs
+            } else {
+                UdpDirection::Ports
+            }),
             scope: Scope::new(args.internal),
         };
         let limits = Limits {
@@ -174,7 +188,9 @@ impl From<Args> for Config {
                 device => LocalAddrs::Device(device.to_owned()),
             };
             let Args { device, mode, hook, tc_hook, exit_on_device_loss, .. } = args;
-            (Input::Device(Watch { device, mode, hook, tc_hook, exit_on_device_loss }), local)
+            let existing = args.existing || args.learn;
+            let watch = Watch { device, mode, hook, tc_hook, exit_on_device_loss, existing };
+            (Input::Device(watch), local)
         };
         let Args { path, force_path, metrics_file, interval, max_flows, user, .. } = args;
         Self {

@@ -1,7 +1,11 @@
 //! The addresses that make a packet `in` or `out`: those of the watched device, read anew for each
 //! batch, or those that the user named for a capture file.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use netlink_packet_route::{RouteNetlinkMessage, address::AddressMessage};
 
@@ -16,6 +20,8 @@ mod attribute {
     pub(super) const ADDRESS: u16 = 1;
     /// Ours, where that is another one.
     pub(super) const LOCAL: u16 = 2;
+    /// The one that was set for broadcasts.
+    pub(super) const BROADCAST: u16 = 4;
 }
 
 /// Length of `struct ifaddrmsg`, behind which the attributes are; it ends with the device's index.
@@ -76,10 +82,15 @@ impl AddressReader {
     }
 }
 
+/// The addresses of this machine.
+///
 /// The C library is asked only where netlink cannot be had. glibc's getifaddrs(3) lists devices with a
 /// buffer of a page, and where one is missing from that list because its names are longer, but has an
 /// address, it starts over for ever.
-fn of_all_devices(connection: &mut Connection) -> io::Result<BTreeSet<IpAddr>> {
+///
+/// # Errors
+/// The kernel's refusal to list them.
+pub(crate) fn of_all_devices(connection: &mut Connection) -> io::Result<BTreeSet<IpAddr>> {
     listed(connection, None).or_else(|_refused| by_c_library())
 }
 
@@ -97,14 +108,45 @@ fn listed(connection: &mut Connection, index: Option<u32>) -> io::Result<BTreeSe
     Ok(replies.iter().filter(is_meant).filter_map(local_address).collect())
 }
 
+/// The addresses that a broadcast to the networks of some devices may have, which are told by their
+/// indexes.
+///
+/// # Errors
+/// The kernel's refusal to list the addresses.
+pub(crate) fn broadcasts(
+    connection: &mut Connection,
+    is_meant: impl Fn(u32) -> bool,
+) -> io::Result<BTreeSet<IpAddr>> {
+    let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let replies = connection.dump(&question)?;
+    let is_meant = |reply: &&Reply| index_of(reply).is_some_and(&is_meant);
+    let of_devices = replies.iter().filter(is_meant).flat_map(broadcasts_of);
+    Ok(of_devices.chain([Ipv4Addr::BROADCAST.into()]).collect())
+}
+
+fn broadcasts_of(reply: &Reply) -> impl Iterator<Item = IpAddr> {
+    let was_set = of_kind(reply, attribute::BROADCAST).and_then(address);
+    let prefix_length = reply.payload.get(1).copied().map_or(u32::MAX, u32::from);
+    let network = match of_kind(reply, attribute::ADDRESS).and_then(address) {
+        // A network of two addresses has none for broadcasts (RFC 3021).
+        Some(IpAddr::V4(address)) if prefix_length < 31 => Some(address),
+        _ => None,
+    };
+    let last = network.map(|it| Ipv4Addr::from(it.to_bits() | u32::MAX >> prefix_length));
+    was_set.into_iter().chain(last.map(IpAddr::from))
+}
+
 fn index_of(reply: &Reply) -> Option<u32> {
     number(reply.payload.get(HEADER - 4..HEADER)?)
 }
 
 fn local_address(reply: &Reply) -> Option<IpAddr> {
-    let of_kind =
-        |kind| reply.attributes(HEADER).find_map(|(it, value)| (it == kind).then_some(value));
-    of_kind(attribute::LOCAL).or_else(|| of_kind(attribute::ADDRESS)).and_then(address)
+    let local = of_kind(reply, attribute::LOCAL);
+    local.or_else(|| of_kind(reply, attribute::ADDRESS)).and_then(address)
+}
+
+fn of_kind(reply: &Reply, kind: u16) -> Option<&[u8]> {
+    reply.attributes(HEADER).find_map(|(it, value)| (it == kind).then_some(value))
 }
 
 fn address(value: &[u8]) -> Option<IpAddr> {
@@ -119,7 +161,7 @@ fn address(value: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn current(of: LocalAddrs) -> Option<BTreeSet<IpAddr>> {
         AddressReader::new(of).expect("a socket").current().expect("an answer")
@@ -138,6 +180,34 @@ mod tests {
         let mut connection = Connection::to_route().expect("a socket");
         let listed = listed(&mut connection, None).expect("a list");
         assert_eq!(by_c_library().expect("a list"), listed);
+    }
+
+    #[test]
+    fn a_network_s_last_address_is_for_broadcasts() {
+        let mut connection = Connection::to_route().expect("a socket");
+        let broadcasts = broadcasts(&mut connection, |_| true).expect("a list");
+        for address in ["255.255.255.255", "127.255.255.255"] {
+            assert!(broadcasts.contains(&address.parse().expect("an address")), "{broadcasts:?}");
+        }
+        assert!(!broadcasts.contains(&LOOPBACK));
+    }
+
+    #[test]
+    fn which_addresses_are_for_broadcasts() {
+        let of = |prefix_length: u8, set: &[u8]| {
+            let header = [2, prefix_length, 0, 0, 1, 0, 0, 0];
+            let attribute = |kind: u8, address: [u8; 4]| [&[8, 0, kind, 0], &address[..]].concat();
+            let mut payload = [&header[..], &attribute(1, [10, 1, 2, 3])].concat();
+            payload.extend(set.iter().flat_map(|last| attribute(4, [10, 1, 2, *last])));
+            let addresses: Vec<_> = broadcasts_of(&Reply { kind: 20, payload }).collect();
+            addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of(24, &[]), ["10.1.2.255"]);
+        assert_eq!(of(24, &[7]), ["10.1.2.7", "10.1.2.255"]);
+        assert_eq!(of(0, &[]), ["255.255.255.255"]);
+        for prefix_length in [31, 32, 255] {
+            assert!(of(prefix_length, &[]).is_empty(), "/{prefix_length}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::netlink::{Connection, Reply, attributes, number, text};
 /// Attributes of a device (`include/uapi/linux/if_link.h`).
 mod attribute {
     pub(super) const NAME: u16 = 3;
+    pub(super) const MASTER: u16 = 10;
     pub(super) const STATISTICS: u16 = 23;
     pub(super) const XDP: u16 = 43;
     pub(super) const ALTERNATIVE_NAME: u16 = 53;
@@ -134,6 +135,8 @@ pub(crate) struct State {
     pub(crate) is_up: bool,
     /// Frames that it counted itself, arriving and leaving; `None` where the kernel does not say.
     pub(crate) frames: Option<u64>,
+    /// Index of the device that it is a part of: a bridge, a bond, a VRF.
+    pub(crate) master: Option<u32>,
     /// Ids of its XDP programs.
     pub(crate) xdp_programs: Vec<u32>,
 }
@@ -168,6 +171,7 @@ impl State {
             device,
             is_up,
             frames,
+            master: value(reply, attribute::MASTER).and_then(number),
             xdp_programs: xdp.filter_map(|(_, id)| number(id)).collect(),
         })
     }

@@ -3,7 +3,8 @@
 pub mod addresses;
 pub mod device;
 pub(crate) mod ephemeral;
+pub(crate) mod groups;
 pub(crate) mod kernel;
 pub(crate) mod netlink;
-
+pub(crate) mod sockets;
 pub(crate) mod thread;

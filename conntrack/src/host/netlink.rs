@@ -30,19 +30,15 @@ const ATTEMPTS: usize = 4;
 
 /// A question to one netlink protocol.
 pub(crate) trait Question: NetlinkSerializable {
-    /// The kernel's number for the protocol.
-    const PROTOCOL: isize;
     /// What its replies are read as.
     type Reply: NetlinkDeserializable;
 }
 
 impl Question for RouteNetlinkMessage {
-    const PROTOCOL: isize = NETLINK_ROUTE;
     type Reply = Reply;
 }
 
 impl Question for SockDiagMessage {
-    const PROTOCOL: isize = NETLINK_SOCK_DIAG;
     type Reply = Self;
 }
 
@@ -91,16 +87,6 @@ pub(crate) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
-/// The kernel's replies to a question about many things, one after the other: there may be more than
-/// should be kept.
-///
-/// # Errors
-/// What the kernel answered, or a reply that is none.
-#[allow(dead_code, reason = "sockets of this machine are listed with it, from the next step on")]
-pub(crate) fn dump_each<Q: Question>(question: Q, each: impl FnMut(Q::Reply)) -> io::Result<()> {
-    Connection::open(Q::PROTOCOL)?.converse(question, NLM_F_DUMP, each).map(|_consistent| ())
-}
-
 /// A socket that is kept: asking takes no new descriptor, of which there may be none left.
 pub(crate) struct Connection {
     protocol: isize,
@@ -119,6 +105,14 @@ impl Connection {
     /// That there can be no socket.
     pub(crate) fn to_route() -> io::Result<Self> {
         Self::open(NETLINK_ROUTE)
+    }
+
+    /// To `sock_diag`.
+    ///
+    /// # Errors
+    /// That there can be no socket: this kernel may have no `sock_diag`.
+    pub(crate) fn to_sock_diag() -> io::Result<Self> {
+        Self::open(NETLINK_SOCK_DIAG)
     }
 
     fn open(protocol: isize) -> io::Result<Self> {
@@ -149,6 +143,19 @@ impl Connection {
             }
         }
         Ok(replies)
+    }
+
+    /// The same, one reply after the other: there may be more than should be kept. They are not of one
+    /// moment.
+    ///
+    /// # Errors
+    /// As for [`Self::dump`].
+    pub(crate) fn dump_each<Q: Question>(
+        &mut self,
+        question: Q,
+        each: impl FnMut(Q::Reply),
+    ) -> io::Result<()> {
+        self.converse(question, NLM_F_DUMP, each).map(|_consistent| ())
     }
 
     /// Has the kernel do something.

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     future::Future,
-    io,
+    io, mem,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -18,10 +18,12 @@ use tokio::sync::mpsc;
 use super::{
     interruptions::{Interruption, Interruptions},
     losses::Losses,
+    machine::Machine,
     statement::Statement,
     stats::Stats,
 };
 use crate::{
+    connection::Sighting,
     host::addresses::{AddressReader, LocalAddrs},
     report::Report,
     source::{FlowBatch, Source, SourceError},
@@ -50,6 +52,10 @@ pub struct Agent {
     evidence_warned: bool,
     /// What the tree states about this run.
     statement: Option<Statement>,
+    /// The machine that is watched, if it can be asked.
+    machine: Option<Machine>,
+    /// Whether what was open before the source that is to come is recorded.
+    has_existing: bool,
 }
 
 impl Agent {
@@ -72,6 +78,8 @@ impl Agent {
             losses: Losses::default(),
             evidence_warned: false,
             statement: None,
+            machine: None,
+            has_existing: false,
         })
     }
 
@@ -79,6 +87,12 @@ impl Agent {
     #[must_use]
     pub fn stating(self, statement: Statement) -> Self {
         Self { statement: Some(statement), ..self }
+    }
+
+    /// The same, and this machine is asked for what packets do not tell.
+    #[must_use]
+    pub fn asking(self, machine: Machine) -> Self {
+        Self { machine: Some(machine), ..self }
     }
 
     /// The policy for a source to start with.
@@ -103,7 +117,14 @@ impl Agent {
         self.stats.source = source.counters();
         self.state();
         report.progress(&self.stats);
+        let opening = FlowBatch { is_first: true, ..FlowBatch::default() };
+        let mut is_ending = self.take(&opening, &mut source, &mut interruptions, report).await;
+        // Where the device is not there yet, it is due with its first batch.
+        self.has_existing = !self.was_local.is_empty();
         let worked = loop {
+            if is_ending {
+                break Ok(());
+            }
             tokio::select! {
                 biased;
                 interruption = interruptions.next() => match interruption {
@@ -112,9 +133,8 @@ impl Agent {
                 },
                 batch = source.next_batch() => match batch {
                     Ok(Some(batch)) => {
-                        if self.take(&batch, &mut source, &mut interruptions, report).await {
-                            break Ok(());
-                        }
+                        is_ending =
+                            self.take(&batch, &mut source, &mut interruptions, report).await;
                         report.progress(&self.stats);
                     }
                     Ok(None) => break Ok(()),
@@ -138,7 +158,7 @@ impl Agent {
         report: &mut impl Report,
     ) -> bool {
         self.read_local_addresses(source);
-        let sightings = self.tracker.track_batch(&batch.flows, batch.is_first);
+        let sightings = self.sightings(batch);
         let flows = sightings.iter().filter(|it| it.has_packet).count() as u64;
         if let Some(statement) = &mut self.statement {
             statement.see(&sightings);
@@ -169,6 +189,24 @@ impl Agent {
         }
         self.state();
         is_ending
+    }
+
+    /// What a batch shows, with what was open before it if it is the first of a source.
+    fn sightings(&mut self, batch: &FlowBatch) -> Vec<Sighting> {
+        let is_due = batch.is_first && !mem::take(&mut self.has_existing);
+        let mut sightings = if is_due { self.existing() } else { Vec::new() };
+        sightings.extend(self.tracker.track_batch(&batch.flows, batch.is_first));
+        if let Some(machine) = &mut self.machine {
+            machine.mark_served(&mut sightings);
+        }
+        sightings
+    }
+
+    fn existing(&mut self) -> Vec<Sighting> {
+        let policy = self.policy();
+        let Some(machine) = &mut self.machine else { return Vec::new() };
+        let flows = machine.existing(&self.was_local, &policy);
+        self.tracker.track_batch(&flows, false)
     }
 
     fn answer(&mut self, source: &impl Source, report: &mut impl Report) {
@@ -253,7 +291,7 @@ impl Agent {
 
 /// Once, until it is over.
 fn warn_of_evidence(error: &TreeError, warned: &mut bool) {
-    if !std::mem::replace(warned, true) {
+    if !mem::replace(warned, true) {
         log::warn!("{error}; connections are recorded all the same, without what came of them");
     }
 }

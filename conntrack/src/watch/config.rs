@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::{
     host::addresses::LocalAddrs,
-    tracker::{Family, Settings},
+    tracker::{Family, Settings, UdpDirection},
     tree::Limits,
 };
 
@@ -40,9 +40,19 @@ pub struct Config {
 impl Config {
     /// The arguments that decide what is recorded and under which name, but for UDP ports.
     pub(crate) fn flags(&self) -> Vec<String> {
-        let Settings { family, skip_else, no_internet_in, no_internet_out, scope, .. } =
-            &self.settings;
+        let Settings {
+            family,
+            skip_else,
+            no_internet_in,
+            no_internet_out,
+            udp_servers: _,
+            udp_direction,
+            scope,
+        } = &self.settings;
+        let existing = matches!(&self.input, Input::Device(watch) if watch.existing);
         let set = [
+            (existing, "--existing"),
+            (*udp_direction == UdpDirection::Pairs, "--udp-direction=pairs"),
             (*skip_else, "--skip-else"),
             (*no_internet_in, "--no-internet-in"),
             (*no_internet_out, "--no-internet-out"),
@@ -77,6 +87,8 @@ pub struct Watch {
     pub tc_hook: TcHook,
     /// Whether the device going is the end.
     pub exit_on_device_loss: bool,
+    /// Whether connections that are open already are recorded.
+    pub existing: bool,
 }
 
 /// How packets are watched.

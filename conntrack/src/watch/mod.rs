@@ -5,10 +5,14 @@ pub mod agent;
 pub mod config;
 mod confine;
 mod descriptors;
+mod existing;
 mod interruptions;
 mod losses;
+pub mod machine;
 mod open;
+mod served;
 mod signals;
+mod sockets;
 pub mod statement;
 pub mod stats;
 
@@ -21,6 +25,7 @@ use self::{
     agent::Agent,
     config::{Config, Input, Verbosity},
     confine::OpenTree,
+    machine::Machine,
     open::Opened,
     statement::{Before, Statement},
     stats::Stats,
@@ -65,6 +70,10 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     };
     confine::confine(&rights, &opened, &reach, metrics.as_ref())?;
     let agent = agent.stating(statement(config, &opened, &before));
+    let agent = match machine(config) {
+        Some(machine) => agent.asking(machine),
+        None => agent,
+    };
     opened.announce(config);
     let outlets = Outlets { notifier, metrics, screen: screen.clone() };
     let mut reports = Reports::new(opened.subject(config), config.interval, outlets);
@@ -91,6 +100,21 @@ fn statement(config: &Config, opened: &Opened, before: &Before) -> Statement {
     match &config.input {
         Input::Device(_) => Statement::on_device(provenance, before, SystemTime::now),
         Input::File(_) => Statement::on_file(provenance, before, SystemTime::now),
+    }
+}
+
+/// The machine that the device is on, if it can be asked.
+fn machine(config: &Config) -> Option<Machine> {
+    let Input::Device(watch) = &config.input else { return None };
+    match Machine::with(&watch.device, watch.existing) {
+        Ok(machine) => Some(machine),
+        Err(error) => {
+            log::warn!(
+                "cannot ask for the sockets of this machine: {error}; UDP that is not answered has no \
+                 evidence, and what was open before is not recorded"
+            );
+            None
+        }
     }
 }
 

@@ -1,0 +1,291 @@
+//! The sockets of this network namespace, as `sock_diag`(7) lists them: those that take what arrives at a
+//! port, and those that have another end. No privilege is needed for that.
+//!
+//! Which process has a socket is not asked.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use netlink_packet_sock_diag::{
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage,
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
+};
+
+use super::netlink::Connection;
+use crate::connection::Protocol;
+
+/// The sockets that take what arrives from anybody: TCP's that listen, UDP's that are not connected.
+#[derive(Debug, Default)]
+pub(crate) struct Listening {
+    by_port: HashMap<u16, Vec<Local>>,
+}
+
+/// What a socket is bound to besides its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Local {
+    address: Bound,
+    /// Index of the device that it is bound to; 0 is none.
+    device: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    To(IpAddr),
+    AllV4,
+    AllV6,
+    /// To `[::]` without `IPV6_V6ONLY`.
+    All,
+}
+
+/// A device that packets arrive at, as sockets that are bound to a device see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// This one, and the one that it is a part of (a bridge, a VRF), if there is one.
+    At {
+        /// Index of the device.
+        device: u32,
+        /// Index of the one that it is a part of.
+        part_of: Option<u32>,
+    },
+    /// Any of them.
+    Anywhere,
+}
+
+impl Listening {
+    /// Those that there are now.
+    ///
+    /// # Errors
+    /// What the kernel answered: it may lack `sock_diag`, or be short of descriptors or memory.
+    pub(crate) fn now(connection: &mut Connection, protocol: Protocol) -> io::Result<Self> {
+        let states = match protocol {
+            Protocol::Tcp => StateFlags::LISTEN,
+            Protocol::Udp => StateFlags::CLOSE,
+        };
+        let mut listening = Self::default();
+        for_each(connection, protocol, &states, |socket| listening.add(socket))?;
+        Ok(listening)
+    }
+
+    fn add(&mut self, socket: &InetResponse) {
+        let id = &socket.header.socket_id;
+        // Port 0: made, and not bound yet.
+        if id.source_port != 0 {
+            let local = Local { address: bound(socket), device: id.interface_id };
+            self.by_port.entry(id.source_port).or_default().push(local);
+        }
+    }
+
+    /// Whether one of them takes what comes to this address and port.
+    pub(crate) fn takes(&self, to: SocketAddr, arrival: Arrival) -> bool {
+        let sockets = self.by_port.get(&to.port());
+        sockets.is_some_and(|sockets| sockets.iter().any(|it| it.takes(to.ip(), arrival)))
+    }
+}
+
+impl Local {
+    fn takes(self, address: IpAddr, arrival: Arrival) -> bool {
+        let takes_address = match self.address {
+            Bound::To(own) => own == address,
+            Bound::AllV4 => address.is_ipv4(),
+            Bound::AllV6 => address.is_ipv6(),
+            Bound::All => true,
+        };
+        takes_address && arrival.reaches(self.device)
+    }
+}
+
+impl Arrival {
+    /// Whether what arrives there reaches a socket that is bound to this device; 0 is none.
+    pub(crate) const fn reaches(self, bound_to: u32) -> bool {
+        match (bound_to, self) {
+            (0, _) | (_, Self::Anywhere) => true,
+            (_, Self::At { device, part_of }) => {
+                bound_to == device || matches!(part_of, Some(whole) if bound_to == whole)
+            }
+        }
+    }
+}
+
+/// Both ends of a socket that has another end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Connected {
+    /// Ours.
+    pub(crate) local: SocketAddr,
+    /// The other one.
+    pub(crate) remote: SocketAddr,
+    /// Index of the device that the socket is bound to; 0 is none.
+    pub(crate) device: u32,
+}
+
+/// Hands each socket that is connected now to `each`: TCP's that are established, UDP's that
+/// connect(2) was called on.
+///
+/// # Errors
+/// As for [`Listening::now`].
+pub(crate) fn for_each_connected(
+    connection: &mut Connection,
+    protocol: Protocol,
+    mut each: impl FnMut(Connected),
+) -> io::Result<()> {
+    for_each(connection, protocol, &StateFlags::ESTABLISHED, |socket| {
+        let id = &socket.header.socket_id;
+        let end = |address: IpAddr, port| SocketAddr::new(address.to_canonical(), port);
+        each(Connected {
+            local: end(id.source_address, id.source_port),
+            remote: end(id.destination_address, id.destination_port),
+            device: id.interface_id,
+        });
+    })
+}
+
+fn for_each(
+    connection: &mut Connection,
+    protocol: Protocol,
+    states: &StateFlags,
+    mut each: impl FnMut(&InetResponse),
+) -> io::Result<()> {
+    for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let question = InetRequest {
+            family,
+            protocol: match protocol {
+                Protocol::Tcp => IPPROTO_TCP,
+                Protocol::Udp => IPPROTO_UDP,
+            },
+            extensions: ExtensionFlags::empty(),
+            states: states.clone(),
+            socket_id,
+        };
+        connection.dump_each(SockDiagMessage::InetRequest(question), |reply| {
+            if let SockDiagMessage::InetResponse(socket) = reply {
+                each(&socket);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn bound(socket: &InetResponse) -> Bound {
+    let is_v6_only = || socket.nlas.iter().any(|it| matches!(it, Nla::SkV6Only(true)));
+    match socket.header.socket_id.source_address.to_canonical() {
+        address if !address.is_unspecified() => Bound::To(address),
+        // Also `::ffff:0.0.0.0`, an IPv6 socket that takes IPv4 alone.
+        IpAddr::V4(_) => Bound::AllV4,
+        IpAddr::V6(_) if is_v6_only() => Bound::AllV6,
+        IpAddr::V6(_) => Bound::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+
+    use socket2::{Domain, SockRef, Socket, Type};
+
+    use super::*;
+    use crate::host::device;
+
+    fn listening(protocol: Protocol) -> Listening {
+        let mut connection = Connection::to_sock_diag().expect("sock_diag");
+        Listening::now(&mut connection, protocol).expect("sockets")
+    }
+
+    fn connected(protocol: Protocol) -> Vec<Connected> {
+        let mut connection = Connection::to_sock_diag().expect("sock_diag");
+        let mut connected = Vec::new();
+        for_each_connected(&mut connection, protocol, |it| connected.push(it)).expect("sockets");
+        connected
+    }
+
+    fn loopback() -> u32 {
+        let mut connection = Connection::to_route().expect("a socket");
+        device::index(&mut connection, "lo").expect("an answer").expect("a device")
+    }
+
+    fn address(text: &str, port: u16) -> SocketAddr {
+        SocketAddr::new(text.parse().expect("an address"), port)
+    }
+
+    fn port(socket: &UdpSocket) -> u16 {
+        socket.local_addr().expect("bound").port()
+    }
+
+    fn bound_to(local: &str) -> UdpSocket {
+        UdpSocket::bind(local).expect("a socket")
+    }
+
+    fn all_v6(only: bool) -> UdpSocket {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("a socket");
+        socket.set_only_v6(only).expect("set");
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).expect("bound");
+        socket.into()
+    }
+
+    /// Which of these a socket takes what comes to, at its port.
+    #[track_caller]
+    fn taken(socket: &UdpSocket) -> Vec<&'static str> {
+        let listening = listening(Protocol::Udp);
+        let takes = |to: &&str| listening.takes(address(to, port(socket)), Arrival::Anywhere);
+        ["127.0.0.1", "10.1.2.3", "::1", "2001:db8::1"].into_iter().filter(takes).collect()
+    }
+
+    #[test]
+    fn a_socket_takes_what_it_is_bound_to() {
+        assert_eq!(taken(&bound_to("127.0.0.1:0")), ["127.0.0.1"]);
+        assert_eq!(taken(&bound_to("0.0.0.0:0")), ["127.0.0.1", "10.1.2.3"]);
+        assert_eq!(taken(&bound_to("[::1]:0")), ["::1"]);
+        assert_eq!(taken(&bound_to("[::ffff:127.0.0.1]:0")), ["127.0.0.1"]);
+        assert_eq!(taken(&bound_to("[::ffff:0.0.0.0]:0")), ["127.0.0.1", "10.1.2.3"]);
+        assert_eq!(taken(&all_v6(true)), ["::1", "2001:db8::1"]);
+        assert_eq!(taken(&all_v6(false)), ["127.0.0.1", "10.1.2.3", "::1", "2001:db8::1"]);
+    }
+
+    #[test]
+    fn a_connected_socket_has_another_end_and_takes_nothing_from_others() {
+        let (server, client) = (bound_to("127.0.0.1:0"), bound_to("127.0.0.1:0"));
+        client.connect(server.local_addr().expect("bound")).expect("connected");
+        assert!(taken(&client).is_empty());
+        let ends = Connected {
+            local: client.local_addr().expect("bound"),
+            remote: server.local_addr().expect("bound"),
+            device: 0,
+        };
+        let connected = connected(Protocol::Udp);
+        assert!(connected.contains(&ends), "{connected:?}");
+        assert!(connected.iter().all(|it| it.local.port() != port(&server)), "{connected:?}");
+    }
+
+    #[test]
+    fn both_ends_of_a_tcp_connection_are_known_and_its_listener() {
+        // The server's end is an IPv6 socket with an IPv4 address.
+        let listener = TcpListener::bind("[::]:0").expect("a listener");
+        let to = address("127.0.0.1", listener.local_addr().expect("bound").port());
+        let client = TcpStream::connect(to).expect("connected");
+        let _server = listener.accept().expect("accepted");
+        let ends = Connected { local: client.local_addr().expect("bound"), remote: to, device: 0 };
+        let connected = connected(Protocol::Tcp);
+        for ends in [ends, Connected { local: ends.remote, remote: ends.local, device: 0 }] {
+            assert!(connected.contains(&ends), "{ends:?} is not in {connected:?}");
+        }
+        let listening = listening(Protocol::Tcp);
+        assert!(listening.takes(ends.remote, Arrival::Anywhere));
+        assert!(!listening.takes(ends.local, Arrival::Anywhere));
+    }
+
+    #[test]
+    fn a_socket_that_is_bound_to_a_device_takes_what_arrives_there() {
+        let socket = bound_to("0.0.0.0:0");
+        SockRef::from(&socket).bind_device(Some(b"lo")).expect("bound to loopback");
+        let loopback = loopback();
+        let listening = listening(Protocol::Udp);
+        let takes = |device, part_of| {
+            let arrival = Arrival::At { device, part_of };
+            listening.takes(address("127.0.0.1", port(&socket)), arrival)
+        };
+        assert!(takes(loopback, None));
+        assert!(!takes(loopback + 1, None));
+        assert!(takes(loopback + 1, Some(loopback)));
+    }
+}

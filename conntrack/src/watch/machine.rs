@@ -1,0 +1,74 @@
+//! What the machine that is watched knows itself of its connections: the evidence that is not in packets,
+//! and what was open before. That the kernel does not tell is said once.
+
+use std::{collections::BTreeSet, io, net::IpAddr};
+
+use conntrack_common::{policy::Policy, seen::Flow};
+
+use super::{
+    existing::{Existing, Untold},
+    served,
+    sockets::Sockets,
+};
+use crate::connection::Sighting;
+
+/// The machine, while a device of it is watched.
+pub struct Machine {
+    sockets: Sockets,
+    /// Whether what was open before is recorded.
+    with_existing: bool,
+    /// What was said of it last.
+    untold: Untold,
+    /// That the kernel does not tell was reported.
+    warned: bool,
+}
+
+impl Machine {
+    /// The one that this device is on.
+    ///
+    /// # Errors
+    /// That its kernel cannot be asked for sockets.
+    pub fn with(device: &str, with_existing: bool) -> io::Result<Self> {
+        let untold = Untold::default();
+        Ok(Self { sockets: Sockets::at(device)?, with_existing, untold, warned: false })
+    }
+
+    /// Gives sightings the evidence that they are served.
+    pub(super) fn mark_served(&mut self, sightings: &mut [Sighting]) {
+        match served::mark(sightings, &mut self.sockets) {
+            Ok(asked) => self.warned &= !asked,
+            Err(error) => self.warn(&error, "UDP that is not answered has no evidence"),
+        }
+    }
+
+    /// The connections of these local addresses that are open, as if they had just been opened.
+    pub(super) fn existing(&mut self, local: &BTreeSet<IpAddr>, policy: &Policy) -> Vec<Flow> {
+        if !self.with_existing {
+            return Vec::new();
+        }
+        match Existing::now(&mut self.sockets, local, policy) {
+            Ok(existing) => {
+                self.warned = false;
+                if !existing.untold.is_empty() && existing.untold != self.untold {
+                    log::warn!(
+                        "open, not recorded, for it is not told who opened it: {}",
+                        existing.untold
+                    );
+                }
+                let flows = existing.flows();
+                self.untold = existing.untold;
+                flows
+            }
+            Err(error) => {
+                self.warn(&error, "what was open before is not recorded");
+                Vec::new()
+            }
+        }
+    }
+
+    fn warn(&mut self, error: &io::Error, consequence: &str) {
+        if !std::mem::replace(&mut self.warned, true) {
+            log::warn!("cannot list the sockets of this machine: {error}; {consequence}");
+        }
+    }
+}
