@@ -212,6 +212,13 @@ fn from_port(port: u16, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
+/// Waits until these files are there with their words, and no others.
+#[track_caller]
+fn wait_for_exactly(collector: &Collector, expected: &Evidence) {
+    let found = || evidence(collector.path());
+    assert!(wait_until(PATIENCE, || found() == *expected), "{:#?}", found());
+}
+
 fn names(evidence: &Evidence) -> Files {
     evidence.keys().cloned().collect()
 }
@@ -223,8 +230,7 @@ fn what_was_open_before_is_recorded(how: &[&str]) {
     let line = collector.wait_for_line("who opened it");
     assert!(line.contains(&format!("TCP {HOST}:2000 with {PEER}:6000")), "{line}");
     let expected = Sessions::expected();
-    collector.wait_for_files(&names(&expected));
-    assert_eq!(evidence(collector.path()), expected);
+    wait_for_exactly(&collector, &expected);
     let ended = collector.stop();
     assert_same_tree("at the end", &names(&expected), &ended.files);
     assert_eq!(ended.said.matches("who opened it").count(), 1, "{}", ended.said);
@@ -246,9 +252,7 @@ fn sessions_are_recorded_again_when_the_device_is_back(how: &[&str]) {
     }
     lab.plug_in(&[HOST, HOST_V6]);
     peer_addresses(&lab);
-    collector.wait_for_files(&expected);
-    let is_answered = || evidence(collector.path()) == Sessions::expected();
-    assert!(wait_until(PATIENCE, is_answered), "{:#?}", evidence(collector.path()));
+    wait_for_exactly(&collector, &Sessions::expected());
     collector.stop();
 }
 
