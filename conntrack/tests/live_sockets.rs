@@ -31,9 +31,14 @@ fn lab() -> Lab {
     lab
 }
 
+/// An IPv6 address is there before it can be used, also without a test for duplicates.
 fn peer_addresses(lab: &Lab) {
     for address in [PEER, PEER_V6] {
         lab.peer.add_address(PEER_DEVICE, address);
+    }
+    for (end, address) in [(&lab.host, HOST_V6), (&lab.peer, PEER_V6)] {
+        let can_be_used = || end.enter(|| UdpSocket::bind(at(address, 0)).is_ok());
+        assert!(wait_until(PATIENCE, can_be_used), "{address}");
     }
 }
 
