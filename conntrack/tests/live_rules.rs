@@ -2,6 +2,7 @@
 //! traffic through. In namespaces, over IPv4 and IPv6, TCP and UDP, in and out.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -487,7 +488,12 @@ fn what_the_readme_says_can_be_typed() {
     let edited = scratch.path().join("learned.nft");
     let root = odd_tree();
     let tree = root.path().to_str().expect("UTF-8");
-    for line in commands("## From the tree to rules").lines() {
+    let commands = commands("## From the tree to rules");
+    let (watching, others) = commands.split_once('\n').expect("several commands");
+    // The tree is there already.
+    let arguments = watching.split_whitespace().skip(1).take_while(|word| *word != "#");
+    conntrack::cli::config(arguments.map(OsStr::new)).expect("a command line");
+    for line in others.lines() {
         let line = line.replace("/tmp/conntrack_data", tree);
         let mut shell = lab.host.command("sh");
         shell.args(["-c", &line]).env("PATH", &path).current_dir(scratch.path());
