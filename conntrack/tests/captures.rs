@@ -7,10 +7,13 @@ use std::{
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use crate::support::{Case, PATIENCE, assert_same_tree, conntrack, files, testdata, wait_until};
+use flate2::{Compression, write::GzEncoder};
 use rustix::process::{Pid, Signal, kill_process};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tempfile::TempDir;
 
 /// Reads a capture into a new tree.
@@ -229,14 +232,165 @@ fn a_name_that_is_not_utf_8_is_a_name() {
 
 #[test]
 fn a_file_s_time_is_when_its_connection_was_last_seen() {
-    let case = Case::named("times");
-    let (tree, _) = read(&case.capture, &case.arguments);
-    let expected = fs::read_to_string(testdata().join("times.mtimes")).expect("times");
-    for line in expected.lines() {
-        let (path, seconds) = line.split_once(' ').expect("path and time");
-        let modified = fs::metadata(tree.path().join(path)).expect("a file").mtime();
-        assert_eq!(modified.to_string(), seconds, "{path}");
+    let mut cases = 0;
+    for entry in testdata().read_dir().expect("testdata") {
+        let sheet = entry.expect("an entry").path();
+        if sheet.extension() != Some(OsStr::new("mtimes")) {
+            continue;
+        }
+        cases += 1;
+        let name = sheet.file_stem().and_then(OsStr::to_str).expect("a case");
+        let case = Case::named(name);
+        let (tree, _) = read(&case.capture, &case.arguments);
+        let expected = fs::read_to_string(&sheet).expect("times");
+        for line in expected.lines() {
+            let (path, seconds) = line.split_once(' ').expect("path and time");
+            let modified = fs::metadata(tree.path().join(path)).expect("a file").mtime();
+            assert_eq!(modified.to_string(), seconds, "{name}: {path}");
+        }
     }
+    assert!(cases >= 4, "only {cases} cases about time found");
+}
+
+#[test]
+fn packets_without_a_time_have_the_file_s() {
+    const THEN: Duration = Duration::from_secs(1_000_000_000);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let case = Case::named("container-pcapng-simple");
+    let capture = scratch.path().join("simple.pcapng");
+    fs::copy(&case.capture, &capture).expect("copied");
+    let file = fs::File::options().append(true).open(&capture).expect("the copy");
+    file.set_modified(UNIX_EPOCH + THEN).expect("an old file");
+    let (tree, _) = read(&capture, &case.arguments);
+    for path in &case.tree {
+        let modified = fs::metadata(tree.path().join(path)).expect("a file").modified();
+        assert_eq!(modified.expect("a time"), UNIX_EPOCH + THEN, "{path}");
+    }
+}
+
+/// What a compressed capture may be: put together of parts, as `cat` does.
+fn compressed(capture: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+    let gzip = |part: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(part).expect("a Vec takes every byte");
+        encoder.finish().expect("a Vec takes every byte")
+    };
+    let zstd = |part: &[u8]| compress_to_vec(part, CompressionLevel::Fastest);
+    let (first, second) = capture.split_at(capture.len() / 3);
+    // RFC 8878, section 3.1.2: 5 octets that are to be skipped.
+    let skippable = [0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 1, 2, 3, 4, 5];
+    [
+        ("gz", gzip(capture)),
+        ("parts.gz", [gzip(first), gzip(second)].concat()),
+        ("zst", zstd(capture)),
+        ("parts.zst", [zstd(first), skippable.to_vec(), zstd(second)].concat()),
+    ]
+}
+
+#[test]
+fn compressed_captures_are_read_by_name_and_from_standard_input() {
+    for name in ["mix", "container-pcapng-interfaces"] {
+        let case = Case::named(name);
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        for (kind, bytes) in compressed(&fs::read(&case.capture).expect("the capture")) {
+            // Nothing is told by the name.
+            let capture = scratch.path().join("capture");
+            fs::write(&capture, bytes).expect("written");
+            let (tree, output) = read(&capture, &case.arguments);
+            assert!(output.status.success(), "{kind}: {}", stderr(&output));
+            assert_same_tree(kind, &case.tree, &files(tree.path()));
+
+            let tree = tempfile::tempdir().expect("a scratch directory");
+            let mut reader = conntrack();
+            reader.args(["-q", "-r", "-", "-p"]).arg(tree.path()).args(&case.arguments);
+            let status = reader.stdin(fs::File::open(&capture).expect("the capture")).status();
+            assert!(status.expect("the program runs").success(), "{kind}");
+            assert_same_tree(kind, &case.tree, &files(tree.path()));
+        }
+    }
+}
+
+#[test]
+fn a_compressed_capture_that_ends_early_keeps_what_was_read_and_fails() {
+    let case = Case::named("mix");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    // Long enough for several blocks, of which the last is cut.
+    let (header, records) = split(fs::read(&case.capture).expect("the capture"));
+    let long = [&header[..], &records.repeat(200)].concat();
+    for (kind, bytes) in compressed(&long) {
+        let capture = scratch.path().join(format!("cut.{kind}"));
+        fs::write(&capture, &bytes[..bytes.len() - 9]).expect("written");
+        let (tree, output) = read(&capture, &case.arguments);
+        assert_eq!(output.status.code(), Some(1), "{kind}");
+        assert_same_tree(kind, &case.tree, &files(tree.path()));
+        let error = stderr(&output);
+        assert!(error.contains(&format!("cut.{kind}: truncated: ")), "{error}");
+    }
+}
+
+/// Of classic pcap: the file's header, and the packets.
+fn split(mut capture: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    const FILE_HEADER: usize = 24;
+    let records = capture.split_off(FILE_HEADER);
+    (capture, records)
+}
+
+#[test]
+fn a_compression_that_is_not_read_is_named_with_what_reads_it() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let capture = scratch.path().join("capture.xz");
+    fs::write(&capture, b"\xfd7zXZ\0 and more").expect("written");
+    let (_tree, output) = read(&capture, &local());
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(error.contains("capture.xz: ") && error.contains("xz -dc"), "{error}");
+}
+
+#[test]
+fn what_is_compressed_and_no_capture_is_one_clear_line() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    for (kind, bytes) in compressed(b"This is a text, not a capture.\n") {
+        let capture = scratch.path().join(format!("text.{kind}"));
+        fs::write(&capture, bytes).expect("written");
+        let (_tree, output) = read(&capture, &local());
+        assert_eq!(output.status.code(), Some(1), "{kind}");
+        let error = stderr(&output);
+        assert_eq!(error.lines().count(), 1, "{kind}: {error}");
+        assert!(error.contains("unknown file format"), "{kind}: {error}");
+    }
+}
+
+#[test]
+fn of_several_link_types_those_that_cannot_be_read_are_said_and_counted() {
+    const WLAN: [u8; 2] = [105, 0];
+    let case = Case::named("container-pcapng-interfaces");
+    let mut capture = fs::read(&case.capture).expect("the capture");
+    let descriptions = positions(&capture, &[1, 0, 0, 0]);
+    let last = descriptions.into_iter().nth(3).expect("four interfaces");
+    capture[last + 8..][..2].copy_from_slice(&WLAN);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let path = scratch.path().join("some.pcapng");
+    fs::write(&path, &capture).expect("written");
+    let (tree, output) = read(&path, &case.arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("some.pcapng: packets of link type IEEE802_11 are not read"));
+    assert!(reported(&output, "skipped").contains("not IP: "), "{}", stderr(&output));
+    let found = files(tree.path());
+    assert!(!found.is_empty() && found.is_subset(&case.tree) && found != case.tree);
+}
+
+/// Where blocks of this type begin, up to the first packet.
+fn positions(capture: &[u8], kind: &[u8]) -> Vec<usize> {
+    let mut at = 0;
+    let mut found = Vec::new();
+    while capture[at] != 6 {
+        if capture[at..].starts_with(kind) {
+            found.push(at);
+        }
+        let length = u32::from_le_bytes(capture[at + 4..][..4].try_into().expect("four octets"));
+        at += usize::try_from(length).expect("a length");
+    }
+    found
 }
 
 #[test]

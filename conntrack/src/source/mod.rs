@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ebpf`] | a device, with programs in the kernel that keep flow keys in a map |
 //! | [`pcap::live`] | a device, with libpcap |
-//! | [`pcap::file`] | a capture file, with libpcap |
+//! | [`pcap::file`] | a capture file |
 //!
 //! [`Reattaching`] is one that goes on when its device was away.
 //!
@@ -163,6 +163,11 @@ pub trait Source {
     /// Stops watching, detaches everything and hands out what was seen up to now, with what went
     /// wrong meanwhile.
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>);
+
+    /// The next batch that [`Self::finish`] left, because it is of another time; `None` after the last.
+    fn next_left(&mut self) -> Option<FlowBatch> {
+        None
+    }
 
     /// Has it clear from flow keys what the tree can never show, from now on under this policy.
     ///

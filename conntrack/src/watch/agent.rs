@@ -145,6 +145,9 @@ impl Agent {
         report.stopping();
         let (last, finished) = source.finish().await;
         self.take(&last, &mut source, &mut interruptions, report).await;
+        while let Some(batch) = source.next_left() {
+            self.take(&batch, &mut source, &mut interruptions, report).await;
+        }
         self.conclude();
         (self.stats, worked.and(finished))
     }

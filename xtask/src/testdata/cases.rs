@@ -9,7 +9,10 @@ mod traffic;
 use std::time::Duration;
 
 use super::capture::Capture;
-use super::container::{Pcap, START, WLAN, pcapng};
+use super::container::{
+    ByteOrder, Interface, Pcap, START, WLAN, pcapng, pcapng_obsolete, pcapng_of, pcapng_sections,
+    pcapng_simple,
+};
 use super::frame::{Frame, IPV4, IPV6, udp};
 use super::link_type;
 
@@ -28,6 +31,8 @@ fn readable() -> Vec<Capture> {
         pcap("internet.pcap", &traffic::internet()),
         pcap("ipv6-text.pcap", &traffic::ipv6_text()),
         pcap("times.pcap", &traffic::times()),
+        pcap("times-until-2106.pcap", &traffic::times_until_2106()),
+        pcap("times-far-off.pcap", &traffic::times_far_off()),
         pcap("udp-replies.pcap", &directions::udp_replies()),
         pcap("same-instant.pcap", &directions::same_instant()),
         pcap("clock-steps-back.pcap", &directions::clock_steps_back()),
@@ -49,10 +54,48 @@ fn containers() -> Vec<Capture> {
     let mix = traffic::mix();
     let nanoseconds = Pcap::Nanoseconds.file(&mix);
     let big_endian = Pcap::BigEndian.file(&mix);
+    let modified = |order| Pcap::Modified(order).file(&mix);
+    let modified_big_endian = modified(ByteOrder::Big);
+    let interfaces = pcapng_of(ByteOrder::Little, &interfaces(), &mix);
+    let big_endian_pcapng = pcapng_of(ByteOrder::Big, &self::interfaces(), &mix);
     vec![
         Capture::new("container-nanoseconds.pcap", nanoseconds),
         Capture::new("container-big-endian.pcap", big_endian),
+        Capture::new("container-modified.pcap", modified(ByteOrder::Little)),
+        Capture::new("container-modified-big-endian.pcap", modified_big_endian),
         Capture::new("container-pcapng.pcapng", pcapng(&mix)),
+        Capture::new("container-pcapng-interfaces.pcapng", interfaces),
+        Capture::new("container-pcapng-big-endian.pcapng", big_endian_pcapng),
+        Capture::new("container-pcapng-sections.pcapng", pcapng_sections(&mix)),
+        Capture::new("container-pcapng-simple.pcapng", pcapng_simple(&mix)),
+        Capture::new("container-pcapng-obsolete.pcapng", pcapng_obsolete(&mix)),
+        // A day on interfaces whose clocks tick differently: each file has its packet's time.
+        Capture::new(
+            "times-interfaces.pcapng",
+            pcapng_of(ByteOrder::Big, &self::interfaces(), &traffic::times()),
+        ),
+    ]
+}
+
+/// Interfaces that agree in nothing: link type, snap length, and what their times mean.
+fn interfaces() -> [Interface; 4] {
+    let start = i64::try_from(START).expect("a time of our days");
+    [
+        Interface { resolution: Some(9), ..Interface::ETHERNET },
+        Interface { link_type: Some(link_type::RAW), snaplen: 0, ..Interface::ETHERNET },
+        // Ticks of 2^-20 s (0x80 and 20) since the capture's start.
+        Interface {
+            link_type: Some(link_type::SLL),
+            snaplen: 65_535,
+            resolution: Some(0x94),
+            offset: Some(start),
+        },
+        Interface {
+            link_type: Some(link_type::SLL2),
+            snaplen: 1500,
+            resolution: Some(0),
+            offset: Some(0),
+        },
     ]
 }
 

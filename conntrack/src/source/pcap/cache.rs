@@ -86,6 +86,11 @@ impl FlowCache {
         }
     }
 
+    /// Counts a frame that cannot be looked at.
+    pub(super) fn skip(&mut self) {
+        self.counters.count(Outcome::Skipped(Skip::NotIp));
+    }
+
     /// The flows, leaving none.
     pub(super) fn take(&mut self) -> Vec<Flow> {
         let start = Instant::now();

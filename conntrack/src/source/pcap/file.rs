@@ -8,23 +8,26 @@ use std::{
     collections::VecDeque,
     fmt::Display,
     fs::File,
-    io,
-    os::fd::{AsFd as _, IntoRawFd as _, OwnedFd},
+    io::{self, Read},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
-use conntrack_common::{policy::Policy, wire::LinkLayer};
+use conntrack_common::policy::Policy;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pcap::{Capture, Offline, Packet};
 use tokio::{
     sync::{Notify, oneshot},
     time::timeout,
 };
 
-use super::{cache::FlowCache, link, words};
+use super::{
+    batches::Batches,
+    capture::{Capture, decompressed},
+    link_types::{LinkTypes, Unreadable},
+};
 use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
 
 /// Batches that may wait for the agent.
@@ -33,7 +36,7 @@ const AHEAD: usize = 2;
 /// A capture file that is being read.
 pub struct FileSource {
     /// Until it is read.
-    opened: Option<CaptureFile>,
+    opened: Option<Box<CaptureFile>>,
     shared: Arc<Shared>,
     interval: Duration,
 }
@@ -50,7 +53,7 @@ impl FileSource {
         progress: ProgressDrawTarget,
         policy: &Policy,
     ) -> Result<Self, SourceError> {
-        let shared = Arc::new(Shared::new(FlowCache::new(max_flows, policy)?, interval));
+        let shared = Arc::new(Shared::new(Batches::new(interval, max_flows, policy)?));
         let (sender, opened) = oneshot::channel();
         let path = path.to_owned();
         start(move || {
@@ -58,7 +61,7 @@ impl FileSource {
             let _unheard = sender.send(CaptureFile::open(path, progress));
         })?;
         let panicked = |_| SourceError::failed("capture file", "the opening thread panicked");
-        let opened = Some(opened.await.map_err(panicked)??);
+        let opened = Some(Box::new(opened.await.map_err(panicked)??));
         Ok(Self { opened, shared, interval })
     }
 
@@ -92,16 +95,21 @@ impl Source for FileSource {
 
     /// Everything that was read. The thread ends at its next packet.
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
-        (self.shared.stop(), Ok(()))
+        self.shared.stop();
+        (self.next_left().unwrap_or_default(), Ok(()))
+    }
+
+    fn next_left(&mut self) -> Option<FlowBatch> {
+        self.shared.state().complete.pop_front()
     }
 
     fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
-        self.shared.state().batches.cache.set_policy(policy);
+        self.shared.state().batches.set_policy(policy);
         Ok(())
     }
 
     fn counters(&self) -> SourceCounters {
-        self.shared.state().batches.cache.counters()
+        self.shared.state().batches.counters()
     }
 }
 
@@ -122,8 +130,7 @@ struct State {
 }
 
 impl Shared {
-    fn new(cache: FlowCache, interval: Duration) -> Self {
-        let batches = Batches { cache, interval, span: None };
+    fn new(batches: Batches) -> Self {
         let state = State { complete: VecDeque::new(), batches, end: None, stopped: false };
         Self { state: Mutex::new(state), changed: Notify::new(), room: Condvar::new() }
     }
@@ -133,19 +140,27 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a packet, once there is room for the batch that it may complete; whether to go on.
-    fn add(&self, packet: &Packet<'_>, link: LinkLayer) -> bool {
+    /// Adds what the file has in memory, as there is room for the batches that it completes; whether to
+    /// go on.
+    fn add(&self, file: &mut CaptureFile) -> Result<bool, SourceError> {
+        let mut state = self.wait_for_room(self.state());
+        while !state.stopped {
+            match file.add_buffered(&mut state.batches)? {
+                Added::Nothing => return Ok(true),
+                Added::Packet => {}
+                Added::PacketBehind(batch) => {
+                    state.complete.push_back(batch);
+                    self.changed.notify_one();
+                    state = self.wait_for_room(state);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn wait_for_room<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let is_full = |state: &mut State| state.complete.len() >= AHEAD && !state.stopped;
-        let state = self.room.wait_while(self.state(), is_full);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        if state.stopped {
-            return false;
-        }
-        if let Some(batch) = state.batches.add(packet, link) {
-            state.complete.push_back(batch);
-            self.changed.notify_one();
-        }
-        true
+        self.room.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, end: Result<(), SourceError>) {
@@ -172,55 +187,72 @@ impl Shared {
         complete.unwrap_or_else(|| state.batches.complete())
     }
 
-    fn stop(&self) -> FlowBatch {
+    /// Nothing is read any more; what was read is complete.
+    fn stop(&self) {
         let mut state = self.state();
         state.stopped = true;
         self.room.notify_one();
-        let mut rest = FlowBatch::default();
         let last = state.batches.complete();
-        for batch in state.complete.drain(..).chain([last]) {
-            rest.flows.extend(batch.flows);
-            rest.captured_at = rest.captured_at.max(batch.captured_at);
-        }
-        rest
+        state.complete.push_back(last);
     }
 }
 
 struct CaptureFile {
     path: PathBuf,
-    capture: Capture<Offline>,
-    link: LinkLayer,
+    capture: Capture<Box<dyn Read + Send>>,
+    links: LinkTypes,
     progress: ProgressBar,
 }
 
 impl CaptureFile {
     fn open(path: PathBuf, progress: ProgressDrawTarget) -> Result<Self, SourceError> {
-        let (file, length) = open(&path).map_err(|error| failed(&path, error))?;
-        let capture =
-            capture(&path, file, length.is_some()).map_err(|error| failed(&path, words(&error)))?;
-        let link = link::layer(capture.get_datalink())
-            .map_err(|link_type| failed(&path, format!("link type {link_type} cannot be read")))?;
+        let failed = |why: &dyn Display| failed(&path, why);
+        let OpenFile { file, length, modified } = open(&path).map_err(|error| failed(&error))?;
         let progress = progress_bar(length, progress);
-        Ok(Self { path, capture, link, progress })
+        let counted = Counted { file, progress: progress.clone() };
+        let octets = decompressed(counted).map_err(|error| failed(&error))?;
+        let capture = Capture::new(octets, modified).map_err(|error| failed(&error))?;
+        let links = LinkTypes::of(&capture).map_err(|link| failed(&cannot_be_read(&link)))?;
+        Ok(Self { path, capture, links, progress })
     }
 
     fn read(mut self, shared: &Shared) {
         let _guard = EndOfPanic(shared);
-        let end = loop {
-            match self.capture.next_packet() {
-                Ok(packet) => {
-                    self.progress.inc(record_length(&packet));
-                    if !shared.add(&packet, self.link) {
-                        break Ok(());
-                    }
-                }
-                Err(pcap::Error::NoMorePackets) => break Ok(()),
-                Err(error) => break Err(failed(&self.path, words(&error))),
-            }
-        };
+        let end = self.read_all(shared);
         self.progress.finish_and_clear();
         shared.end(end);
     }
+
+    fn read_all(&mut self, shared: &Shared) -> Result<(), SourceError> {
+        while shared.add(self)? {
+            if !self.capture.fill().map_err(|error| failed(&self.path, error))? {
+                let checked = self.links.check();
+                return checked.map_err(|link| failed(&self.path, cannot_be_read(&link)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the next packet that is in memory.
+    fn add_buffered(&mut self, batches: &mut Batches) -> Result<Added, SourceError> {
+        let packet = self.capture.buffered_packet().map_err(|error| failed(&self.path, error))?;
+        let Some(packet) = packet else { return Ok(Added::Nothing) };
+        let link = self.links.layer(packet.link_type);
+        if let Some(link_type) = self.links.take_unsaid() {
+            log::warn!("{}: packets of {link_type} are not read", self.path.display());
+        }
+        let complete = batches.add(packet.data, link, packet.time);
+        Ok(complete.map_or(Added::Packet, Added::PacketBehind))
+    }
+}
+
+/// What was added to the batches.
+enum Added {
+    /// There is no whole packet in memory.
+    Nothing,
+    Packet,
+    /// A packet behind this batch.
+    PacketBehind(FlowBatch),
 }
 
 /// Has the agent hear of a reader that panicked, instead of waiting for it.
@@ -234,46 +266,17 @@ impl Drop for EndOfPanic<'_> {
     }
 }
 
-/// Cuts the packets of a file into batches.
-struct Batches {
-    cache: FlowCache,
-    interval: Duration,
-    /// Times of the first and of the latest packet of the batch so far.
-    span: Option<(SystemTime, SystemTime)>,
+/// A file that is open.
+struct OpenFile {
+    file: File,
+    /// If it is a regular one.
+    length: Option<u64>,
+    /// When it was written, since 1970, if it is a regular one.
+    modified: Option<Duration>,
 }
 
-impl Batches {
-    /// Adds a packet; hands out the batch before it if that is complete.
-    fn add(&mut self, packet: &Packet<'_>, link: LinkLayer) -> Option<FlowBatch> {
-        let time = time(packet);
-        let is_over = |(first, _)| time.duration_since(first).is_ok_and(|age| age >= self.interval);
-        let complete =
-            (self.span.is_some_and(is_over) || self.cache.is_full()).then(|| self.complete());
-        let (first, latest) = self.span.unwrap_or((time, time));
-        self.span = Some((first, latest.max(time)));
-        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-        self.cache.observe(packet.data, link, at);
-        complete
-    }
-
-    fn complete(&mut self) -> FlowBatch {
-        let captured_at = self.span.take().map(|(_, latest)| latest);
-        FlowBatch { flows: self.cache.take(), captured_at, is_first: false }
-    }
-}
-
-/// A packet's time; one before 1970 becomes 1970.
-fn time(packet: &Packet<'_>) -> SystemTime {
-    let timestamp = packet.header.ts;
-    let seconds = u64::try_from(timestamp.tv_sec).unwrap_or_default();
-    let microseconds = u64::try_from(timestamp.tv_usec).unwrap_or_default();
-    let since = Duration::from_secs(seconds) + Duration::from_micros(microseconds);
-    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
-}
-
-/// The open file, and its length if it has one. It is opened once: a pipe has but one reading.
-fn open(path: &Path) -> io::Result<(OwnedFd, Option<u64>)> {
+/// It is opened once: a pipe has but one reading.
+fn open(path: &Path) -> io::Result<OpenFile> {
     let file = if path == Path::new("-") {
         File::from(io::stdin().as_fd().try_clone_to_owned()?)
     } else {
@@ -283,26 +286,25 @@ fn open(path: &Path) -> io::Result<(OwnedFd, Option<u64>)> {
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let length = metadata.is_file().then_some(metadata.len());
-    Ok((file.into(), length))
-}
-
-/// A regular file by its name, which libpcap closes again if it is no capture; a pipe by its
-/// descriptor, and a name that is not UTF-8 too, which libpcap's crate does not take.
-#[expect(unsafe_code, reason = "the crate cannot know that the descriptor is good")]
-fn capture(path: &Path, file: OwnedFd, is_regular: bool) -> Result<Capture<Offline>, pcap::Error> {
-    if is_regular && path != Path::new("-") && path.to_str().is_some() {
-        return Capture::from_file(path);
+    if !metadata.is_file() {
+        return Ok(OpenFile { file, length: None, modified: None });
     }
-    // SAFETY: the descriptor is open and nobody else's from here on; libpcap closes it.
-    unsafe { Capture::from_raw_fd(file.into_raw_fd()) }
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Ok(OpenFile { file, length: Some(metadata.len()), modified })
 }
 
-/// Bytes that a packet takes in the file, with the record header of classic pcap. In pcapng blocks
-/// are a little longer, so the bar ends a little early there.
-fn record_length(packet: &Packet<'_>) -> u64 {
-    const RECORD_HEADER: u64 = 16;
-    RECORD_HEADER + u64::from(packet.header.caplen)
+/// Shows how far a file was read.
+struct Counted {
+    file: File,
+    progress: ProgressBar,
+}
+
+impl Read for Counted {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(bytes)?;
+        self.progress.inc(read as u64);
+        Ok(read)
+    }
 }
 
 fn progress_bar(length: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {
@@ -317,4 +319,45 @@ fn progress_bar(length: Option<u64>, target: ProgressDrawTarget) -> ProgressBar 
 
 fn failed(path: &Path, why: impl Display) -> SourceError {
     SourceError::File { path: path.display().to_string(), why: why.to_string() }
+}
+
+fn cannot_be_read(link_type: &Unreadable) -> String {
+    format!("{link_type} cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// The destination port of each flow, with its batch's time in Unix seconds.
+    fn ports(batch: &FlowBatch) -> Vec<(u16, Option<u64>)> {
+        let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).expect("not before");
+        let seconds = batch.captured_at.map(|time| since_1970(time).as_secs());
+        batch.flows.iter().map(|flow| (flow.key.dst_port(), seconds)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_left_at_the_end_keeps_its_times() {
+        const NEAR: u64 = 1_767_225_600;
+        const FAR: u64 = NEAR + 100_000_000;
+        let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/times-far-off.pcap");
+        let hidden = ProgressDrawTarget::hidden();
+        let interval = Duration::from_secs(1);
+        let source = FileSource::open(&capture, interval, 100, hidden, &Policy::NONE);
+        let mut source = source.await.expect("a capture");
+        source.start_reading().expect("a thread");
+        while source.shared.state().complete.len() < AHEAD {
+            thread::yield_now();
+        }
+        let (oldest, finished) = source.finish().await;
+        finished.expect("no error");
+        let mut left = ports(&oldest);
+        while let Some(batch) = source.next_left() {
+            left.extend(ports(&batch));
+        }
+        assert_eq!(left[..2], [(1001, Some(NEAR)), (1002, Some(NEAR))]);
+        assert_eq!(left[2..], [(1003, Some(FAR)), (1004, Some(NEAR))]);
+    }
 }

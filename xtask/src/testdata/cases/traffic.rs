@@ -1,6 +1,7 @@
 //! Cases of well-formed traffic: folding of addresses and ports, and times. Each list is in the order
 //! of sending.
 
+use crate::testdata::container::START;
 use crate::testdata::frame::{Frame, ack, syn, syn_ack, tcp, udp};
 use crate::testdata::packet::{ACK, FIN, PSH, RST};
 
@@ -215,5 +216,29 @@ pub(in crate::testdata) fn times() -> Vec<Frame> {
         udp("203.0.113.9:40010", "192.168.200.230:4433").at(6 * HOUR),
         // The day's first datagram again.
         udp("192.168.200.230:40001", "10.0.0.53:53").at(24 * HOUR),
+    ]
+}
+
+/// Times that a signed number of 32 bits does not hold.
+pub(in crate::testdata) fn times_until_2106() -> Vec<Frame> {
+    let at = |unix: u64, frame: Frame| frame.at(unix - START);
+    vec![
+        at(0x7fff_ffff, udp("192.168.200.230:40001", "10.0.0.1:2037")),
+        at(0x8000_0000, udp("192.168.200.230:40001", "10.0.0.1:2038")),
+        at(0xffff_ffff, syn("192.168.200.230:50001", "10.0.0.1:2106")),
+    ]
+}
+
+/// A clock that was far off for one packet. Its neighbours' times are their own.
+pub(in crate::testdata) fn times_far_off() -> Vec<Frame> {
+    vec![
+        udp("192.168.200.230:40001", "10.0.0.1:1001").at(0),
+        udp("192.168.200.230:40002", "10.0.0.1:1002").at(0),
+        syn("192.168.200.230:50001", "10.0.0.1:1003").at(100_000_000),
+        udp("192.168.200.230:40004", "10.0.0.1:1004").at(0),
+        // Of a connection's packets the latest counts, also where it is the one that is far off.
+        udp("192.168.200.230:40005", "10.0.0.1:1005").at(100_000_000),
+        udp("192.168.200.230:40005", "10.0.0.1:1005").at(1),
+        udp("192.168.200.230:40006", "10.0.0.1:1006").at(1),
     ]
 }
