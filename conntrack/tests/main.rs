@@ -24,6 +24,8 @@ mod live_doctor;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_errors;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_evidence;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_floods;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_hostile_tree;

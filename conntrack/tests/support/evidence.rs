@@ -34,9 +34,14 @@ pub fn wait_for_evidence<'e>(root: &Path, expected: impl IntoIterator<Item = (&'
     };
     if !wait_until(PATIENCE, || !expected.iter().any(|it| differs(&it))) {
         let wrong = expected.iter().filter(differs).take(20);
-        let wrong: Vec<_> =
-            wrong.map(|(path, wanted)| (path, wanted, word(&root.join(path)))).collect();
-        panic!("expected and found: {wrong:#?}");
+        let wrong: Vec<_> = wrong
+            .map(|(path, wanted)| {
+                let file = root.join(path);
+                let found = if file.exists() { word(&file) } else { "no file".to_owned() };
+                format!("{path}: {wanted:?} expected, {found:?} found")
+            })
+            .collect();
+        panic!("{wrong:#?}");
     }
 }
 

@@ -51,8 +51,14 @@ pub struct Services {
 impl Services {
     /// Starts services on all addresses of a namespace, of both families.
     pub fn start(namespace: &Namespace, services: &[Service]) -> Self {
+        Self::start_at(namespace, IpAddr::from([0_u16; 8]), services)
+    }
+
+    /// Starts services on one address. A host with several answers datagrams from the one that was
+    /// asked only so.
+    pub fn start_at(namespace: &Namespace, address: IpAddr, services: &[Service]) -> Self {
         let sockets: Vec<_> =
-            namespace.enter(|| services.iter().map(|it| Socket::of(*it)).collect());
+            namespace.enter(|| services.iter().map(|it| Socket::of(*it, address)).collect());
         let is_over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&is_over);
         let thread = Some(thread::spawn(move || serve(&sockets, &flag)));
@@ -77,15 +83,14 @@ enum Socket {
 }
 
 impl Socket {
-    fn of(service: Service) -> Self {
-        let all = |port| SocketAddr::new(IpAddr::from([0_u16; 8]), port);
+    fn of(service: Service, address: IpAddr) -> Self {
         let datagrams = |port| {
-            let socket = UdpSocket::bind(all(port)).expect("bound");
+            let socket = UdpSocket::bind((address, port)).expect("bound");
             socket.set_nonblocking(true).expect("set");
             socket
         };
         match service {
-            Service::Tcp(port) => Self::Tcp(TcpListener::bind(all(port)).expect("bound")),
+            Service::Tcp(port) => Self::Tcp(TcpListener::bind((address, port)).expect("bound")),
             Service::Udp(port) => Self::Udp(datagrams(port)),
             Service::Silent(port) => Self::Silent(datagrams(port)),
         }

@@ -27,11 +27,11 @@ impl Package {
             packages.push(Self::Libpcap);
         }
         if purpose.tests() {
-            let watching =
-                ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze", "strace"];
+            let watching = ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze"];
+            let others = ["nmap", "strace"];
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
             let trees = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"];
-            let programs = watching.into_iter().chain(rules).chain(trees);
+            let programs = watching.into_iter().chain(others).chain(rules).chain(trees);
             packages.extend(programs.map(Self::Program));
         }
         if purpose.benches() {
@@ -303,16 +303,16 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        let debian = "btrfs-progs e2fsprogs g++ iproute2 iptables libpcap-dev nftables strace systemd \
+        let debian = "btrfs-progs e2fsprogs g++ iproute2 iptables libpcap-dev nftables nmap strace systemd \
             tcpdump util-linux xfsprogs";
         assert_eq!(names(Family::Debian), debian);
         let fedora = "btrfs-progs e2fsprogs gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
-            nftables strace systemd tcpdump util-linux xfsprogs";
+            nftables nmap strace systemd tcpdump util-linux xfsprogs";
         assert_eq!(names(Family::Fedora), fedora);
-        let arch = "btrfs-progs e2fsprogs gcc iproute2 iptables libpcap nftables strace systemd \
+        let arch = "btrfs-progs e2fsprogs gcc iproute2 iptables libpcap nftables nmap strace systemd \
             tcpdump util-linux xfsprogs";
         assert_eq!(names(Family::Arch), arch);
-        let suse = "btrfsprogs e2fsprogs gcc-c++ iproute2 iptables libpcap-devel nftables strace \
+        let suse = "btrfsprogs e2fsprogs gcc-c++ iproute2 iptables libpcap-devel nftables nmap strace \
             systemd tcpdump util-linux xfsprogs";
         assert_eq!(names(Family::Suse), suse);
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
