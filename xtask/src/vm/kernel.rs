@@ -49,27 +49,18 @@ const NO_XDP: Lack = Lack { tests: "::xdp", why: "5.18" };
 /// Before Linux 6.3 a process enters a time namespace only by being forked into it (`fs/exec.c`).
 const NO_TIME: Lack = Lack { tests: "a_clock_that_is_not_the_kernel_s", why: "6.3" };
 
-// Evidence of trees on tmpfs, as they are in these machines.
-const NO_SERVED: Lack = Lack { tests: "what_a_socket_takes_is_served", why: "6.6" };
-const NO_EXISTING: Lack = Lack { tests: "what_was_open_before_is_recorded", why: "6.6" };
-const NO_EXISTING_AGAIN: Lack =
-    Lack { tests: "sessions_are_recorded_again_when_the_device_is_back", why: "6.6" };
-
 const NO_BPF: [Lack; 3] = [
     Lack { tests: "::tcx", why: "no bpf(2)" },
     Lack { tests: "::clsact", why: "no bpf(2)" },
     Lack { tests: "::xdp", why: "no bpf(2)" },
 ];
 
-/// Linux 5.10. From the seventh on: tests that also attach with XDP, use Landlock, or rely on maps not
+/// Linux 5.10. From the fourth on: tests that also attach with XDP, use Landlock, or rely on maps not
 /// being locked memory.
 const OLD: &[Lack] = &[
     NO_TCX,
     NO_XDP,
     NO_TIME,
-    NO_SERVED,
-    NO_EXISTING,
-    NO_EXISTING_AGAIN,
     Lack { tests: "xdp_says_how_it_runs", why: "5.18" },
     Lack { tests: "the_next_start_cleans_up_after_a_kill", why: "5.18" },
     Lack { tests: "what_others_attached_sees_every_packet", why: "5.18" },
@@ -79,13 +70,10 @@ const OLD: &[Lack] = &[
     Lack { tests: "a_program_with_file_capabilities", why: "5.11" },
 ];
 
-/// Linux 6.1.
-const SIX_ONE: &[Lack] = &[NO_TCX, NO_TIME, NO_SERVED, NO_EXISTING, NO_EXISTING_AGAIN];
-
 /// All of them, oldest first.
 pub(crate) const ALL: &[Kernel] = &[
     debian("5.10", &AMD64, "bullseye", OLD),
-    debian("6.1", &AMD64, "bookworm", SIX_ONE),
+    debian("6.1", &AMD64, "bookworm", &[NO_TCX, NO_TIME]),
     debian("6.12", &AMD64, "bookworm-backports", &[]),
     debian("newest", &AMD64, "trixie-backports", &[]),
     Kernel {
