@@ -10,7 +10,7 @@ use std::{
 
 use conntrack::{
     connection::{Connection, Direction, Evidence, Host, Protocol, Sighting, SourcePort},
-    privilege::{LandlockStatus, limit_writing},
+    privilege::{LandlockStatus, Peers, limit_reach},
     record::Outcome,
     recording::Recording,
     tree::{LastSeen, Provenance, Shown, Tree},
@@ -161,7 +161,7 @@ fn landlock_is_no_matter() {
     let reach = tree.reach().expect("a directory");
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let status = limit_writing(&reach, &[]).expect("no refusal");
+            let status = limit_reach(&reach, &[], Peers::Nobody).expect("no refusal");
             if !matches!(status, LandlockStatus::Available { .. }) {
                 eprintln!("this kernel has no Landlock");
             }

@@ -2,8 +2,8 @@
 //! that it goes on working with that. Needs root, to have something to give up.
 
 use std::{
-    env, fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::Path,
     process::{Command, Stdio},
 };
@@ -17,8 +17,6 @@ use crate::support::{
     usual::{CLSACT, EBPF, HOST, PCAP, each_way, request},
     wait_until,
 };
-use conntrack::privilege::{LandlockStatus, limit_writing};
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 const NET_ADMIN: u64 = 1 << 12;
@@ -308,47 +306,6 @@ fn a_tree_that_is_removed_comes_back() {
         collector.wait_for_files(&expected);
         collector.stop();
     }
-}
-
-/// Whether the kernel limits what a process does to files. Where it is known to be able to, the
-/// environment says that there is no excuse.
-fn has_landlock() -> bool {
-    let scratch = tempfile::tempdir().expect("a scratch directory");
-    let directory = fs::File::open(scratch.path()).expect("open");
-    let limited = || limit_writing(directory, &[]).expect("no refusal");
-    let status = std::thread::spawn(limited).join().expect("no panic");
-    let has_landlock = matches!(status, LandlockStatus::Available { .. });
-    assert!(has_landlock || env::var_os("CONNTRACK_TEST_EXCUSES").is_none(), "no Landlock");
-    has_landlock
-}
-
-#[test]
-fn a_parent_that_becomes_a_link_leads_nowhere() {
-    if !has_landlock() {
-        eprintln!("this kernel has no Landlock");
-        return;
-    }
-    let lab = Lab::new(&[HOST]);
-    let mut wire = Wire::of(&lab);
-    let scratch = tempfile::tempdir().expect("a scratch directory");
-    let [parent, moved, elsewhere] =
-        ["parent", "moved", "elsewhere"].map(|name| scratch.path().join(name));
-    fs::create_dir(&parent).expect("made");
-    fs::create_dir(&elsewhere).expect("made");
-    let mut collector = Collector::start_in(&parent, &lab.host, EBPF);
-    fs::rename(&parent, &moved).expect("moved");
-    symlink(&elsewhere, &parent).expect("linked");
-    wire.leave(&request(443).0);
-    collector.wait_for_line("warning: cannot make");
-    assert_eq!(fs::read_dir(&elsewhere).expect("read").count(), 0, "nothing is made there");
-    // What is out of its reach is counted, and within it goes on.
-    fs::remove_file(&parent).expect("removed");
-    fs::rename(&moved, &parent).expect("moved back");
-    let (frame, expected) = request(444);
-    wire.leave(&frame);
-    collector.wait_for_files(&expected);
-    let ended = collector.stop_by(Signal::TERM);
-    assert!(ended.reported("lost") >= 1, "{}", ended.said);
 }
 
 #[test]

@@ -36,6 +36,8 @@ mod live_limits;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_links;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_place;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_privileges;
 #[cfg(feature = "pcap")]
 mod live_rules;

@@ -128,6 +128,23 @@ fn a_service_manager_that_is_started_again_is_told_again() {
     manager.wait_for("STOPPING=1");
 }
 
+/// Landlock lets nobody connect to an abstract socket but where this is to be done again.
+#[test]
+fn a_service_manager_with_an_abstract_name_that_is_started_again_is_told_again() {
+    let name = format!("conntrack-test-again-{}", process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let start = || Manager::on(UnixDatagram::bind_addr(&address).expect("a socket"));
+    let mut manager = start();
+    let mut program = conntrack();
+    program.env("NOTIFY_SOCKET", format!("@{name}")).args(["--interval", "50ms"]);
+    let mut reader = PipeReader::start(scratch(), &mut program);
+    manager.wait_for("5 out");
+    drop(manager);
+    let mut manager = start();
+    reader.stop();
+    manager.wait_for("STOPPING=1");
+}
+
 #[test]
 fn a_service_manager_that_cannot_be_told_is_said_and_no_reason_to_stop() {
     for nowhere in ["/nonexistent/notify", "vsock:2:1234", "relative", ""] {

@@ -5,7 +5,7 @@ use std::{fs::File, io};
 use super::check::Check;
 use crate::{
     host::thread::on_own_thread,
-    privilege::{LandlockStatus, limit_writing},
+    privilege::{LandlockStatus, Peers, limit_reach},
 };
 
 pub(super) fn check() -> Check {
@@ -30,6 +30,6 @@ pub(super) fn check() -> Check {
 
 /// Found out by a thread that is limited, and ends.
 fn status() -> io::Result<LandlockStatus> {
-    let limited = || limit_writing(File::open("/")?, &[]).map_err(io::Error::other);
+    let limited = || limit_reach(File::open("/")?, &[], Peers::Nobody).map_err(io::Error::other);
     on_own_thread(limited)?
 }

@@ -1,17 +1,29 @@
-//! Landlock (Linux 5.13): what this thread, and those that it starts, may still do to files. Reading
-//! is left as it is.
+//! Landlock (Linux 5.13): what this thread, and those that it starts, may still do to files, and to
+//! other processes. Reading is left as it is.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use landlock::{
     ABI, AccessFs, LandlockStatus, PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetError,
+    RulesetError, Scope,
 };
+
+/// Which processes may still be talked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// None.
+    Nobody,
+    /// Whoever has an abstract unix socket, as a service manager may.
+    AbstractSockets,
+}
 
 /// From now on this thread makes files and directories below `made_in` only, and does nothing else
 /// to files anywhere: opens none for writing, truncates, renames, removes, links and executes none.
 /// The tree needs no more, since its files stay empty. In the directories `replaced_in`, files may be
 /// written and replaced too.
+///
+/// Since Linux 6.12 it sends no signals either, and connects to abstract unix sockets of `peers` only.
+/// What is connected stays so, and others may still connect to ours.
 ///
 /// A rule is of the directory that is open here, whatever becomes of its name; one that is made in
 /// its place later is another.
@@ -20,15 +32,21 @@ use landlock::{
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn limit_writing(
+pub fn limit_reach(
     made_in: impl AsFd,
     replaced_in: &[OwnedFd],
+    peers: Peers,
 ) -> Result<LandlockStatus, RulesetError> {
     let make = AccessFs::MakeDir | AccessFs::MakeReg;
     let replace = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
     let replaced_in = replaced_in.iter().map(|directory| PathBeneath::new(directory, replace));
+    let scopes = match peers {
+        Peers::Nobody => Scope::Signal | Scope::AbstractUnixSocket,
+        Peers::AbstractSockets => Scope::Signal.into(),
+    };
     let restricted = Ruleset::default()
         .handle_access(AccessFs::from_write(ABI::V3) | AccessFs::Execute)?
+        .scope(scopes)?
         .create()?
         .add_rule(PathBeneath::new(made_in, make))?
         .add_rules(replaced_in.map(Ok::<_, RulesetError>))?
@@ -38,9 +56,24 @@ pub fn limit_writing(
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command, thread};
+    use std::{
+        fs,
+        io::{ErrorKind, Write as _},
+        os::{
+            linux::net::SocketAddrExt as _,
+            unix::{
+                fs::symlink,
+                net::{SocketAddr, UnixListener, UnixStream},
+            },
+        },
+        process::Command,
+        thread,
+    };
 
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use rustix::{
+        fs::{CWD, FileType, Mode, mknodat},
+        process::{Pid, test_kill_process},
+    };
 
     use super::*;
 
@@ -57,7 +90,7 @@ mod tests {
         let limited = || {
             let [inside_it, in_replaced] =
                 [&inside, &replaced].map(|path| OwnedFd::from(fs::File::open(path).expect("open")));
-            let status = limit_writing(inside_it, &[in_replaced]).expect("no refusal");
+            let status = limit_reach(inside_it, &[in_replaced], Peers::Nobody).expect("no refusal");
             if !matches!(status, LandlockStatus::Available { .. }) {
                 return;
             }
@@ -83,5 +116,39 @@ mod tests {
             assert_eq!(fs::read_to_string(outside.join("there")).expect("read"), "kept");
         };
         thread::scope(|scope| scope.spawn(limited).join()).expect("as it should be");
+    }
+
+    /// A process and an abstract socket outside, and what is left of the way to them.
+    fn talks(peers: Peers) -> Option<[bool; 3]> {
+        let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep runs");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let name = format!("conntrack-test-landlock-{}", child.id());
+        let address = SocketAddr::from_abstract_name(name).expect("a name");
+        let _listener = UnixListener::bind_addr(&address).expect("bound");
+        let connected = UnixStream::connect_addr(&address).expect("connected");
+        let limited = || {
+            let anywhere = fs::File::open("/tmp").expect("open");
+            let status = limit_reach(anywhere, &[], peers).expect("no refusal");
+            let LandlockStatus::Available { effective_abi, .. } = status else { return None };
+            let signals = test_kill_process(pid).is_ok();
+            let connects = UnixStream::connect_addr(&address).is_ok();
+            let stays_connected = (&connected).write(&[0]).is_ok();
+            (effective_abi >= ABI::V6).then_some([signals, connects, stays_connected])
+        };
+        let talks = thread::scope(|scope| scope.spawn(limited).join()).expect("no panic");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        talks
+    }
+
+    /// Without scopes in the kernel there is nothing to try.
+    #[test]
+    fn nobody_is_signalled_and_no_socket_connected_to() {
+        if let Some(talks) = talks(Peers::Nobody) {
+            assert_eq!(talks, [false, false, true]);
+        }
+        if let Some(talks) = talks(Peers::AbstractSockets) {
+            assert_eq!(talks, [false, true, true]);
+        }
     }
 }

@@ -43,6 +43,11 @@ impl Notifier {
         }
     }
 
+    /// Whether the manager is to be reached by an abstract socket.
+    pub fn is_abstract(&self) -> bool {
+        self.manager.as_ref().is_some_and(|it| it.address.as_abstract_name().is_some())
+    }
+
     /// Packets are watched, and this is how it goes, in one line. Said when it is something new, or
     /// did not get there the last time.
     pub(super) fn ready(&mut self, status: &str) {

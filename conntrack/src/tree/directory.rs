@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, accessat,
+        AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, accessat,
         fstat, fstatvfs, mkdirat, mknodat, openat, statat, utimensat,
     },
     io::{Errno, Result},
@@ -35,37 +35,39 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The tree's root. Its parent must be there.
+    pub(super) const fn of(handle: OwnedFd, path: PathBuf, owners: Owners) -> Self {
+        Self { handle, path, owners }
+    }
+
+    /// The tree's root, by its name in the directory where it stands.
     pub(super) fn open_or_make_root(
+        place: &OwnedFd,
+        name: &Path,
         path: &Path,
         owners: Owners,
     ) -> std::result::Result<Self, TreeError> {
-        let opened = open_or_make(CWD, path, path).map_err(|error| missing_parent(path, error));
-        Self::root(opened?, path, owners)
+        Self::root(open_or_make(place, name, path)?, place, path, owners)
     }
 
     /// The tree's root, if there is one.
     pub(super) fn root_if_there(
+        place: &OwnedFd,
+        name: &Path,
         path: &Path,
         owners: Owners,
     ) -> std::result::Result<Option<Self>, TreeError> {
-        let opened = open_if_there(CWD, path, path)?;
-        opened.map(|handle| Self::root(handle, path, owners)).transpose()
+        let opened = open_if_there(place, name, path)?;
+        opened.map(|handle| Self::root(handle, place, path, owners)).transpose()
     }
 
-    fn root(handle: OwnedFd, path: &Path, owners: Owners) -> std::result::Result<Self, TreeError> {
-        let place = owners::place_of(path);
-        owners.check(path, &handle, || (place.clone(), statat(CWD, &place, AtFlags::empty())))?;
+    fn root(
+        handle: OwnedFd,
+        place: &OwnedFd,
+        path: &Path,
+        owners: Owners,
+    ) -> std::result::Result<Self, TreeError> {
+        owners.check(path, &handle, || (owners::place_of(path), fstat(place)))?;
         Ok(Self { handle, path: path.to_owned(), owners })
-    }
-
-    /// Where the tree's root stands, or would.
-    pub(super) fn place_of(root: &Path, owners: Owners) -> std::result::Result<Self, TreeError> {
-        let path = owners::place_of(root);
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = openat(CWD, &path, flags, Mode::empty())
-            .map_err(|errno| missing_parent(root, TreeError::io("open", path.clone(), errno)));
-        Ok(Self { handle: opened?, path, owners })
     }
 
     /// The directory of a direction and a protocol below the root.
@@ -75,16 +77,6 @@ impl Directory {
         protocol: Protocol,
     ) -> std::result::Result<Self, TreeError> {
         self.child(direction_directory(direction))?.child(protocol_directory(protocol))
-    }
-
-    /// The directory that this one stands in.
-    pub(super) fn above(&self) -> std::result::Result<Self, TreeError> {
-        let path = self.path.join("..");
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat(&self.handle, "..", flags, Mode::empty()) {
-            Ok(handle) => Ok(Self { handle, path, owners: self.owners }),
-            Err(errno) => Err(TreeError::io("open", path, errno)),
-        }
     }
 
     /// The directory of a direction and a protocol, if it is there.
@@ -286,24 +278,6 @@ fn open_if_there(
 fn open(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, OFlags::RDONLY | flags, Mode::empty())
-}
-
-/// Says what is missing, if that is why the root could not be made.
-fn missing_parent(root: &Path, error: TreeError) -> TreeError {
-    match (&error, missing_ancestor(root)) {
-        (TreeError::Io { source, .. }, Some(missing))
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            TreeError::NoParent { root: root.to_owned(), parent: missing.to_owned() }
-        }
-        _ => error,
-    }
-}
-
-/// The first directory above `path` that does not exist.
-fn missing_ancestor(path: &Path) -> Option<&Path> {
-    let above = path.ancestors().skip(1).filter(|ancestor| !ancestor.as_os_str().is_empty());
-    above.take_while(|ancestor| !ancestor.exists()).last()
 }
 
 /// Why a directory or a file could not be had: something else stands there, or the file system said

@@ -18,6 +18,45 @@ pub enum TreeError {
         /// What is missing.
         parent: PathBuf,
     },
+    /// The directory that the root stood in is gone, and another one could not be written to.
+    #[error(
+        "cannot make {}: {} is gone; put it back, or make it and start conntrack again, which may \
+         write to no other directory now",
+        .root.display(),
+        .place.display()
+    )]
+    Gone {
+        /// The tree's root.
+        root: PathBuf,
+        /// What is gone.
+        place: PathBuf,
+    },
+    /// A directory took the place of the one that may be written to.
+    #[error(
+        "cannot make {}: {} is another directory than at the start, and conntrack may write to that \
+         one only; start it again",
+        .root.display(),
+        .place.display()
+    )]
+    Replaced {
+        /// The tree's root.
+        root: PathBuf,
+        /// What was replaced.
+        place: PathBuf,
+    },
+    /// A link leads elsewhere than at the start.
+    #[error(
+        "cannot make {}: a symbolic link on the way to {} leads elsewhere than at the start; take it \
+         away, or start conntrack again",
+        .root.display(),
+        .place.display()
+    )]
+    LedElsewhere {
+        /// The tree's root.
+        root: PathBuf,
+        /// Where it stands.
+        place: PathBuf,
+    },
     /// Something else stands where a directory or an empty file should be.
     #[error("{} is {found}, not {wanted}; move it away or choose another directory", .path.display())]
     Occupied {

@@ -17,6 +17,7 @@ mod limits;
 mod name;
 mod owner;
 mod owners;
+mod place;
 mod provenance;
 mod reading;
 mod showing;
@@ -41,6 +42,7 @@ use name::directories;
 pub use name::{direction_directory, file_name, path, protocol_directory};
 pub use owner::Owner;
 pub use owners::Owners;
+use place::Place;
 pub use provenance::Provenance;
 pub use reading::{Entry, read};
 pub use showing::Showing;
@@ -53,7 +55,7 @@ use crate::connection::{Connection, Direction, Protocol, Sighting};
 #[derive(Debug)]
 pub struct Tree {
     root: PathBuf,
-    owners: Owners,
+    place: Place,
     room: Room,
     /// In the order of [`directories`].
     known: [Known; 6],
@@ -81,14 +83,15 @@ impl Tree {
         // Without "." components and trailing slashes, which would follow a link at the end.
         let root: PathBuf = root.components().collect();
         owners.check_way(&root)?;
-        let directory = Directory::open_or_make_root(&root, owners)?;
+        let place = Place::of(&root, owners)?;
+        let directory = place.open_or_make_root()?;
         for (direction, protocol) in directories() {
             directory.below(direction, protocol)?.check_writable()?;
         }
         let way = Way::find(&directory);
         Ok(Self {
             root,
-            owners,
+            place,
             room: Room::default(),
             known: Default::default(),
             way,
@@ -113,8 +116,9 @@ impl Tree {
     pub fn check(root: &Path) -> Result<(), TreeError> {
         let (root, owners): (PathBuf, _) = (root.components().collect(), Owners::ours());
         owners.check_way(&root)?;
-        let Some(directory) = Directory::root_if_there(&root, owners)? else {
-            return Directory::place_of(&root, owners)?.check_writable();
+        let place = Place::of(&root, owners)?;
+        let Some(directory) = place.root_if_there()? else {
+            return place.directory()?.check_writable();
         };
         directory.check_writable()?;
         for (direction, protocol) in directories() {
@@ -132,10 +136,13 @@ impl Tree {
     /// # Errors
     /// A root that cannot be opened.
     pub fn reach(&self) -> Result<OwnedFd, TreeError> {
-        let root = self.open_root()?;
-        let above = root.above()?;
-        let reach = if above.check_writable().is_ok() { above } else { root };
-        Ok(reach.into())
+        self.place.reach()
+    }
+
+    /// From now on nothing can be written but below `reach`: that what is elsewhere cannot be, is said
+    /// as such.
+    pub fn confine(&mut self, reach: OwnedFd) {
+        self.place.confine(reach);
     }
 
     /// Hands each connection in the directory of `direction` and `protocol` to `each`; files that
@@ -190,7 +197,7 @@ impl Tree {
         }
         self.provenance = Some(provenance.clone());
         self.attested = false;
-        match Directory::root_if_there(&self.root, self.owners)? {
+        match self.place.root_if_there()? {
             Some(root) => self.attest(&root),
             None => Ok(()),
         }
@@ -209,7 +216,7 @@ impl Tree {
     }
 
     fn open_root(&self) -> Result<Directory, TreeError> {
-        Directory::open_or_make_root(&self.root, self.owners)
+        self.place.open_or_make_root()
     }
 
     /// Makes the connections visible: a file for each, its modification time set to when it was
@@ -226,7 +233,7 @@ impl Tree {
     pub fn begin(&mut self, sightings: Vec<Sighting>, last_seen: LastSeen) -> Showing {
         let mut showing = Showing::new(sightings, last_seen);
         if !showing.is_done() {
-            match self.open_root() {
+            match self.place.open_root_again() {
                 Ok(root) => {
                     showing.shown.evidence.first_error = self.attest(&root).err();
                     self.room.begin(&root);
@@ -241,7 +248,8 @@ impl Tree {
     /// directories are opened anew each time.
     pub fn go_on(&mut self, showing: &mut Showing, is_time_up: impl Fn() -> bool) {
         let Some((direction, protocol)) = showing.directory() else { return };
-        let opened = self.open_root().and_then(|root| root.below(direction, protocol));
+        let root = self.place.open_root_again();
+        let opened = root.and_then(|root| root.below(direction, protocol));
         let place = directories().position(|it| it == (direction, protocol));
         match (opened, place.and_then(|place| self.known.get_mut(place))) {
             (Ok(directory), Some(known)) => {

@@ -191,7 +191,8 @@ fn a_link_in_a_known_file_s_place_is_not_followed_even_if_nobody_noticed() {
     fs::remove_file(fixture.file()).expect("removed");
     symlink(&target, fixture.file()).expect("linked");
     // As if it had happened in the moment in which the directory was left.
-    let root = Directory::open_or_make_root(&fixture.root(), Owners::ours()).expect("the root");
+    let place = Place::of(&fixture.root(), Owners::ours()).expect("a place");
+    let root = place.open_or_make_root().expect("the root");
     let directory = root.below(Direction::Out, Protocol::Tcp).expect("a directory");
     directory.show(NAME, true, None, LastSeen::Now).expect("taken for the file");
     assert_eq!(fs::metadata(&target).expect("a file").modified().expect("a time"), before);

@@ -9,6 +9,7 @@ use std::{
     future::Future,
     io, mem,
     net::IpAddr,
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use super::{
     interruptions::{Interruption, Interruptions},
     losses::Losses,
     machine::Machine,
+    obstacles::Obstacles,
     statement::Statement,
     stats::Stats,
 };
@@ -28,7 +30,7 @@ use crate::{
     report::Report,
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
-    tree::{Cause, LastSeen, Obstacle, Shown, Tree, TreeError},
+    tree::{Cause, LastSeen, Shown, Tree, TreeError},
 };
 
 /// How long connections are shown at a time. In between, signals are looked at and the watchdog is
@@ -45,8 +47,7 @@ pub struct Agent {
     /// Those that the source's policy is for.
     policy_for: BTreeSet<IpAddr>,
     stats: Stats,
-    /// Causes that keep files from being made, already reported.
-    warned: [bool; Cause::ALL.len()],
+    obstacles: Obstacles,
     losses: Losses,
     /// Evidence that cannot be kept was reported.
     evidence_warned: bool,
@@ -74,7 +75,7 @@ impl Agent {
             was_local,
             policy_for,
             stats: Stats::default(),
-            warned: [false; Cause::ALL.len()],
+            obstacles: Obstacles::default(),
             losses: Losses::default(),
             evidence_warned: false,
             statement: None,
@@ -93,6 +94,13 @@ impl Agent {
     #[must_use]
     pub fn asking(self, machine: Machine) -> Self {
         Self { machine: Some(machine), ..self }
+    }
+
+    /// The same, and the tree can be written below this directory only.
+    #[must_use]
+    pub fn confined_to(mut self, reach: OwnedFd) -> Self {
+        self.tree.confine(reach);
+        self
     }
 
     /// The policy for a source to start with.
@@ -258,10 +266,9 @@ impl Agent {
         self.stats.connections.add(&shown.made);
         self.stats.connections.add(&shown.touched);
         for cause in Cause::ALL {
-            let obstacle = shown.obstacle(cause);
-            self.stats.not_shown[cause as usize] += obstacle.connections;
-            self.say(cause, obstacle);
+            self.stats.not_shown[cause as usize] += shown.obstacle(cause).connections;
         }
+        self.obstacles.look_at(shown);
         self.stats.evidence_unkept += shown.evidence.connections;
         match &shown.evidence.first_error {
             Some(error) => warn_of_evidence(error, &mut self.evidence_warned),
@@ -270,24 +277,6 @@ impl Agent {
                 self.evidence_warned = false;
             }
             None => {}
-        }
-    }
-
-    /// Says once that something is in the way, and once that it no longer is.
-    fn say(&mut self, cause: Cause, obstacle: &Obstacle) {
-        let warned = &mut self.warned[cause as usize];
-        match &obstacle.first_error {
-            Some(error) if !*warned => {
-                log::warn!("{error}; {}", cause.meanwhile());
-                *warned = true;
-            }
-            None if *warned && obstacle.is_over => {
-                if let Some(farewell) = cause.farewell() {
-                    log::info!("{farewell}");
-                }
-                *warned = false;
-            }
-            _ => {}
         }
     }
 }

@@ -6,8 +6,8 @@ use std::{io::ErrorKind, os::fd::OwnedFd, path::Path};
 use super::{config::Config, open::Opened, statement::Before};
 use crate::{
     connection::{Direction, Protocol, SourcePort},
-    privilege::{self, LandlockStatus, Rights, RightsError, User},
-    report::{MetricsError, MetricsFile, log::shell_quoted},
+    privilege::{self, LandlockStatus, Peers, Rights, RightsError, User},
+    report::{MetricsError, MetricsFile, Notifier, log::shell_quoted},
     tree::{Owners, Tree, TreeError},
 };
 use anyhow::anyhow;
@@ -96,19 +96,22 @@ fn requested_ports(tree: &Tree) -> Result<Vec<u16>, TreeError> {
 }
 
 /// Gives up everything that is no longer needed. No other thread runs yet, and those that start later
-/// have what is left.
+/// have what is left. Whether nothing can be written but below `reach`.
 pub(crate) fn confine(
     rights: &Rights,
     opened: &Opened,
     reach: &OwnedFd,
     metrics: Option<&MetricsFile>,
-) -> anyhow::Result<()> {
+    notifier: &Notifier,
+) -> anyhow::Result<bool> {
     let replaced_in = metrics.map(MetricsFile::open_directory).transpose()?;
+    // One that is started again is connected to again.
+    let peers = if notifier.is_abstract() { Peers::AbstractSockets } else { Peers::Nobody };
     rights.keep(opened.watching())?;
-    match privilege::limit_writing(reach, replaced_in.as_slice()) {
-        Ok(LandlockStatus::Available { .. }) => {}
+    match privilege::limit_reach(reach, replaced_in.as_slice(), peers) {
+        Ok(LandlockStatus::Available { .. }) => return Ok(true),
         Ok(_) => log::debug!("this kernel has no Landlock: writing is not limited to the tree"),
         Err(error) => log::warn!("Landlock: {error}; writing is not limited to the tree"),
     }
-    Ok(())
+    Ok(false)
 }

@@ -9,6 +9,7 @@ mod existing;
 mod interruptions;
 mod losses;
 pub mod machine;
+mod obstacles;
 mod open;
 mod served;
 mod signals;
@@ -68,7 +69,8 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         () = &mut shutdown => return Ok(()),
         opened = open::source(config, &policy, screen) => opened?,
     };
-    confine::confine(&rights, &opened, &reach, metrics.as_ref())?;
+    let is_confined = confine::confine(&rights, &opened, &reach, metrics.as_ref(), &notifier)?;
+    let agent = if is_confined { agent.confined_to(reach) } else { agent };
     let agent = agent.stating(statement(config, &opened, &before));
     let agent = match machine(config) {
         Some(machine) => agent.asking(machine),

@@ -53,6 +53,11 @@ impl Collector {
         Self::start_by(namespace, &[], DEVICE, Tree::Own(tree), arguments)
     }
 
+    /// Starts watching [`DEVICE`] with the tree at this path, and waits until it does.
+    pub fn start_at(tree: &Path, namespace: &Namespace, arguments: &[&str]) -> Self {
+        Self::start_by(namespace, &[], DEVICE, Tree::Others(tree.to_owned()), arguments)
+    }
+
     /// Has this command start watching [`DEVICE`], and waits until it does.
     pub fn start_through(namespace: &Namespace, command: &[&str], arguments: &[&str]) -> Self {
         Self::start_by(namespace, command, DEVICE, Tree::Own(scratch()), arguments)
