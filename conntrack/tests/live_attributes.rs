@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     path::Path,
     process::Output,
-    time::UNIX_EPOCH,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use conntrack::{
@@ -18,9 +18,17 @@ use conntrack::{
 use rustix::{
     fs::{fgetxattr, lgetxattr},
     io::Errno,
+    process::Signal,
 };
 
-use crate::support::{Case, assert_same_tree, conntrack, files, mount::Mount};
+use crate::support::{
+    Case, assert_same_tree,
+    collector::Collector,
+    conntrack, files,
+    lab::{DEVICE, Lab},
+    mount::Mount,
+    usual::{EBPF, HOST, PCAP},
+};
 
 /// What was asked of this port.
 fn incoming(port: u16) -> Connection {
@@ -244,4 +252,72 @@ fn where_there_are_none_that_is_said_once_and_the_tree_is_the_same() {
     assert!(line.contains("ext4, xfs, btrfs") && line.contains("all the same"), "{line}");
     assert!(said.contains("lost: 0"), "{said}");
     assert_same_tree(&case.name, &case.tree, &files(&mount.tree()));
+}
+
+/// Reads captures into one tree, one after the other; what it states then.
+fn read_in(root: &Path, captures: &[&str]) -> Provenance {
+    for name in captures {
+        let case = Case::named(name);
+        let mut conntrack = conntrack();
+        conntrack.arg("-q").arg("-r").arg(&case.capture).args(&case.arguments);
+        assert!(conntrack.arg("-p").arg(root).status().expect("it runs").success());
+    }
+    Provenance::of(root).expect("read").expect("stated")
+}
+
+#[test]
+fn captures_state_evidence_only_where_somebody_answers() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    if !takes_attributes(scratch.path()) {
+        return;
+    }
+    let after = |tree: &str, captures: &[&str]| read_in(&scratch.path().join(tree), captures);
+    let answered = after("answered", &["tcp-opening"]);
+    assert_eq!((answered.device, answered.mode.as_str()), (None, "file"));
+    assert_eq!((answered.since, answered.lost), (Some(UNIX_EPOCH), Some(0)));
+    assert_eq!(after("filtered", &["fragments"]).since, None);
+    assert_eq!(after("udp", &["udp-replies"]).since, None, "UDP may be all that was left");
+    assert_eq!(after("both", &["tcp-opening", "seed"]).since, Some(UNIX_EPOCH));
+    assert_eq!(after("unknown", &["tcp-opening", "fragments"]).since, None);
+    assert_eq!(
+        after("old", &["fragments", "tcp-opening"]).since,
+        None,
+        "what was there is unknown"
+    );
+}
+
+#[test]
+fn a_device_s_run_states_how_it_records_and_since_when_also_after_others() {
+    let lab = Lab::new(&[HOST]);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    if !takes_attributes(scratch.path()) {
+        return;
+    }
+    let path = scratch.path().to_owned();
+    let stated = || Provenance::of(&path).expect("read").expect("stated");
+    let start = SystemTime::now();
+    let arguments = ["--learn", "--skip-else", "-u", "514", "--internal", "100.64.0.0/10"];
+    let collector =
+        Collector::start_with(&lab.host, DEVICE, scratch, &[EBPF, &arguments[..]].concat());
+    let ports = lab.host.run("cat", &["/proc/sys/net/ipv4/ip_local_port_range"]);
+    let ports: Vec<u16> = ports.split_whitespace().map(|it| it.parse().expect("a port")).collect();
+    let first = stated();
+    let since = first.since.expect("since when");
+    assert!(since <= SystemTime::now() && since + Duration::from_secs(1) >= start);
+    assert_eq!(first.device.as_deref(), Some(DEVICE));
+    assert_eq!(first.mode, "ebpf");
+    assert!(first.hook.contains("TC"), "{}", first.hook);
+    let flags = ["--existing", "--udp-direction=pairs", "--skip-else", "--internal=100.64.0.0/10"];
+    assert_eq!(first.flags, flags);
+    assert_eq!(first.ip_local_port_range, Some((ports[0], ports[1])));
+    assert_eq!((first.udp_in, first.lost), (vec![514], Some(0)));
+
+    // Killed, and started again another way.
+    collector.signal(Signal::KILL);
+    let again = collector.start_beside(&lab.host, PCAP);
+    let second = stated();
+    assert_eq!((second.since, second.mode.as_str()), (Some(since), "pcap"));
+    assert!(second.flags.is_empty() && second.udp_in.is_empty());
+    again.stop();
+    assert_eq!(stated(), second);
 }

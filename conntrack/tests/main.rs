@@ -9,7 +9,7 @@ mod captures;
 mod coarsening;
 #[cfg(feature = "pcap")]
 mod command_line;
-#[cfg(feature = "pcap")]
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_attributes;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_captures;
