@@ -6,13 +6,14 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::Path,
     process::{Command, Output},
+    thread,
 };
 
 use crate::support::{
     collector::Collector,
     lab::{DEVICE, Lab},
     mount::Mount,
-    refusal::refuse_bpf,
+    refusal::{refuse_bpf, refuse_sock_diag},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_conntrack");
@@ -144,6 +145,22 @@ fn a_device_is_looked_at() {
     lab.host.run("ip", &["link", "set", DEVICE, "down"]);
     let down = ask(&lab, &[], &["-d", DEVICE]);
     assert!(down.line("warn", "device").contains("ip link set dev ct-host up"));
+}
+
+#[test]
+fn sockets_that_cannot_be_listed_are_told() {
+    let lab = Lab::new(&[]);
+    let without = ["setpriv", "--bounding-set=-bpf,-sys_admin"];
+    ask(&lab, &without, &[]).line("ok", "sockets");
+    let diagnosis = thread::scope(|scope| {
+        let refused = scope.spawn(|| {
+            refuse_sock_diag();
+            ask(&lab, &without, &[])
+        });
+        refused.join().expect("no panic")
+    });
+    assert!(diagnosis.line("warn", "sockets").contains("CONFIG_INET_UDP_DIAG"));
+    assert_eq!(diagnosis.status, Some(4), "both modes would start as before");
 }
 
 #[test]

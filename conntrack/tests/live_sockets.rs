@@ -7,7 +7,6 @@ use std::{
     thread,
 };
 
-use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{
@@ -15,7 +14,7 @@ use crate::support::{
     collector::Collector,
     evidence::{Evidence, evidence, wait_for_evidence},
     lab::{DEVICE, Lab, PEER_DEVICE},
-    refusal::refuse,
+    refusal::refuse_sock_diag,
     services::{open_tcp, tell_udp},
     usual::{HOST, each_way, end},
     wait_until,
@@ -263,16 +262,10 @@ fn sessions_are_recorded_again_when_the_device_is_back(how: &[&str]) {
 
 #[test]
 fn where_sockets_cannot_be_listed_that_is_said_and_the_rest_goes_on() {
-    const SOCK_DIAG: u64 = 4;
     let lab = lab();
-    let is_sock_diag =
-        SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, SOCK_DIAG);
-    let is_netlink = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 16);
-    let conditions = vec![is_sock_diag.expect("a condition"), is_netlink.expect("a condition")];
-    let rule = SeccompRule::new(conditions).expect("a rule");
     let collector = thread::scope(|scope| {
         let start = || {
-            refuse(libc::SYS_socket, libc::EPROTONOSUPPORT as u32, vec![rule]);
+            refuse_sock_diag();
             Collector::start(&lab.host, &["--existing"])
         };
         scope.spawn(start).join().expect("it starts")

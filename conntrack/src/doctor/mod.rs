@@ -12,6 +12,7 @@ mod libpcap;
 mod memory;
 mod path;
 mod program;
+mod sockets;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,7 @@ impl Report {
         checks.extend(capabilities::checks());
         checks.extend(ebpf::checks());
         checks.extend([memory::check(), libpcap::check(), landlock::check(), program::check()]);
+        checks.push(sockets::check());
         checks.extend(args.device.iter().flat_map(|device| device::checks(device)));
         checks.extend(args.path.iter().flat_map(|path| path::checks(path)));
         Self { checks }

@@ -28,3 +28,16 @@ pub fn refuse_bpf(errno: u32, command: Option<u64>) {
     });
     refuse(libc::SYS_bpf, errno, rules.into_iter().collect());
 }
+
+/// Has the kernel have no `sock_diag`.
+pub fn refuse_sock_diag() {
+    const EPROTONOSUPPORT: u32 = 93;
+    let is = |argument, number: i32| {
+        let number = u64::try_from(number).expect("a number of the kernel's");
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, number)
+            .expect("a condition")
+    };
+    let conditions = vec![is(0, libc::AF_NETLINK), is(2, libc::NETLINK_SOCK_DIAG)];
+    let rule = SeccompRule::new(conditions).expect("a rule");
+    refuse(libc::SYS_socket, EPROTONOSUPPORT, vec![rule]);
+}
