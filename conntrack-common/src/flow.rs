@@ -51,9 +51,11 @@ impl Direction {
 /// A 5-tuple as the key of the flow map: 40 bytes, no hidden padding. A coarse one has what the
 /// tree can never show cleared, and says so in its last two bytes.
 ///
+/// The default is no key of a packet: it has no version.
+///
 /// The map compares keys byte by byte, so every byte has a value: integers and arrays only.
 /// `version` keeps an IPv6 packet that carries an IPv4-mapped address apart from an IPv4 packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct FlowKey {
     src: Words,

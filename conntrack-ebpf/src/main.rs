@@ -7,6 +7,7 @@
     clippy::needless_pass_by_value,
     reason = "the program macros hand contexts over by value"
 )]
+#![feature(asm_experimental_arch)]
 #![no_std]
 #![no_main]
 

@@ -107,7 +107,8 @@ pub(crate) fn control() -> Control {
 /// The policy of this number.
 #[inline(always)]
 pub(crate) fn policy(number: u32) -> Option<&'static Policy> {
-    // SAFETY: the value lives as long as the map, and the agent writes to the one not in force.
+    // SAFETY: the value lives as long as the map. The agent writes to the one that is not in force, and
+    // not before every program has ended that ran when it was (`ControlMaps::set_policy`).
     POLICY.get_ptr(number).map(|policy| unsafe { &*policy })
 }
 

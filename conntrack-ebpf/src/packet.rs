@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "helpers write through raw pointers")]
 #![expect(clippy::cast_possible_truncation, reason = "offsets are far below 2^32")]
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -36,26 +36,30 @@ impl Linear {
         Self { start: ctx.data(), end: ctx.data_end(), ether_type: None }
     }
 
-    /// Where a `T` lies that is wholly before the end.
+    /// Where so many octets lie that are wholly before the end.
     #[inline(always)]
-    fn place<T>(&self, offset: usize) -> Option<*const T> {
+    fn place(&self, offset: usize, length: usize) -> Option<usize> {
         let at = self.start + offset;
-        (at + size_of::<T>() <= self.end).then_some(at as *const T)
+        (at + length <= self.end).then_some(at)
     }
 }
 
 impl PacketBytes for Linear {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: the bytes lie before the end, and bytes need no alignment.
-        self.place(offset).map(|bytes| unsafe { *bytes })
+        // SAFETY: the octets lie between the packet's start and its end, and need no alignment.
+        self.place(offset, N).map(|at| unsafe { *(at as *const [u8; N]) })
     }
 
     #[inline(always)]
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
-        // SAFETY: the bytes lie before the end. A machine that cannot load a word from any address
-        // has drivers that align the IP header (NET_IP_ALIGN), and a verifier that insists on it.
-        self.place(offset).map(|words| unsafe { *words })
+        let at = self.place(offset, size_of::<[u32; N]>())?;
+        let mut words = [0; N];
+        for (i, word) in words.iter_mut().enumerate() {
+            // SAFETY: all words lie between the packet's start and its end.
+            *word = unsafe { load_word(at + i * size_of::<u32>()) };
+        }
+        Some(words)
     }
 
     #[inline(always)]
@@ -68,6 +72,27 @@ impl PacketBytes for Linear {
     fn is_first_look(&self) -> bool {
         true
     }
+}
+
+/// Loads a word from any address, in one instruction: a load of Rust's own takes an address that is a
+/// multiple of four, or four loads.
+///
+/// # Safety
+/// The four octets at this address are a packet's. The verifier sees to that too; and to the address where
+/// the machine needs aligned ones, for there drivers align the IP header (`NET_IP_ALIGN`).
+#[inline(always)]
+unsafe fn load_word(at: usize) -> u32 {
+    let word: u64;
+    // SAFETY: it reads what the caller vouches for, and writes to its result alone.
+    unsafe {
+        asm!(
+            "{word} = *(u32 *)({at} + 0)",
+            word = lateout(reg) word,
+            at = in(reg) at,
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    word as u32
 }
 
 /// A packet at a TC hook, from its link header on; without one it starts with its IP header.

@@ -73,17 +73,19 @@ impl Page {
     }
 
     fn packets(&mut self, stats: &Stats) {
-        let packets = |outcome| stats.source.packets.get(outcome);
+        // What is unknown has no sample.
+        let packets = |outcome| stats.source.with_outcome(outcome);
         let lost = Loss::ALL.map(|it| (label(it.as_str()), packets(Outcome::Lost(it))));
         let skipped = Skip::ALL.map(|it| (label(it.as_str()), packets(Outcome::Skipped(it))));
         let mut outcomes = vec![("flow".to_owned(), packets(Outcome::Flow))];
         outcomes.extend(skipped);
         outcomes.extend(lost.clone());
         let help = "Packets seen, by what became of them.";
-        self.by("outcome", "packets_total", help, outcomes);
-        let dropped = ("libpcap_buffer_full".to_owned(), stats.source.dropped);
+        self.by("outcome", "packets_total", help, known(outcomes));
+        let dropped = ("libpcap_buffer_full".to_owned(), Some(stats.source.dropped));
         let help = "Packets that may have been flows and are in no batch, by cause.";
-        self.by("cause", "packets_lost_total", help, lost.into_iter().chain([dropped]));
+        let lost = lost.into_iter().chain([dropped]);
+        self.by("cause", "packets_lost_total", help, known(lost));
     }
 
     fn connections(&mut self, stats: &Stats) {
@@ -173,6 +175,12 @@ fn label(words: &str) -> String {
 
 fn escaped(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+fn known(
+    numbers: impl IntoIterator<Item = (String, Option<u64>)>,
+) -> impl Iterator<Item = (String, u64)> {
+    numbers.into_iter().filter_map(|(value, number)| Some((value, number?)))
 }
 
 #[cfg(test)]

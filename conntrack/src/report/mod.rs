@@ -127,7 +127,7 @@ impl Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(stats) = self;
         let [inward, outward, others] = Direction::ALL.map(|it| stats.files.get(it));
-        let packets = stats.source.packets.packets();
+        let packets = stats.packets_seen();
         write!(
             f,
             "new connections: {inward} in, {outward} out, {others} else; packets seen: {packets}; \

@@ -51,10 +51,12 @@ pub struct FlowBatch {
 }
 
 /// What a source has counted since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceCounters {
     /// Packets that it looked at, by outcome.
-    pub packets: Counters,
+    ///
+    /// None if the kernel does not hand them out: what is unknown is not 0.
+    pub packets: Option<Counters>,
     /// Packets that never reached it, because libpcap's buffer was full.
     pub dropped: u64,
     /// Of the packets that are not IP, what they are.
@@ -106,7 +108,10 @@ impl AddAssign for Drained {
 
 impl AddAssign for SourceCounters {
     fn add_assign(&mut self, others: Self) {
-        self.packets += others.packets;
+        self.packets = self.packets.zip(others.packets).map(|(mut packets, others)| {
+            packets += others;
+            packets
+        });
         self.dropped += others.dropped;
         self.unread += others.unread;
         self.drained += others.drained;
@@ -118,31 +123,49 @@ impl AddAssign for SourceCounters {
 pub struct PacketLoss {
     /// What happened.
     pub what: &'static str,
-    /// How many.
-    pub packets: u64,
+    /// How many, if that is known.
+    pub packets: Option<u64>,
     /// What to do about it.
     pub advice: &'static str,
 }
 
+impl Default for SourceCounters {
+    /// Nothing has been counted yet.
+    fn default() -> Self {
+        Self {
+            packets: Some(Counters::default()),
+            dropped: 0,
+            unread: Unread::default(),
+            drained: Drained::default(),
+        }
+    }
+}
+
 impl SourceCounters {
+    /// Packets with this outcome; `None` if that is unknown.
+    pub fn with_outcome(&self, outcome: Outcome) -> Option<u64> {
+        self.packets.map(|packets| packets.get(outcome))
+    }
+
     /// Causes of loss.
     pub const LOSSES: usize = 3;
 
     /// What was lost, by cause, always in the same order.
-    pub const fn losses(&self) -> [PacketLoss; Self::LOSSES] {
+    pub fn losses(&self) -> [PacketLoss; Self::LOSSES] {
+        let lost = |loss| self.with_outcome(Outcome::Lost(loss));
         let full = PacketLoss {
             what: "the flow map was full",
-            packets: self.packets.get(Outcome::Lost(Loss::MapFull)),
+            packets: lost(Loss::MapFull),
             advice: "raise --max-flows, or leave else out with -e",
         };
         let refused = PacketLoss {
             what: "the kernel refused entries of the flow map",
-            packets: self.packets.get(Outcome::Lost(Loss::MapRefused)),
+            packets: lost(Loss::MapRefused),
             advice: "it was busy or short of memory; if that goes on, lower --max-flows",
         };
         let dropped = PacketLoss {
             what: "libpcap's buffer was full",
-            packets: self.dropped,
+            packets: Some(self.dropped),
             advice: "where the kernel has eBPF use --mode ebpf, else give this process more CPU time",
         };
         [full, refused, dropped]

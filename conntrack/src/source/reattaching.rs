@@ -218,7 +218,8 @@ mod tests {
 
         fn counters(&self) -> SourceCounters {
             let mut counters = SourceCounters { dropped: 1, ..SourceCounters::default() };
-            counters.packets.count(Outcome::Flow);
+            let packets = counters.packets.get_or_insert_default();
+            packets.count(Outcome::Flow);
             counters
         }
     }
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(seen, [flow(10), flow(11), flow(40), flow(41)]);
         assert_eq!(*times.borrow(), 4);
         assert_eq!(source.counters().dropped, 2);
-        assert_eq!(source.counters().packets.get(Outcome::Flow), 2);
+        assert_eq!(source.counters().with_outcome(Outcome::Flow), Some(2));
         assert!(source.finish().await.0.flows.is_empty());
     }
 }

@@ -196,7 +196,7 @@ impl Agent {
         self.stats.source = source.counters();
         self.losses.look_at(&self.stats.source);
         if let Some(statement) = &mut self.statement {
-            statement.update(self.stats.lost().total(), &shown.evidence);
+            statement.update(self.stats.lost().total().0, &shown.evidence);
         }
         self.state();
         is_ending

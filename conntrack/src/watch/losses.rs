@@ -13,7 +13,8 @@ impl Losses {
     /// After each batch.
     pub(super) fn look_at(&mut self, counters: &SourceCounters) {
         for (episode, loss) in self.0.iter_mut().zip(counters.losses()) {
-            match episode.go_on(loss.packets) {
+            let Some(packets) = loss.packets else { continue };
+            match episode.go_on(packets) {
                 Some(Step::Begins(packets)) => {
                     let PacketLoss { what, advice, .. } = loss;
                     log::warn!("{what}: {packets} packets are lost; {advice}");

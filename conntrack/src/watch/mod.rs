@@ -123,7 +123,7 @@ fn machine(config: &Config) -> Option<Machine> {
 /// A file can be read again; so that something of it is missing in the tree is an error.
 fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
     let path = path.display();
-    match stats.lost().total() {
+    match stats.lost().total().0.unwrap_or_default() {
         0 => Ok(()),
         1 => Err(anyhow!("{path}: 1 connection is not in the tree; see lost")),
         lost => Err(anyhow!("{path}: {lost} connections are not in the tree; see lost")),
@@ -134,7 +134,9 @@ fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
 fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
     let lost = stats.lost();
     match verbosity {
-        Verbosity::Quiet if lost.total() > 0 => screen.say_last(format_args!("lost: {lost}")),
+        Verbosity::Quiet if lost.total().0 != Some(0) => {
+            screen.say_last(format_args!("lost: {lost}"))
+        }
         Verbosity::Quiet => {}
         Verbosity::Normal => screen.say_last(stats),
         Verbosity::Verbose => screen.say_last(stats.in_detail()),

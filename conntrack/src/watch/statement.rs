@@ -13,7 +13,7 @@ use crate::{
 pub struct Statement {
     provenance: Provenance,
     /// What was lost before this run.
-    lost_before: u64,
+    lost_before: Option<u64>,
     clock: fn() -> SystemTime,
     file: Option<File>,
 }
@@ -64,8 +64,8 @@ impl Statement {
         clock: fn() -> SystemTime,
         file: Option<File>,
     ) -> Self {
-        let lost_before = before.provenance.as_ref().and_then(|it| it.lost).unwrap_or_default();
-        let provenance = Provenance { lost: Some(lost_before), ..run };
+        let lost_before = before.provenance.as_ref().map_or(Some(0), |it| it.lost);
+        let provenance = Provenance { lost: lost_before, ..run };
         Self { provenance, lost_before, clock, file }
     }
 
@@ -77,8 +77,9 @@ impl Statement {
     }
 
     /// Takes in what was lost in this run up to now, and what evidence could not be kept in a batch.
-    pub fn update(&mut self, lost: u64, unkept: &Obstacle) {
-        self.provenance.lost = Some(self.lost_before.saturating_add(lost));
+    pub fn update(&mut self, lost: Option<u64>, unkept: &Obstacle) {
+        let all = self.lost_before.zip(lost);
+        self.provenance.lost = all.map(|(before, lost)| before.saturating_add(lost));
         let is_missing = unkept.first_error.is_some();
         match &mut self.file {
             Some(file) if is_missing => file.since = None,
@@ -182,7 +183,7 @@ mod tests {
             (Obstacle::default(), None),
             (kept(), Some(at(1_000))),
         ] {
-            statement.update(0, &unkept);
+            statement.update(Some(0), &unkept);
             assert_eq!(statement.provenance().since, since);
         }
     }
@@ -192,8 +193,8 @@ mod tests {
         let mut statement =
             Statement::on_device(Provenance::default(), &before(Some(at(500))), now);
         assert_eq!(statement.provenance().lost, Some(7));
-        statement.update(3, &Obstacle::default());
-        statement.update(5, &Obstacle::default());
+        statement.update(Some(3), &Obstacle::default());
+        statement.update(Some(5), &Obstacle::default());
         assert_eq!(statement.provenance().lost, Some(12));
         let statement = Statement::on_device(Provenance::default(), &OLD, now);
         assert_eq!(statement.provenance().lost, Some(0));
@@ -212,7 +213,7 @@ mod tests {
             ] {
                 let mut statement = Statement::on_file(Provenance::default(), &before, now);
                 statement.see(&sightings);
-                statement.update(0, &obstacle);
+                statement.update(Some(0), &obstacle);
                 assert_eq!(statement.provenance().since, None, "it may be cut short");
                 statement.conclude();
                 assert_eq!(statement.provenance().since, since, "{before:?} {sightings:?}");

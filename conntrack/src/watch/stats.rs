@@ -48,8 +48,9 @@ impl Stats {
     pub fn lost(&self) -> Causes {
         let kept_out = Loss::ALL.map(|loss| (loss.as_str(), self.packets(Outcome::Lost(loss))));
         let mut causes = kept_out.to_vec();
-        causes.push(("libpcap's buffer full", self.source.dropped));
-        causes.extend(Cause::ALL.map(|cause| (cause.as_str(), self.not_shown[cause as usize])));
+        causes.push(("libpcap's buffer full", Some(self.source.dropped)));
+        let not_shown = |cause| self.not_shown[cause as usize];
+        causes.extend(Cause::ALL.map(|cause| (cause.as_str(), Some(not_shown(cause)))));
         Causes(causes)
     }
 
@@ -62,20 +63,25 @@ impl Stats {
     fn nearly_all(&self) -> Option<(EtherType, u64)> {
         let most = self.source.unread.most();
         let (ether_type, frames) = most.filter(|(kind, _)| !kind.is_of_neighbours())?;
-        let is_nearly_all =
-            u128::from(frames) * 10 >= u128::from(self.source.packets.packets()) * 9;
+        let packets = self.source.packets?.packets();
+        let is_nearly_all = u128::from(frames) * 10 >= u128::from(packets) * 9;
         is_nearly_all.then_some((ether_type, frames))
     }
 
-    fn packets(&self, outcome: Outcome) -> u64 {
-        self.source.packets.get(outcome)
+    fn packets(&self, outcome: Outcome) -> Option<u64> {
+        self.source.with_outcome(outcome)
+    }
+
+    /// Packets that the source has looked at, if that is known.
+    pub fn packets_seen(&self) -> Count {
+        Count(self.source.packets.map(|packets| packets.packets()))
     }
 }
 
 /// The report, six lines, and one more where the others would tell too little.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let packets = self.source.packets.packets();
+        let packets = self.packets_seen();
         writeln!(f, "packets seen: {packets}")?;
         writeln!(f, "skipped: {}", self.skipped())?;
         if let Some((kind, frames)) = self.nearly_all() {
@@ -105,37 +111,69 @@ impl fmt::Display for InDetail<'_> {
 
 /// Numbers by cause; shown as their sum and, in parentheses, those that are not 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Causes(Vec<(&'static str, u64)>);
+pub struct Causes(Vec<(&'static str, Option<u64>)>);
 
 impl Causes {
-    /// Over all causes.
-    pub fn total(&self) -> u64 {
-        self.0.iter().map(|(_, number)| number).sum()
+    /// Over all causes; unknown if one of them is.
+    pub fn total(&self) -> Count {
+        Count(self.0.iter().map(|(_, number)| *number).sum())
+    }
+}
+
+/// A number that may be unknown, and is no 0 then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub Option<u64>);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("unknown"),
+        }
     }
 }
 
 impl fmt::Display for Causes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.total())?;
-        let named = self.0.iter().filter(|(_, number)| *number > 0);
-        let named: Vec<_> = named.map(|(cause, number)| format!("{cause}: {number}")).collect();
+        let named = self.0.iter().filter_map(|(cause, number)| {
+            let number = number.filter(|number| *number > 0)?;
+            Some(format!("{cause}: {number}"))
+        });
+        let named: Vec<_> = named.collect();
         if named.is_empty() { Ok(()) } else { write!(f, " ({})", named.join(", ")) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use conntrack_common::counters::Counters;
+
     use super::*;
     use crate::connection::Direction;
+
+    fn packets(stats: &mut Stats) -> &mut Counters {
+        stats.source.packets.get_or_insert_default()
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_0() {
+        let mut stats = Stats::default();
+        stats.source.packets = None;
+        stats.source.dropped = 4;
+        let report = stats.to_string();
+        assert!(report.starts_with("packets seen: unknown\nskipped: unknown\n"), "{report}");
+        assert!(report.ends_with("lost: unknown (libpcap's buffer full: 4)"), "{report}");
+    }
 
     #[test]
     fn causes_are_named_where_there_is_something_to_name() {
         let mut stats = Stats { flows: 2, not_shown: [3, 0, 5, 0, 0, 0, 0, 0], ..Stats::default() };
         stats.files.count(Direction::Out);
         stats.source.dropped = 4;
-        stats.source.packets.count(Outcome::Flow);
-        stats.source.packets.count(Outcome::Skipped(Skip::NotIp));
-        stats.source.packets.count(Outcome::Skipped(Skip::Truncated));
+        packets(&mut stats).count(Outcome::Flow);
+        packets(&mut stats).count(Outcome::Skipped(Skip::NotIp));
+        packets(&mut stats).count(Outcome::Skipped(Skip::Truncated));
         assert_eq!(
             stats.to_string(),
             "packets seen: 3\n\
@@ -154,11 +192,11 @@ mod tests {
         let of = |others: usize| {
             let mut stats = Stats::default();
             for _ in 0..9 {
-                stats.source.packets.count(Outcome::Skipped(Skip::NotIp));
+                packets(&mut stats).count(Outcome::Skipped(Skip::NotIp));
             }
             stats.source.unread.count(MACSEC, 9);
             for _ in 0..others {
-                stats.source.packets.count(Outcome::Flow);
+                packets(&mut stats).count(Outcome::Flow);
             }
             stats.to_string()
         };
@@ -172,7 +210,7 @@ mod tests {
     fn neighbours_that_arrange_themselves_hide_nothing() {
         const ARP: EtherType = EtherType(0x0806);
         let mut stats = Stats::default();
-        stats.source.packets.count(Outcome::Skipped(Skip::NotIp));
+        packets(&mut stats).count(Outcome::Skipped(Skip::NotIp));
         stats.source.unread.count(ARP, 1);
         assert!(!stats.to_string().contains("nearly all"), "{stats}");
         let detailed = stats.in_detail().to_string();

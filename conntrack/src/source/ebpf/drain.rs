@@ -1,6 +1,6 @@
 //! Draining: taking the flows out of the kernel's map, for [`HoldBack`] to put in order.
 
-use std::{fmt::Display, os::fd::AsFd as _, time::Duration};
+use std::{cell::Cell, fmt::Display, io, os::fd::AsFd as _, time::Duration};
 
 use aya::{
     Ebpf,
@@ -12,13 +12,16 @@ use conntrack_common::{
     policy::Policy,
     seen::{Flow, Sight},
 };
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    io::Errno,
+    time::{ClockId, clock_gettime},
+};
 
 use super::{
-    batch,
     control::ControlMaps,
     hold_back::{HoldBack, Nanoseconds},
     load::map,
+    syscalls::{Taking, per_cpu_values},
 };
 use crate::source::{
     Drained, SourceCounters, SourceError,
@@ -37,8 +40,10 @@ pub(super) struct Drain {
     new_flows: Array<MapData, NewFlows>,
     control: ControlMaps,
     held_back: HoldBack,
-    /// Until the kernel says that it has none, or something between us and it.
-    in_batches: bool,
+    /// How many drains in a row were put off before their end.
+    put_off: u32,
+    /// Whether it was said that the packet counters cannot be read.
+    is_blind: Cell<bool>,
     drained: Drained,
 }
 
@@ -52,7 +57,8 @@ impl Drain {
             new_flows: map(ebpf, "NEW_FLOWS")?,
             control: ControlMaps::new(ebpf)?,
             held_back: HoldBack::default(),
-            in_batches: true,
+            put_off: 0,
+            is_blind: Cell::new(false),
             drained: Drained::of(max_flows.into()),
         })
     }
@@ -69,6 +75,11 @@ impl Drain {
         Ok(self.held_back.due(start))
     }
 
+    /// Has the programs look anew at each flow that they meet.
+    pub(super) fn refresh(&mut self) -> Result<(), SourceError> {
+        self.control.forget_recent()
+    }
+
     /// Has the programs clear from flow keys what the tree can never show.
     pub(super) fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
         self.control.set_policy(policy)
@@ -81,12 +92,31 @@ impl Drain {
     }
 
     pub(super) fn counters(&self) -> SourceCounters {
-        let mut packets = Counters::default();
-        match self.counters.get(&0, 0) {
-            Ok(per_cpu) => per_cpu.iter().for_each(|counters| packets.add(counters)),
-            Err(error) => log::warn!("cannot read the packet counters: {error}"),
+        SourceCounters {
+            packets: self.packets(),
+            dropped: 0,
+            unread: self.unread(),
+            drained: self.drained,
         }
-        SourceCounters { packets, dropped: 0, unread: self.unread(), drained: self.drained }
+    }
+
+    /// None where they cannot be read, which is said once.
+    fn packets(&self) -> Option<Counters> {
+        let values = per_cpu_values::<PacketCounters>(self.counters.map().fd().as_fd());
+        let was_blind = self.is_blind.replace(values.is_err());
+        match values {
+            Ok(values) => {
+                let mut packets = Counters::default();
+                values.iter().for_each(|counters| packets.add(counters));
+                Some(packets)
+            }
+            Err(error) => {
+                if !was_blind {
+                    log::warn!("cannot read the packet counters, so they are unknown: {error}");
+                }
+                None
+            }
+        }
     }
 
     fn unread(&self) -> Unread {
@@ -107,38 +137,54 @@ impl Drain {
         taken
     }
 
-    /// Many at once, or one by one where the kernel has no batches.
+    /// What the kernel handed out before an error counts. An error that may pass, as its own locks and
+    /// memory may make one, leaves the rest for the next drain, until it comes too often in a row.
     fn move_all(&mut self, found: &mut u64) -> Result<(), SourceError> {
-        if self.in_batches {
-            let map = self.flows.map().fd().as_fd();
-            let taken = batch::take_all(map, |key, Sight { first, seen }| {
+        let map = self.flows.map().fd().as_fd();
+        let mut taking = Taking::with_room(ENTRIES);
+        let mut tries = 0;
+        loop {
+            let taken = taking.take(map, |key, Sight { first, seen }| {
                 self.held_back.add(Flow { key, seen }, first);
                 *found += 1;
             });
-            match taken.map_err(|error| (error.raw_os_error(), error)) {
-                Ok(()) => return Ok(()),
-                Err((Some(libc::EINVAL), error)) => {
-                    log::debug!("no batches, walking the flow map instead: {error}");
-                    self.in_batches = false;
+            match taken.map_err(|error| (Errno::from_io_error(&error), error)) {
+                Ok(()) | Err((Some(Errno::INTR), _)) => {}
+                Err((Some(Errno::NOENT), _)) => break,
+                Err((Some(Errno::NOSPC), _)) => taking.double_room(),
+                Err((Some(errno), error)) if may_pass(errno) => {
+                    tries += 1;
+                    if tries == TRIES {
+                        return self.put_off(&error);
+                    }
                 }
                 Err((_, error)) => return Err(failed(&error)),
             }
         }
-        self.walk(found)
-    }
-
-    /// Keys first: deleting while walking would send the walk back to its start
-    /// (`htab_map_get_next_key` in the kernel's `kernel/bpf/hashtab.c`).
-    fn walk(&mut self, found: &mut u64) -> Result<(), SourceError> {
-        let keys = self.flows.keys().collect::<Result<Vec<_>, _>>();
-        for key in keys.map_err(|error| failed(&error))? {
-            let Sight { first, seen } = self.flows.get(&key, 0).map_err(|error| failed(&error))?;
-            self.flows.remove(&key).map_err(|error| failed(&error))?;
-            self.held_back.add(Flow { key, seen }, first);
-            *found += 1;
-        }
+        self.put_off = 0;
         Ok(())
     }
+
+    fn put_off(&mut self, error: &io::Error) -> Result<(), SourceError> {
+        self.put_off += 1;
+        log::debug!("what is left in the flow map waits for the next drain: {error}");
+        if self.put_off == TRIES { Err(failed(error)) } else { Ok(()) }
+    }
+}
+
+/// Entries that are asked for at once; more where a bucket of the map has more.
+const ENTRIES: usize = 4096;
+
+/// In one drain, and drains in a row.
+const TRIES: u32 = 3;
+
+/// Whether a drain may go on after this error: the bucket's lock was taken (EBUSY; Linux 6.15 and later
+/// also EDEADLK and ETIMEDOUT), or there was no memory to copy by. EFAULT does not come with pointers as
+/// good as ours; if somebody makes one of another result, nothing is lost by going on.
+fn may_pass(errno: Errno) -> bool {
+    let passing =
+        [Errno::BUSY, Errno::AGAIN, Errno::DEADLK, Errno::TIMEDOUT, Errno::NOMEM, Errno::FAULT];
+    passing.contains(&errno)
 }
 
 /// By the clock of `bpf_ktime_get_ns`.

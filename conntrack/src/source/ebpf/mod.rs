@@ -1,7 +1,6 @@
 //! Watching a device with eBPF: loading and attaching the programs, draining their map.
 
 mod attach;
-mod batch;
 mod clsact;
 mod control;
 mod drain;
@@ -9,6 +8,7 @@ mod guard;
 mod hold_back;
 mod load;
 pub(crate) mod probe;
+mod syscalls;
 mod wake;
 
 use std::{mem, time::Duration};
@@ -40,10 +40,15 @@ pub struct Options {
     pub chain: Chain,
 }
 
+/// How often a repeated UDP packet is looked at again at least, so that its pair does not look older than it
+/// is.
+const REFRESH: Duration = Duration::from_secs(1);
+
 /// A device that is being watched with eBPF.
 pub struct EbpfSource {
     drain: Drain,
     ticks: Interval,
+    refreshes: Interval,
     wake: Wake,
     /// Whether no batch has been handed out yet.
     is_first: bool,
@@ -72,6 +77,7 @@ impl EbpfSource {
         Ok(Self {
             drain,
             ticks: source::ticks(options.interval),
+            refreshes: source::ticks(REFRESH),
             wake,
             is_first: true,
             guard: Some(guard),
@@ -102,10 +108,16 @@ fn give_back_memory() {
 impl Source for EbpfSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
         let Some(guard) = &mut self.guard else { return Ok(None) };
-        tokio::select! {
-            _ = self.ticks.tick() => {}
-            called = self.wake.called() => called?,
-            error = guard.keep(&self.drain) => return Err(error),
+        loop {
+            tokio::select! {
+                _ = self.ticks.tick() => break,
+                called = self.wake.called() => {
+                    called?;
+                    break;
+                }
+                error = guard.keep(&self.drain) => return Err(error),
+                _ = self.refreshes.tick() => self.drain.refresh()?,
+            }
         }
         let flows = self.drain.next()?;
         Ok(Some(self.batch(flows)))
