@@ -21,6 +21,8 @@ mod live_devices;
 mod live_differential;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_doctor;
+#[cfg(feature = "ebpf")]
+mod live_drain;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_errors;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
