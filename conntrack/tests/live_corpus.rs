@@ -11,10 +11,17 @@
 //! packets that end inside their IP header. Nor does it give TC packets in pages: those are in
 //! `live_links.rs`.
 
-use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, io::Write as _, net::SocketAddr};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    collections::BTreeMap,
+    io::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::support::{
-    coarsening, frames,
+    coarsening,
+    frames::{self, Tcp},
     generator::{CUSTOMER_TAG, Ethernet, Frame, IPV4, IPV6, check::check, dissect, strategies},
 };
 use aya::{
@@ -22,11 +29,14 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
-use conntrack::source::ebpf::{CLASSIFIER, XDP, programs};
+use conntrack::{
+    source::ebpf::{CLASSIFIER, XDP, programs},
+    tracker::{Settings, Tracker},
+};
 use conntrack_common::{
     address::Address,
     counters::{Counters, Loss, NewFlows, Outcome},
-    flow::{FlowKey, Protocol},
+    flow::{Direction, FlowKey, Protocol},
     pairs::{Bucket, Place, Secret},
     policy::{Control, Policy},
     rules::{Packet, coarsen, observe},
@@ -159,6 +169,34 @@ fn pairs_are_judged_alike_in_the_kernel() {
     });
     let answers = answers.into_inner();
     assert!(*answers > all, "only {answers} answers in {all} conversations");
+}
+
+/// A part of the flow map is for what is to and from the device.
+#[test]
+fn a_flood_between_others_leaves_room_for_in_and_out() {
+    let mut kernel = Kernel::load(LinkLayer::Ethernet);
+    let host: IpAddr = [192, 168, 200, 230].into();
+    let mut tracker = Tracker::new(Settings::default(), []);
+    tracker.set_local_addresses(&[host].into());
+    kernel.set_policy(&tracker.policy(&[host].into()));
+    let other = |last, port| SocketAddr::new([10, 0, 0, last].into(), port);
+    for hook in [Hook::Tc, Hook::Xdp { first_piece: None }] {
+        for port in 1..200 {
+            let frame = frames::udp(other(1, port), other(2, 5000));
+            kernel.run(hook, &frame).expect("run");
+        }
+        for port in 1..=8 {
+            let arriving = frames::tcp(other(1, 4000), SocketAddr::new(host, port), Tcp::Syn);
+            let leaving = frames::tcp(SocketAddr::new(host, 4000), other(1, port), Tcp::Syn);
+            kernel.run(hook, &arriving).expect("run");
+            kernel.run(hook, &leaving).expect("run");
+        }
+        let flows = kernel.take_flows();
+        let of = |direction| flows.iter().filter(|flow| flow.key.direction() == direction).count();
+        assert_eq!(of(Some(Direction::In)), 8, "{hook:?}");
+        assert_eq!(of(Some(Direction::Out)), 8, "{hook:?}");
+        assert_eq!(of(None), 48, "three quarters of the room are for others: {hook:?}");
+    }
 }
 
 /// Between few ends, so that most are answered.

@@ -185,6 +185,9 @@ impl Pairs {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use conntrack_common::{address::Address, policy::Wanted};
     use etherparse::PacketBuilder;
 
     use super::*;
@@ -243,5 +246,43 @@ mod tests {
             assert!(drained.last <= drained.total);
         }
         assert_eq!(cache.counters().drained.drains, 2);
+    }
+
+    #[test]
+    fn a_flood_between_others_leaves_room_for_in_and_out() {
+        let local = Address::from(IpAddr::from([10, 0, 0, 2]));
+        let wanted = Wanted { v4: true, v6: true, else_flows: true, ..Wanted::default() };
+        let mut cache = FlowCache::new(8, &Policy::new([local], &[], [], wanted)).expect("a cache");
+        let mut observe = |src, dst, src_port| {
+            let mut packet = Vec::new();
+            let ip = PacketBuilder::ipv4([10, 0, 0, src], [10, 0, 0, dst], 64);
+            ip.udp(src_port, 5000).write(&mut packet, &[]).expect("a Vec takes every byte");
+            cache.observe(&packet[..], LinkLayer::Ip, 0);
+        };
+        for port in 1..100 {
+            observe(3, 4, port);
+        }
+        observe(3, 2, 4000);
+        observe(2, 3, 4000);
+        let directions: Vec<_> = cache.take().iter().map(|flow| flow.key.direction()).collect();
+        assert_eq!(directions[6..], [Some(Direction::In), Some(Direction::Out)]);
+        assert_eq!(directions[..6], [None; 6]);
+    }
+
+    #[test]
+    fn an_answer_marks_what_it_answers_also_when_that_was_taken_already() {
+        let mut cache = cache(10);
+        let between = |src, dst| {
+            let mut packet = Vec::new();
+            let ip = PacketBuilder::ipv4([10, 0, 0, src], [10, 0, 0, dst], 64);
+            ip.udp(5000, 5000).write(&mut packet, &[]).expect("a Vec takes every byte");
+            packet
+        };
+        let seen =
+            |cache: &mut FlowCache| cache.take().iter().map(|flow| flow.seen).collect::<Vec<_>>();
+        cache.observe(&between(1, 2)[..], LinkLayer::Ip, 0);
+        assert_eq!(seen(&mut cache), [Seen::OPENS]);
+        cache.observe(&between(2, 1)[..], LinkLayer::Ip, 1);
+        assert_eq!(seen(&mut cache), [Seen::REPLIES, Seen::ANSWERED]);
     }
 }
