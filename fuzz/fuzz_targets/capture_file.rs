@@ -70,7 +70,7 @@ fn read(capture: &Path, root: &Path) -> Option<Stats> {
     let run = async {
         let tree = Tree::open_or_make(root).expect("the scratch directory takes a tree");
         let agent = Agent::new(Tracker::new(Settings::default(), []), tree, local());
-        let agent = agent.expect("fixed addresses need no kernel");
+        let mut agent = agent.expect("fixed addresses need no kernel");
         let policy = agent.policy();
         let source = FileSource::open(capture, INTERVAL, MAX_FLOWS, false, &policy).await.ok()?;
         let (_nobody, requests) = mpsc::channel(1);

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conntrack_common::policy::Policy;
+use conntrack_common::policy::{MAX_INTERNAL, MAX_LOCAL, Policy};
 use tokio::sync::mpsc;
 
 use super::{
@@ -45,7 +45,9 @@ pub struct Agent {
     /// The local addresses when they were last read.
     was_local: BTreeSet<IpAddr>,
     /// Those that the source's policy is for.
-    policy_for: BTreeSet<IpAddr>,
+    has_policy_for: BTreeSet<IpAddr>,
+    /// Whether all that there is to say fitted into that policy.
+    fits: bool,
     stats: Stats,
     obstacles: Obstacles,
     losses: Losses,
@@ -67,13 +69,14 @@ impl Agent {
     pub fn new(tracker: Tracker, tree: Tree, local: LocalAddrs) -> io::Result<Self> {
         let mut local = AddressReader::new(local)?;
         let was_local = local.current()?.unwrap_or_default();
-        let policy_for = was_local.clone();
+        let has_policy_for = was_local.clone();
         Ok(Self {
             tracker,
             tree,
             local,
             was_local,
-            policy_for,
+            has_policy_for,
+            fits: true,
             stats: Stats::default(),
             obstacles: Obstacles::default(),
             losses: Losses::default(),
@@ -104,8 +107,22 @@ impl Agent {
     }
 
     /// The policy for a source to start with.
-    pub fn policy(&self) -> Policy {
-        self.tracker.policy(&self.was_local)
+    pub fn policy(&mut self) -> Policy {
+        let local = self.was_local.clone();
+        self.policy_for(&local)
+    }
+
+    /// The policy when these addresses are local. What does not fit into it is said when that begins.
+    fn policy_for(&mut self, local: &BTreeSet<IpAddr>) -> Policy {
+        let policy = self.tracker.policy(local);
+        let did_fit = mem::replace(&mut self.fits, policy.is_complete());
+        if did_fit && !self.fits {
+            log::warn!(
+                "more than {MAX_LOCAL} local addresses or {MAX_INTERNAL} networks of --internal: flows \
+                 are kept whole until they are shown, so a flood takes as much room as it has flows"
+            );
+        }
+        policy
     }
 
     /// Works until `shutdown` is ready, the source ends or it fails. `report` is handed the counters
@@ -253,9 +270,9 @@ impl Agent {
         let local = &self.was_local | &now;
         self.was_local = now;
         self.tracker.set_local_addresses(&local);
-        if local != self.policy_for {
-            match source.set_policy(&self.tracker.policy(&local)) {
-                Ok(()) => self.policy_for = local,
+        if local != self.has_policy_for {
+            match source.set_policy(&self.policy_for(&local)) {
+                Ok(()) => self.has_policy_for = local,
                 Err(error) => log::warn!("going on with the local addresses that were: {error}"),
             }
         }

@@ -60,7 +60,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         confine::open_tree(config, &mut rights)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports);
     let local = config.local.clone();
-    let agent = Agent::new(tracker, tree, local)
+    let mut agent = Agent::new(tracker, tree, local)
         .map_err(|error| anyhow!("cannot list the local addresses: {error}"))?;
     let policy = agent.policy();
     // A pipe that is to be read may not be open at its other end yet.
