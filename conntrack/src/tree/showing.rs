@@ -42,6 +42,11 @@ impl Showing {
         self.next >= self.sightings.len()
     }
 
+    /// How many are left.
+    pub const fn left(&self) -> usize {
+        self.sightings.len().saturating_sub(self.next)
+    }
+
     /// The directory that is next.
     pub(super) fn directory(&self) -> Option<(Direction, Protocol)> {
         let Sighting { connection, .. } = self.sightings.get(self.next)?;

@@ -193,11 +193,14 @@ impl Agent {
         }
         let last_seen = batch.captured_at.map_or(LastSeen::Now, LastSeen::At);
         let mut showing = self.tree.begin(sightings, last_seen);
+        let (begun, all) = (Instant::now(), showing.left());
         let mut is_ending = false;
-        while !interruptions.is_time_up() {
+        loop {
             let start = Instant::now();
             self.tree.go_on(&mut showing, || start.elapsed() >= SLICE);
-            if showing.is_done() {
+            let left = showing.left();
+            let for_each = begun.elapsed() / u32::try_from(all - left).unwrap_or(u32::MAX).max(1);
+            if left == 0 || interruptions.is_time_up(left, for_each) {
                 break;
             }
             match interruptions.between().await {

@@ -1,6 +1,6 @@
 //! What may come in between while connections are shown: the end, and requests for a report.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, mem, pin::Pin, time::Duration};
 
 use tokio::{sync::mpsc, task::yield_now, time::Instant};
 
@@ -8,11 +8,16 @@ use tokio::{sync::mpsc, task::yield_now, time::Instant};
 /// detaching takes some of that.
 const PATIENCE: Duration = Duration::from_millis(700);
 
+/// How much longer that may take, if it will be done by then.
+const GRACE: Duration = Duration::from_secs(4);
+
 pub(super) struct Interruptions<'a, F> {
     shutdown: Pin<&'a mut F>,
     report_requests: mpsc::Receiver<()>,
     /// When nothing more is written.
     deadline: Option<Instant>,
+    /// Whether it was said that it takes longer.
+    is_late: bool,
 }
 
 /// Something that came in between.
@@ -26,7 +31,7 @@ pub(super) enum Interruption {
 
 impl<'a, F: Future<Output = ()>> Interruptions<'a, F> {
     pub(super) fn new(shutdown: Pin<&'a mut F>, report_requests: mpsc::Receiver<()>) -> Self {
-        Self { shutdown, report_requests, deadline: None }
+        Self { shutdown, report_requests, deadline: None, is_late: false }
     }
 
     /// Waits for the next one.
@@ -51,8 +56,21 @@ impl<'a, F: Future<Output = ()>> Interruptions<'a, F> {
         }
     }
 
-    /// Whether it was to end, and there is no time left.
-    pub(super) fn is_time_up(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    /// Whether it was to end, and there is no time for the connections that are left. A file system that
+    /// is quick enough gets some more; that is said.
+    pub(super) fn is_time_up(&mut self, left: usize, for_each: Duration) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let late = Instant::now().saturating_duration_since(deadline);
+        if late.is_zero() {
+            return false;
+        }
+        let expected = for_each.saturating_mul(u32::try_from(left).unwrap_or(u32::MAX));
+        if late + expected > GRACE {
+            return true;
+        }
+        if !mem::replace(&mut self.is_late, true) {
+            log::info!("ending; {left} connections are still to be written");
+        }
+        false
     }
 }
