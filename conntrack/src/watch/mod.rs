@@ -135,7 +135,7 @@ fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
     let lost = stats.lost();
     match verbosity {
         Verbosity::Quiet if lost.total().0 != Some(0) => {
-            screen.say_last(format_args!("lost: {lost}"))
+            screen.say_last(format_args!("lost: {lost}"));
         }
         Verbosity::Quiet => {}
         Verbosity::Normal => screen.say_last(stats),

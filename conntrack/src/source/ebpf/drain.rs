@@ -107,7 +107,9 @@ impl Drain {
         match values {
             Ok(values) => {
                 let mut packets = Counters::default();
-                values.iter().for_each(|counters| packets.add(counters));
+                for counters in &values {
+                    packets.add(counters);
+                }
                 Some(packets)
             }
             Err(error) => {

@@ -127,7 +127,7 @@ impl<K: Pod + Default + PartialEq, V: Pod + Default> Taking<K, V> {
 /// # Errors
 /// The kernel's; nothing is known then.
 pub(super) fn per_cpu_values<V: Pod + Default>(map: BorrowedFd<'_>) -> io::Result<Vec<V>> {
-    const { assert!(size_of::<V>() % 8 == 0, "the kernel rounds each value up to 8 octets") };
+    const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds each value up to 8 octets") };
     let mut values = vec![V::default(); possible_cpus()?];
     let index = 0_u32;
     let mut attr = ElementAttr {
@@ -144,7 +144,7 @@ pub(super) fn per_cpu_values<V: Pod + Default>(map: BorrowedFd<'_>) -> io::Resul
 }
 
 /// CPUs that there can be at most: as many as the kernel's CPU masks have bits (`nr_cpu_ids`, in whole
-/// words), of which sched_getaffinity(2) returns the size.
+/// words), of which `sched_getaffinity(2)` returns the size.
 fn possible_cpus() -> io::Result<usize> {
     /// More than `NR_CPUS` of any kernel.
     const MASK: usize = 1 << 14;
