@@ -82,7 +82,8 @@ fn no_answer_overtakes_its_request() {
         let others = 1023 * usize::from(FILLERS);
         let is_there =
             |files: &Files| files.iter().filter(|it| it.starts_with("else/udp/")).count();
-        wait_until(PATIENCE, || is_there(&collector.files()) >= others);
+        let all_there = || is_there(&collector.files()) >= others;
+        assert!(wait_until(PATIENCE, all_there), "{mode:?}: others are missing");
         let ended = collector.stop();
         assert_eq!(ended.reported("lost"), 0, "{mode:?}: {}", ended.said);
         let count = |part: &str| ended.files.iter().filter(|path| path.starts_with(part)).count();

@@ -133,7 +133,8 @@ mod traced {
         }
         let at = (registers.rsi + COUNT) as ptrace::AddressType;
         let word = ptrace::read(process, at).expect("the argument");
-        if word & 0xffff_ffff == 0 {
+        // The lower half of the word.
+        if word.trailing_zeros() >= u32::BITS {
             return false;
         }
         if errno == Errno::EFAULT {
