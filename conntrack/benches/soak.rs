@@ -13,11 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use support::{
     Files,
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
     lab::{DEVICE, Lab},
+    slow::Slowed,
 };
 
 const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
@@ -46,10 +48,10 @@ fn main() {
         tempfile::env::override_temp_dir(scratch.as_ref()).expect("it is not yet set");
     }
     println!(
-        "| mode | time | rounds | device gone and back | address changes | connections seen again | \
-         lost | memory, anonymous | descriptors |"
+        "| mode | time | rounds | device gone and back | address changes | standard error blocked | \
+         slow file system | connections seen again | lost | memory, anonymous | descriptors |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for (name, arguments) in MODES {
         eprintln!("soaking: {name}");
         println!("{}", soak(name, arguments, Duration::from_mins(minutes)));
@@ -82,6 +84,8 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
     let mut rounds = 0_u16;
     let mut flaps = 0;
     let mut changes = 0;
+    let mut blocked = 0;
+    let mut slowed = 0;
     let mut seen = 0;
     let mut settled: Option<Held> = None;
     let start = Instant::now();
@@ -102,6 +106,17 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
             wire = gone_and_back(&lab, &mut collector);
             (flaps, changes) = (flaps + 1, changes + changes % 2);
         }
+        if rounds % 20 == 5 {
+            seen += collector.unread(|collector| round(&mut wire, collector, rounds + 1));
+            collector.signal(Signal::USR1);
+            collector.wait_for_line("nobody read standard error");
+            blocked += 1;
+        }
+        if rounds % 20 == 15 {
+            let _slowed = Slowed::down(collector.id());
+            seen += round(&mut wire, &collector, rounds + 1);
+            slowed += 1;
+        }
         if settled.is_none() && start.elapsed() > time / 5 {
             settled = Some(Held::by(&collector));
         }
@@ -116,7 +131,8 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
     assert_eq!(now.descriptors, settled.descriptors, "descriptors grow");
     let minutes = time.as_secs() / 60;
     format!(
-        "| {name} | {minutes} min | {rounds} | {flaps} | {changes} | {seen} | {lost} | \
+        "| {name} | {minutes} min | {rounds} | {flaps} | {changes} | {blocked} | {slowed} | {seen} | \
+         {lost} | \
          {} KiB, at the end {} KiB | {}, at the end {} |",
         settled.anonymous, now.anonymous, settled.descriptors, now.descriptors
     )

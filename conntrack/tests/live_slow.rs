@@ -13,25 +13,11 @@ use crate::support::{
     frames::{Tcp, Wire, tcp},
     lab::Lab,
     manager::Manager,
+    slow::SLOWLY,
     usual::{EBPF, HOST, PCAP, end, request},
     wait_until,
 };
 use rustix::process::Signal;
-
-/// Has each file take 5 ms more. The program is strace's parent and not its child.
-const SLOWLY: &[&str] = &[
-    "strace",
-    "-D",
-    "-f",
-    "-qqq",
-    "-o",
-    "/dev/null",
-    "--seccomp-bpf",
-    "-e",
-    "trace=mknodat,utimensat",
-    "-e",
-    "inject=mknodat,utimensat:delay_enter=5000",
-];
 
 /// Of one batch: they take 20 s.
 const REQUESTS: u16 = 4_000;

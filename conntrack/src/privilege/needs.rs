@@ -1,4 +1,5 @@
-//! What each way to watch needs, what of that is missing, and what it goes on needing.
+//! Capabilities: which each kind of source requires, which are missing, and which it still needs once
+//! it is open.
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -17,12 +18,12 @@ pub struct NotEnough {
 }
 
 impl NotEnough {
-    /// Everything that it takes.
+    /// All that are required.
     pub fn needed(&self) -> &[&'static str] {
         &self.needed
     }
 
-    /// What of that is missing.
+    /// Those that are missing.
     pub fn missing(&self) -> &[&'static str] {
         &self.missing
     }
@@ -38,7 +39,7 @@ const NET_ADMIN: Need = ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN);
 const PERFMON: Need = ("CAP_PERFMON", CapabilitySet::PERFMON.union(CapabilitySet::SYS_ADMIN));
 const NET_RAW: Need = ("CAP_NET_RAW", CapabilitySet::NET_RAW);
 
-/// How flows are come by, as far as privileges go.
+/// The kind of source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watching {
     /// A device, with eBPF.
@@ -50,26 +51,35 @@ pub enum Watching {
 }
 
 impl Watching {
-    /// The capabilities that it goes on needing once it is open, out of those that are held. The one
-    /// place that says so.
+    /// Its name on the command line and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::Pcap => "pcap",
+            Self::File => "file",
+        }
+    }
+
+    /// The capabilities that it still needs once it is open, out of those that are held. Only decided
+    /// here.
     ///
-    /// A device that comes back is attached to again, which takes what attaching took. Filters on a
-    /// clsact qdisc are removed at the end (`CAP_NET_ADMIN`). And before Linux 5.19 every call of
-    /// bpf(2) needs `CAP_BPF` where the unprivileged have none, also one on a map that is open.
-    pub(super) fn keeps(self, held: CapabilitySet) -> CapabilitySet {
+    /// Attaching again, when a device comes back, requires what attaching required. Removing filters
+    /// from a clsact qdisc requires `CAP_NET_ADMIN`. Before Linux 5.19 every bpf(2) call, also one on
+    /// an open map, requires `CAP_BPF` where unprivileged bpf(2) is disabled.
+    pub(super) fn retained(self, held: CapabilitySet) -> CapabilitySet {
         let needs: &[Need] = match self {
             Self::Ebpf => &EBPF,
             Self::Pcap => &PCAP,
             Self::File => &[],
         };
-        // Of two that grant it the last is the younger one, which grants less.
+        // Prefer the newer, narrower capability.
         needs.iter().filter_map(|(_, grants)| (held & *grants).iter().last()).collect()
     }
 }
 
-/// What a device takes to be watched with eBPF.
+/// Watching a device with eBPF.
 const EBPF: [Need; 3] = [BPF, NET_ADMIN, PERFMON];
-/// What a device takes to be watched with libpcap.
+/// Watching a device with libpcap.
 const PCAP: [Need; 1] = [NET_RAW];
 
 /// Whether a device can be watched with eBPF: maps (`CAP_BPF`), programs that see packets and
@@ -125,19 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_what_attaching_takes() {
-        let (all, admin) = (CapabilitySet::all(), CapabilitySet::SYS_ADMIN);
+    fn what_is_retained_is_what_attaching_requires() {
+        let all = CapabilitySet::all();
+        let admin = CapabilitySet::SYS_ADMIN;
         let (net_admin, bpf) =
             (CapabilitySet::NET_ADMIN, CapabilitySet::BPF | CapabilitySet::PERFMON);
-        assert_eq!(Watching::Ebpf.keeps(all), bpf | net_admin);
+        assert_eq!(Watching::Ebpf.retained(all), bpf | net_admin);
         assert_eq!(
-            Watching::Ebpf.keeps(admin | net_admin),
+            Watching::Ebpf.retained(admin | net_admin),
             admin | net_admin,
             "in place of the others"
         );
-        assert_eq!(Watching::Pcap.keeps(all), CapabilitySet::NET_RAW);
-        assert_eq!(Watching::File.keeps(all), CapabilitySet::empty());
-        assert_eq!(Watching::Pcap.keeps(CapabilitySet::empty()), CapabilitySet::empty());
+        assert_eq!(Watching::Pcap.retained(all), CapabilitySet::NET_RAW);
+        assert_eq!(Watching::File.retained(all), CapabilitySet::empty());
+        assert_eq!(Watching::Pcap.retained(CapabilitySet::empty()), CapabilitySet::empty());
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Rights {
     /// # Errors
     /// What cannot be given up, or that no thread can be started.
     pub fn alone<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
-        on_own_thread(|| self.keep_only(CapabilitySet::empty()).map(|()| work()))
+        on_own_thread(|| self.give_up_all_but(CapabilitySet::empty()).map(|()| work()))
             .map_err(RightsError::Thread)?
     }
 
@@ -71,11 +71,11 @@ impl Rights {
     ///
     /// # Errors
     /// What cannot be given up.
-    pub fn keep(&self, watching: Watching) -> Result<(), RightsError> {
-        self.keep_only(watching.keeps(held()))
+    pub fn reduce_to(&self, watching: Watching) -> Result<(), RightsError> {
+        self.give_up_all_but(watching.retained(held()))
     }
 
-    fn keep_only(&self, kept: CapabilitySet) -> Result<(), RightsError> {
+    fn give_up_all_but(&self, retained: CapabilitySet) -> Result<(), RightsError> {
         clear_bounding_set();
         if let Some(user) = &self.user {
             user.take_over_thread().map_err(|errno| RightsError::User {
@@ -83,7 +83,7 @@ impl Rights {
                 why: errno.into(),
             })?;
         }
-        keep_capabilities(kept | self.files).map_err(|errno| RightsError::Kept(errno.into()))
+        limit_capabilities(retained | self.files).map_err(|errno| RightsError::Kept(errno.into()))
     }
 }
 
@@ -92,13 +92,16 @@ impl Rights {
 /// # Errors
 /// The kernel's refusal.
 pub fn give_up_all() -> io::Result<()> {
-    Ok(keep_capabilities(CapabilitySet::empty())?)
+    Ok(limit_capabilities(CapabilitySet::empty())?)
 }
 
-fn keep_capabilities(kept: CapabilitySet) -> rustix::io::Result<()> {
+fn limit_capabilities(retained: CapabilitySet) -> rustix::io::Result<()> {
     // What is ambient has to be inheritable, so this clears that set too; here it is said.
-    let sets =
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets {
+        effective: retained,
+        permitted: retained,
+        inheritable: CapabilitySet::empty(),
+    };
     set_capabilities(None, sets)?;
     let _before_4_3 = clear_ambient_capability_set();
     set_no_new_privs(true)

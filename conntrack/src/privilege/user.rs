@@ -80,7 +80,8 @@ impl User {
 
     /// Makes the calling thread the user's, for good. Its permitted capabilities stay.
     pub(super) fn take_over_thread(&self) -> rustix::io::Result<()> {
-        let (user, group) = (Uid::from_raw(self.id), Gid::from_raw(self.group));
+        let user = Uid::from_raw(self.id);
+        let group = Gid::from_raw(self.group);
         let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
         set_keep_capabilities(true)?;
         set_thread_groups(&groups)?;

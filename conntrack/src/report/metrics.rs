@@ -53,14 +53,14 @@ struct Page {
 
 impl Page {
     fn new(subject: &Subject) -> Self {
-        let subject = format!("{}=\"{}\"", subject.kind, escaped(&subject.name));
+        let subject = format!("{}=\"{}\"", subject.label(), escaped(&subject.name));
         Self { text: String::new(), subject }
     }
 
     fn this_run(&mut self, about: &About<'_>) {
-        let Subject { mode, hook, .. } = about.subject;
+        let Subject { watching, hook, .. } = about.subject;
         let version = [("version", env!("CARGO_PKG_VERSION"))];
-        let source = [("mode", *mode), ("hook", &label(hook))];
+        let source = [("mode", watching.as_str()), ("hook", &label(hook))];
         let started = about.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.info("build_info", "Version of the program.", &version);
         self.info("source_info", "How packets are watched.", &source);

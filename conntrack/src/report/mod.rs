@@ -26,7 +26,7 @@ pub use subject::Subject;
 use crate::{connection::Direction, watch::stats::Stats};
 
 /// Whom the agent tells.
-pub trait Report {
+pub trait Reporter {
     /// The source is open, or a batch was worked off.
     fn progress(&mut self, stats: &Stats);
 
@@ -38,7 +38,7 @@ pub trait Report {
 }
 
 /// Tells nobody.
-impl Report for () {
+impl Reporter for () {
     fn progress(&mut self, _: &Stats) {}
     fn asked(&mut self, _: &Stats) {}
     fn stopping(&mut self) {}
@@ -66,7 +66,8 @@ pub struct Reports {
 impl Reports {
     /// Reports of a run that begins now.
     pub fn new(subject: Subject, interval: Duration, outlets: Outlets) -> Self {
-        let (started, due) = (SystemTime::now(), Instant::now());
+        let started = SystemTime::now();
+        let due = Instant::now();
         Self { subject, outlets, started, interval, due }
     }
 
@@ -85,10 +86,9 @@ impl Reports {
 
     fn write_metrics(&mut self, stats: &Stats) {
         let Some(file) = &mut self.outlets.metrics else { return };
-        let (subject, started) = (&self.subject, self.started);
         let about = About {
-            subject,
-            started,
+            subject: &self.subject,
+            started: self.started,
             write_errors: file.errors(),
             messages_left_out: self.outlets.screen.left_out(),
         };
@@ -96,7 +96,7 @@ impl Reports {
     }
 }
 
-impl Report for Reports {
+impl Reporter for Reports {
     /// A source that is in a hurry, or a file, has more batches than there is time to tell. Half an
     /// interval, because the next tick may come a little early.
     fn progress(&mut self, stats: &Stats) {

@@ -2,25 +2,35 @@
 
 use std::fmt::{self, Display};
 
+use crate::privilege::Watching;
+
 /// What the counters are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// What it is: `device` or `file`.
-    pub kind: &'static str,
-    /// Its name.
+    /// The device's name, or the file's.
     pub name: String,
-    /// How it is watched: `ebpf`, `pcap` or `file`.
-    pub mode: &'static str,
+    /// How it is watched.
+    pub watching: Watching,
     /// Where programs are attached, in words; empty where there are none.
     pub hook: String,
 }
 
+impl Subject {
+    /// The label that its name has in metrics.
+    pub(super) const fn label(&self) -> &'static str {
+        match self.watching {
+            Watching::Ebpf | Watching::Pcap => "device",
+            Watching::File => "file",
+        }
+    }
+}
+
 impl Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.mode, self.hook.as_str()) {
-            ("ebpf", hook) => write!(f, "eBPF, {hook}"),
-            ("pcap", _) => write!(f, "libpcap"),
-            _ => write!(f, "reading a file"),
+        match self.watching {
+            Watching::Ebpf => write!(f, "eBPF, {}", self.hook),
+            Watching::Pcap => write!(f, "libpcap"),
+            Watching::File => write!(f, "reading a file"),
         }
     }
 }

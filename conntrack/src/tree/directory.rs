@@ -293,7 +293,8 @@ fn refusal(
         && let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
         && file_type(&stat) != wanted.file_type
     {
-        let (found, wanted) = (kind(file_type(&stat)), wanted.in_words);
+        let found = kind(file_type(&stat));
+        let wanted = wanted.in_words;
         return TreeError::Occupied { path: path.to_owned(), found, wanted };
     }
     TreeError::io("make", path.to_owned(), errno)

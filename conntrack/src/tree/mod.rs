@@ -114,7 +114,8 @@ impl Tree {
     /// # Errors
     /// As [`Self::open_or_make`].
     pub fn check(root: &Path) -> Result<(), TreeError> {
-        let (root, owners): (PathBuf, _) = (root.components().collect(), Owners::ours());
+        let root: PathBuf = root.components().collect();
+        let owners = Owners::ours();
         owners.check_way(&root)?;
         let place = Place::of(&root, owners)?;
         let Some(directory) = place.root_if_there()? else {

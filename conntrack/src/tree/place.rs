@@ -126,7 +126,8 @@ impl Place {
     }
 
     fn gone(&self) -> TreeError {
-        let (root, place) = (self.root.clone(), self.path.clone());
+        let root = self.root.clone();
+        let place = self.path.clone();
         match self.reach {
             Some(_) => TreeError::Gone { root, place },
             None => TreeError::NoParent { root, parent: place },

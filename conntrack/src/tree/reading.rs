@@ -99,7 +99,8 @@ impl Listing {
     }
 
     fn child(&self, name: &str) -> Result<Self, TreeError> {
-        let (path, relative) = (self.path.join(name), self.relative.join(name));
+        let path = self.path.join(name);
+        let relative = self.relative.join(name);
         Self::open(&self.handle, Path::new(name), &path, relative)
     }
 

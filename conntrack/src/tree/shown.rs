@@ -56,7 +56,8 @@ impl Shown {
     /// At the end of a batch: which causes are over, as far as the batch can tell.
     /// `has_room` knows about the limits.
     pub(super) fn conclude(&mut self, has_room: impl Fn(Cause) -> bool) {
-        let (made, touched) = (self.made.total(), self.touched.total());
+        let made = self.made.total();
+        let touched = self.touched.total();
         for cause in Cause::ALL {
             let obstacle = &mut self.obstacles[cause as usize];
             obstacle.is_over = obstacle.connections == 0

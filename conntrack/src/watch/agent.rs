@@ -27,7 +27,7 @@ use super::{
 use crate::{
     connection::Sighting,
     host::addresses::{AddressReader, LocalAddrs},
-    report::Report,
+    report::Reporter,
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
     tree::{Cause, LastSeen, Shown, Tree, TreeError},
@@ -135,7 +135,7 @@ impl Agent {
         mut source: S,
         shutdown: impl Future<Output = ()>,
         report_requests: mpsc::Receiver<()>,
-        report: &mut impl Report,
+        report: &mut impl Reporter,
     ) -> (Stats, Result<(), SourceError>) {
         tokio::pin!(shutdown);
         let mut interruptions = Interruptions::new(shutdown, report_requests);
@@ -183,7 +183,7 @@ impl Agent {
         batch: &FlowBatch,
         source: &mut impl Source,
         interruptions: &mut Interruptions<'_, F>,
-        report: &mut impl Report,
+        report: &mut impl Reporter,
     ) -> bool {
         self.read_local_addresses(source);
         let sightings = self.sightings(batch);
@@ -240,7 +240,7 @@ impl Agent {
         self.tracker.track_batch(&flows, false)
     }
 
-    fn answer(&mut self, source: &impl Source, report: &mut impl Report) {
+    fn answer(&mut self, source: &impl Source, report: &mut impl Reporter) {
         self.stats.source = source.counters();
         report.asked(&self.stats);
     }

@@ -62,7 +62,8 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
         let owners = if config.force_path { Owners::Anybody } else { Owners::ours() };
         let tree = Tree::open_or_make_among(owners, &config.path)?.with_limits(config.limits)?;
         let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
-        let (requested_ports, reach) = (requested_ports(&tree)?, tree.reach()?);
+        let requested_ports = requested_ports(&tree)?;
+        let reach = tree.reach()?;
         Ok(OpenTree { tree, requested_ports, before, reach })
     };
     let opened = with_rights(rights, TreeError::is_denied, open)?;
@@ -79,7 +80,8 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
 fn how_to_make(path: &Path, user: &str) -> Option<String> {
     let is_missing = path.symlink_metadata().is_err_and(|it| it.kind() == ErrorKind::NotFound);
     let user = user.split(':').next().filter(|_| is_missing)?;
-    let (path, user) = (shell_quoted(path.to_str()?)?, shell_quoted(user)?);
+    let path = shell_quoted(path.to_str()?)?;
+    let user = shell_quoted(user)?;
     Some(format!("; or make it for them: sudo install -d -o {user} -- {path}"))
 }
 
@@ -107,7 +109,7 @@ pub(crate) fn confine(
     let replaced_in = metrics.map(MetricsFile::open_directory).transpose()?;
     // One that is started again is connected to again.
     let peers = if notifier.is_abstract() { Peers::AbstractSockets } else { Peers::Nobody };
-    rights.keep(opened.watching())?;
+    rights.reduce_to(opened.watching())?;
     match privilege::limit_reach(reach, replaced_in.as_slice(), peers) {
         Ok(LandlockStatus::Available { .. }) => return Ok(true),
         Ok(_) => log::debug!("this kernel has no Landlock: writing is not limited to the tree"),

@@ -36,31 +36,27 @@ pub(crate) enum Opened {
 impl Opened {
     /// What is watched, and how.
     pub(crate) fn subject(&self, config: &Config) -> Subject {
-        let (kind, name) = match &config.input {
-            Input::Device(watch) => ("device", watch.device.clone()),
-            Input::File(path) => ("file", path.display().to_string()),
+        let name = match &config.input {
+            Input::Device(watch) => watch.device.clone(),
+            Input::File(path) => path.display().to_string(),
         };
-        let (mode, hook) = match self {
+        let hook = match self {
             #[cfg(feature = "ebpf")]
-            Self::Ebpf(source) => {
-                ("ebpf", source.source().map_or_else(String::new, EbpfSource::hook))
-            }
+            Self::Ebpf(source) => source.source().map_or_else(String::new, EbpfSource::hook),
             #[cfg(feature = "pcap")]
-            Self::Live(_) => ("pcap", String::new()),
-            #[cfg(feature = "pcap")]
-            Self::File(_) => ("file", String::new()),
+            Self::Live(_) | Self::File(_) => String::new(),
         };
-        Subject { kind, name, mode, hook }
+        Subject { name, watching: self.watching(), hook }
     }
 
     /// What the tree states about this run.
     pub(crate) fn provenance(&self, config: &Config) -> Provenance {
-        let Subject { kind, name, mode, hook } = self.subject(config);
+        let Subject { name, watching, hook } = self.subject(config);
         let ports = ephemeral::ports().map(RangeInclusive::into_inner).ok();
-        let is_device = kind == "device";
+        let is_device = watching != Watching::File;
         Provenance {
             device: is_device.then_some(name),
-            mode: mode.to_owned(),
+            mode: watching.as_str().to_owned(),
             hook,
             flags: config.flags(),
             // A capture file may be of another machine.
@@ -70,7 +66,7 @@ impl Opened {
         }
     }
 
-    /// What it goes on needing privileges for.
+    /// The kind of source.
     pub(crate) const fn watching(&self) -> Watching {
         match self {
             #[cfg(feature = "ebpf")]

@@ -2,14 +2,21 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::ioctl_fionread,
+    process::{Pid, Signal, kill_process},
+};
 use tempfile::TempDir;
 
 use super::{
@@ -26,6 +33,9 @@ pub struct Collector {
     _scratch: Option<TempDir>,
     lines: Receiver<String>,
     said: Vec<String>,
+    /// Its standard error, and what whoever reads it needs to hold.
+    pipe: OwnedFd,
+    gate: Arc<Mutex<()>>,
 }
 
 /// What a collector left.
@@ -103,8 +113,12 @@ impl Collector {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
-        let lines = lines(child.stderr.take().expect("piped"));
-        let mut collector = Self { child, tree, _scratch: scratch, lines, said: Vec::new() };
+        let stderr = child.stderr.take().expect("piped");
+        let pipe = stderr.as_fd().try_clone_to_owned().expect("a descriptor");
+        let gate = Arc::default();
+        let lines = lines(stderr, Arc::clone(&gate));
+        let said = Vec::new();
+        let mut collector = Self { child, tree, _scratch: scratch, lines, said, pipe, gate };
         collector.wait_for_line("watching");
         collector
     }
@@ -151,6 +165,30 @@ impl Collector {
             let missing: Vec<_> = expected.difference(&self.files()).cloned().collect();
             panic!("these files never came: {missing:#?}");
         }
+    }
+
+    /// Has nobody read its standard error, which is full then, while `work` is done. It is asked for
+    /// reports that there is no room for.
+    pub fn unread<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
+        /// Less than a pipe holds (pipe(7)) by less than a report.
+        const FULL: u64 = 65_536 - 1_024;
+        let held = self.gate.lock().expect("no panic");
+        let is_full = || {
+            self.signal(Signal::USR1);
+            ioctl_fionread(&self.pipe).expect("a pipe") > FULL
+        };
+        assert!(wait_until(PATIENCE, is_full), "it was not filled");
+        let is_stuck = || {
+            let before = ioctl_fionread(&self.pipe).expect("a pipe");
+            !wait_until(Duration::from_millis(500), || {
+                self.signal(Signal::USR1);
+                ioctl_fionread(&self.pipe).expect("a pipe") > before
+            })
+        };
+        assert!(wait_until(PATIENCE, is_stuck), "it takes ever more");
+        let done = work(self);
+        drop(held);
+        done
     }
 
     /// Sends a signal.
@@ -216,10 +254,11 @@ impl Drop for Collector {
 }
 
 /// Reads lines on a thread, so that waiting for one can time out.
-fn lines(stderr: ChildStderr) -> Receiver<String> {
+fn lines(stderr: ChildStderr, gate: Arc<Mutex<()>>) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            drop(gate.lock());
             if sender.send(line).is_err() {
                 break;
             }

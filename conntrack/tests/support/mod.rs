@@ -22,6 +22,7 @@ pub mod pipe;
 pub mod refusal;
 pub mod scan;
 pub mod services;
+pub mod slow;
 pub mod terminal;
 pub mod tun;
 pub mod usual;

@@ -35,7 +35,7 @@ impl Package {
             packages.extend(programs.map(Self::Program));
         }
         if purpose.benches() {
-            packages.extend(["ip", "unshare", "tcpdump", "iperf3"].map(Self::Program));
+            packages.extend(["ip", "unshare", "tcpdump", "iperf3", "strace"].map(Self::Program));
         }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
