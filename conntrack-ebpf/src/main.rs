@@ -11,6 +11,7 @@
 #![no_std]
 #![no_main]
 
+mod clock;
 mod maps;
 mod metering;
 mod packet;

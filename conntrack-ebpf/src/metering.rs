@@ -3,10 +3,7 @@
 //! Some functions are functions in the kernel too: a packet has 512 bytes of stack at any time, and
 //! what returns gives its part back.
 
-use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST},
-    helpers::bpf_ktime_get_ns,
-};
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use conntrack_common::{
     counters::{Loss, Outcome},
     flow::{Direction, FlowKey},
@@ -17,6 +14,7 @@ use conntrack_common::{
 };
 
 use crate::{
+    clock::now,
     maps::{self, FLOWS},
     pairs, recent,
 };
@@ -139,12 +137,4 @@ fn insert(key: &FlowKey, seen: Seen, direction: Option<Direction>, generation: u
         }
         Err(_) => Outcome::Lost(Loss::MapRefused),
     }
-}
-
-/// Nanoseconds of `CLOCK_MONOTONIC`.
-#[inline(always)]
-#[expect(unsafe_code, reason = "a kernel helper")]
-pub(crate) fn now() -> u64 {
-    // SAFETY: the helper takes no arguments and has no preconditions.
-    unsafe { bpf_ktime_get_ns() }
 }

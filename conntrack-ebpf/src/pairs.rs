@@ -7,7 +7,7 @@ use conntrack_common::{
     pairs::{self, BUCKETS, Bucket, Place, Secret},
 };
 
-use crate::metering::now;
+use crate::clock::now;
 
 #[map]
 static PAIRS: Array<Bucket> = Array::with_max_entries(BUCKETS, 0);

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{command, workspace::Workspace};
@@ -35,9 +35,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     }
     let base = format!("{}/", workspace.root.display());
     let faults: Vec<_> = faults.iter().map(|fault| fault.replace(&base, "")).collect();
-    // As long as there are some.
-    eprintln!("imports:\n{}", faults.join("\n"));
-    Ok(())
+    bail!("imports that must not be:\n{}", faults.join("\n"));
 }
 
 fn faults_of(graph: &Graph) -> Vec<String> {

@@ -4,7 +4,7 @@
 //! It is a cheaper way to the same tree, not another rule: the tracker makes of a coarse flow what it
 //! would have made of the first of the flows that it stands for.
 
-use super::direction;
+use super::direction::direction;
 use crate::{
     flow::{Direction, FlowKey},
     policy::Policy,

@@ -4,12 +4,13 @@
 //! The tracker has the rules that need to remember, and applies all others to what it is given.
 
 mod coarsening;
+mod direction;
 
 pub use coarsening::{FIRST_USER_PORT, coarsen};
+pub use direction::direction;
 
 use crate::{
-    address::Address,
-    flow::{Direction, FlowKey, Protocol},
+    flow::{FlowKey, Protocol},
     seen::{Flow, Seen},
     wire::{self, LinkLayer, PacketBytes, Skip, tcp},
 };
@@ -96,23 +97,12 @@ const fn says(protocol: Protocol, tcp_flags: u8) -> Result<Says, Skip> {
     }
 }
 
-/// Whose conversation a flow is. The source decides first: what the device sends to itself is `Out`.
-#[inline(always)]
-pub fn direction(flow: &FlowKey, is_local: impl Fn(&Address) -> bool) -> Direction {
-    if is_local(&flow.src()) {
-        Direction::Out
-    } else if is_local(&flow.dst()) {
-        Direction::In
-    } else {
-        Direction::Else
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use core::net::IpAddr;
 
     use super::*;
+    use crate::address::Address;
 
     const FIN: u8 = 0x01;
     const PSH: u8 = 0x08;

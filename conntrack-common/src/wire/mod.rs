@@ -14,63 +14,26 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod llc;
 pub mod mpls;
+mod network;
+mod packet;
 pub mod ppp;
 pub mod pppoe;
+mod skip;
 pub mod sll;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
-
-use network_types::eth::EtherType;
 
 use crate::{
     address::{Address, IpVersion},
     flow::{FlowKey, Protocol},
 };
 
-/// Bytes of a packet, wherever they are: a slice, or a packet inside the kernel.
-pub trait PacketBytes {
-    /// The `N` bytes at `offset`, or `None` if the packet ends before them.
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
-
-    /// The `N` words at `offset`, as they lie in memory, or `None` if the packet ends before them. For
-    /// what is copied on, so that it is copied in words.
-    #[inline(always)]
-    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
-        let mut words = [0; N];
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = u32::from_ne_bytes(self.load(offset + i * size_of::<u32>())?);
-        }
-        Some(words)
-    }
-
-    /// The `EtherType` that the kernel gives a packet without a link header, host byte order;
-    /// `None` where nobody knows.
-    #[inline(always)]
-    fn ether_type(&self) -> Option<u16> {
-        None
-    }
-
-    /// VLAN tags that may stand in the bytes.
-    #[inline(always)]
-    fn max_tags(&self) -> usize {
-        vlan::MAX_TAGS
-    }
-
-    /// Whether only the usual is looked for: IP behind a link header and standard VLAN tags. A second
-    /// look may find more, see [`Skip::is_provisional`].
-    #[inline(always)]
-    fn is_first_look(&self) -> bool {
-        false
-    }
-}
-
-impl PacketBytes for [u8] {
-    #[inline(always)]
-    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
-    }
-}
+use network::bare_ip;
+pub use network::{IPV4, IPV6, Network};
+pub use packet::PacketBytes;
+use packet::u16_at;
+pub use skip::Skip;
 
 /// What stands before the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,91 +69,6 @@ impl LinkLayer {
         Self::BsdLoopback,
         Self::Ppp,
     ];
-}
-
-/// Why a packet is not a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum Skip {
-    /// Neither IPv4 nor IPv6.
-    NotIp,
-    /// IP, but neither TCP nor UDP.
-    OtherProtocol,
-    /// A fragment other than the first: it carries no ports.
-    LaterFragment,
-    /// TCP that does not open a connection.
-    NotOpening,
-    /// The packet ends before its ports (TCP: before its flags).
-    Truncated,
-    /// An IP header that contradicts itself or the frame: version, header length, total length.
-    BadHeader,
-    /// More than [`ipv6::MAX_EXTENSION_HEADERS`] extension headers.
-    TooManyHeaders,
-    /// More than [`vlan::MAX_TAGS`] VLAN tags in the frame, more than [`mpls::MAX_LABELS`] MPLS labels,
-    /// or more than [`encapsulation::MAX_HEADERS`] of all that can stand before IP.
-    TooManyTags,
-    /// A flow that the settings leave out of the tree.
-    LeftOut,
-    /// A datagram that a server on this machine sends from a port that the settings name.
-    UdpServer,
-}
-
-impl Skip {
-    /// Number of causes.
-    pub(crate) const COUNT: u32 = 10;
-
-    /// Every cause, in the order of the counters.
-    pub const ALL: [Self; Self::COUNT as usize] = [
-        Self::NotIp,
-        Self::OtherProtocol,
-        Self::LaterFragment,
-        Self::NotOpening,
-        Self::Truncated,
-        Self::BadHeader,
-        Self::TooManyHeaders,
-        Self::TooManyTags,
-        Self::LeftOut,
-        Self::UdpServer,
-    ];
-
-    /// The causes that may hide a flow: the packet could not be read as far as its ports.
-    pub const UNREADABLE: [Self; 4] =
-        [Self::Truncated, Self::BadHeader, Self::TooManyHeaders, Self::TooManyTags];
-
-    /// Whether a second look, which reads everything, may find a flow after all.
-    #[inline(always)]
-    pub const fn is_provisional(self) -> bool {
-        matches!(self, Self::NotIp | Self::Truncated)
-    }
-
-    /// The cause in words, for people.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotIp => "not IP",
-            Self::OtherProtocol => "neither TCP nor UDP",
-            Self::LaterFragment => "later fragment",
-            Self::NotOpening => "TCP not opening",
-            Self::Truncated => "truncated",
-            Self::BadHeader => "bad IP header",
-            Self::TooManyHeaders => "too many extension headers",
-            Self::TooManyTags => "too many tags or labels",
-            Self::LeftOut => "left out by the settings",
-            Self::UdpServer => "sent from a --udp-in port",
-        }
-    }
-}
-
-/// An IP header that has been walked to its end. Its addresses are there, and not read yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    version: IpVersion,
-    /// Where the IP header starts.
-    header: usize,
-    protocol: Protocol,
-    /// Where the transport header starts.
-    payload: usize,
-    /// Where the packet ends by its own account; what lies behind is padding.
-    end: usize,
 }
 
 /// All headers of a packet, walked to the flags of the last. Most packets are told by these: so
@@ -328,18 +206,6 @@ fn find_ip<P: PacketBytes + ?Sized>(
     if matches!(behind_tags.0, IPV4 | IPV6) { Ok(behind_tags) } else { Err(Skip::NotIp) }
 }
 
-/// The `EtherType` that the version stands for with which every IP header starts.
-#[inline(always)]
-fn bare_ip<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<u16, Skip> {
-    // Two octets, because the compiler checks the bounds of one in a way the verifier does not follow.
-    let [version_ihl, _] = packet.load(offset).ok_or(Skip::Truncated)?;
-    match version_ihl >> 4 {
-        4 => Ok(IPV4),
-        6 => Ok(IPV6),
-        _ => Err(Skip::NotIp),
-    }
-}
-
 #[inline(always)]
 fn transport<P: PacketBytes + ?Sized>(packet: &P, network: Network) -> Result<Headers, Skip> {
     let (needed, tcp_flags) = match network.protocol {
@@ -350,17 +216,6 @@ fn transport<P: PacketBytes + ?Sized>(packet: &P, network: Network) -> Result<He
         return Err(Skip::Truncated);
     }
     Ok(Headers { network, tcp_flags })
-}
-
-/// `EtherType` of IPv4, host byte order.
-pub const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
-/// `EtherType` of IPv6, host byte order.
-pub const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
-
-/// The two octets at `at` as a number, host byte order.
-#[inline(always)]
-const fn u16_at<const N: usize>(header: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([header[at], header[at + 1]])
 }
 
 #[cfg(test)]

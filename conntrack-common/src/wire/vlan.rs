@@ -12,8 +12,7 @@ mod field {
     pub(super) const LENGTH: usize = 4;
 }
 
-/// Tags that are stepped over: one customer tag inside one service tag.
-pub const MAX_TAGS: usize = 2;
+pub use super::packet::MAX_TAGS;
 
 /// The most tags that a reader may allow: one more, which the NIC took off and libpcap put back.
 pub const MAX_TAGS_RESTORED: usize = MAX_TAGS + 1;

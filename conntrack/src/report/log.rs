@@ -1,13 +1,12 @@
 //! What the program says on standard error: one line each, with its kind in words, or for the
 //! journal with its priority.
 
-use std::{borrow::Cow, env, io::Write as _};
+use std::{borrow::Cow, io::Write as _};
 
 use env_logger::Target;
-use log::{Level, LevelFilter};
-use rustix::{fs::fstat, stdio::stderr};
+use log::LevelFilter;
 
-use super::Screen;
+use super::{prefix::prefix, screen::Screen};
 use crate::watch::config::Verbosity;
 
 /// What names and paths hold may be anything; a message is one line and moves no cursor.
@@ -40,30 +39,4 @@ pub(crate) fn start_log(verbosity: Verbosity, screen: &Screen) {
         })
         .target(Target::Pipe(Box::new(screen.clone())))
         .init();
-}
-
-/// What a message of this kind begins with, for whoever reads standard error.
-pub(super) fn prefix(level: Level) -> &'static str {
-    if is_journal() { for_journal(level) } else { for_people(level) }
-}
-
-fn for_people(level: Level) -> &'static str {
-    if level == Level::Warn { "conntrack: warning: " } else { "conntrack: " }
-}
-
-/// As sd-daemon(3) has it. The journal knows who we are.
-fn for_journal(level: Level) -> &'static str {
-    match level {
-        Level::Error => "<3>",
-        Level::Warn => "<4>",
-        Level::Info => "<6>",
-        Level::Debug | Level::Trace => "<7>",
-    }
-}
-
-/// Whether standard error is the journal's: systemd names its device and inode. It may name another
-/// one, which a child of a service inherited.
-fn is_journal() -> bool {
-    let Ok(journal) = env::var("JOURNAL_STREAM") else { return false };
-    fstat(stderr()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
 }

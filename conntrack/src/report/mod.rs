@@ -9,6 +9,7 @@ mod metrics;
 mod metrics_file;
 mod notify;
 mod output;
+mod prefix;
 mod screen;
 mod subject;
 

@@ -15,7 +15,7 @@ use rustix::{
     net::{SendFlags, send},
 };
 
-use super::log::prefix;
+use super::prefix::prefix;
 
 /// How long a reader who is slow may hold up a message. One who reads nothing does so once.
 const PATIENCE: Duration = Duration::from_millis(200);

@@ -6,7 +6,7 @@
 //! | [`pcap::live`] | a device, with libpcap |
 //! | [`pcap::file`] | a capture file |
 //!
-//! [`Reattaching`] is one that goes on when its device was away.
+//! [`reattaching::Reattaching`] is one that goes on when its device was away.
 //!
 //! A source knows nothing of folding or files. What it may clear from flow keys, because the tree can
 //! never show it, the agent says in a policy.
@@ -16,7 +16,7 @@ pub mod ebpf;
 mod monitor;
 #[cfg(feature = "pcap")]
 pub mod pcap;
-mod reattaching;
+pub mod reattaching;
 pub mod unread;
 
 use std::{
@@ -33,7 +33,6 @@ use conntrack_common::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
-pub use reattaching::Reattaching;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use unread::Unread;
 

@@ -6,7 +6,7 @@ use conntrack_common::{
     flow::{FlowKey, Protocol},
 };
 
-use super::Settings;
+use super::settings::Settings;
 use crate::connection::{Connection, Direction, Host, SourcePort};
 
 /// The flow as the tree shows it.

@@ -9,7 +9,7 @@ use crate::{
     host::{device::Device, ephemeral},
     privilege::{self, Watching},
     report::{Screen, Subject},
-    source::{Reattaching, Source, SourceError},
+    source::{Source, SourceError, reattaching::Reattaching},
     tree::Provenance,
 };
 #[cfg(feature = "ebpf")]

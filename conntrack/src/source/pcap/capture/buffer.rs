@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::{CaptureError, pcapng::MAX_BLOCK};
+use super::{error::CaptureError, pcapng::MAX_BLOCK};
 
 /// Octets that are read at once.
 const SIZE: usize = 1 << 18;

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use super::{ByteOrder, CaptureError, Damage, Found, LinkType, Located, MAX_PACKET};
+use super::{
+    byte_order::ByteOrder,
+    error::{CaptureError, Damage},
+    located::{Found, LinkType, Located, MAX_PACKET},
+};
 
 /// Octets of the file's header.
 pub(super) const HEADER: usize = 24;

@@ -4,23 +4,22 @@
 //! It knows no files, no threads and no flows.
 
 mod buffer;
+mod byte_order;
 mod classic;
 mod compressed;
+mod error;
+mod located;
 mod pcapng;
 
-use std::{
-    io::{self, Read},
-    ops::Range,
-    time::Duration,
-};
+use std::{io::Read, time::Duration};
 
 use buffer::Buffer;
 use classic::Classic;
 pub use compressed::decompressed;
+pub use error::{CaptureError, Damage};
+pub use located::LinkType;
+use located::{Found, Located};
 use pcapng::Pcapng;
-
-/// Octets that a packet may have; libpcap takes no more either.
-const MAX_PACKET: u32 = 262_144;
 
 /// A capture that is being read.
 pub struct Capture<R> {
@@ -44,102 +43,6 @@ pub struct Packet<'a> {
     pub link_type: LinkType,
     /// Since 1970; `None` if neither the packet nor the file says.
     pub time: Option<Duration>,
-}
-
-/// A number of <https://www.tcpdump.org/linktypes.html>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkType(pub u16);
-
-/// What is at the buffer's start.
-enum Found {
-    Packet(Located),
-    /// Something that is no packet, of so many octets.
-    Other(u32),
-    /// So many octets must be there before it can be told.
-    Needs(usize),
-}
-
-/// Where a packet is in the buffer.
-struct Located {
-    data: Range<usize>,
-    /// Octets up to what comes next.
-    length: usize,
-    link_type: LinkType,
-    /// Since 1970, if the packet says.
-    time: Option<Duration>,
-}
-
-/// Of the machine that wrote the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum ByteOrder {
-    #[default]
-    Little,
-    Big,
-}
-
-impl ByteOrder {
-    /// The two octets at `at`, which are there.
-    fn u16(self, bytes: &[u8], at: usize) -> u16 {
-        let octets = [bytes[at], bytes[at + 1]];
-        match self {
-            Self::Little => u16::from_le_bytes(octets),
-            Self::Big => u16::from_be_bytes(octets),
-        }
-    }
-
-    /// The four octets at `at`, which are there.
-    fn u32(self, bytes: &[u8], at: usize) -> u32 {
-        let octets = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        match self {
-            Self::Little => u32::from_le_bytes(octets),
-            Self::Big => u32::from_be_bytes(octets),
-        }
-    }
-}
-
-/// Why a capture cannot be read, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
-    /// It begins as no capture does.
-    #[error("unknown file format: it is neither pcap nor pcapng")]
-    UnknownFormat,
-    /// It ends too early.
-    #[error("truncated: it ends in the middle of a {0}")]
-    Truncated(&'static str),
-    /// It contradicts itself.
-    #[error("damaged at octet {at}: {what}")]
-    Damaged {
-        /// Where, after decompression.
-        at: u64,
-        /// What is wrong there.
-        what: Damage,
-    },
-    /// Its bytes cannot be had.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// What is wrong in a capture.
-#[derive(Debug, thiserror::Error)]
-pub enum Damage {
-    /// A version that does not exist, or not yet.
-    #[error("version {0} of the format")]
-    Version(u16),
-    /// A packet is longer than one can be.
-    #[error("a packet of {0} octets")]
-    PacketLength(u32),
-    /// A block is too short or too long, or not a multiple of 4 octets.
-    #[error("a block of {0} octets")]
-    BlockLength(u32),
-    /// A block's fields do not fit into it.
-    #[error("a block of type {0} whose fields do not fit into it")]
-    Block(u32),
-    /// A packet of an interface that was not described.
-    #[error("a packet of interface {0}, which was not described")]
-    Interface(u32),
-    /// More interfaces than are remembered.
-    #[error("more than {0} interfaces")]
-    Interfaces(usize),
 }
 
 impl<R: Read> Capture<R> {

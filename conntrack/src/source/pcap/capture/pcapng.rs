@@ -17,7 +17,11 @@ use pcap_parser::{
     },
 };
 
-use super::{ByteOrder, Damage, Found, LinkType, Located, MAX_PACKET};
+use super::{
+    byte_order::ByteOrder,
+    error::Damage,
+    located::{Found, LinkType, Located, MAX_PACKET},
+};
 
 /// Octets that a block may have of which the fields are read. Others are stepped over.
 pub(super) const MAX_BLOCK: u32 = 1 << 24;

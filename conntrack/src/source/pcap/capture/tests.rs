@@ -2,6 +2,8 @@
 
 use std::iter;
 
+use std::io;
+
 use super::*;
 
 const ETHERNET: u16 = 1;
