@@ -67,6 +67,8 @@ const OLD: &[Lack] = &[
     Lack { tests: "ebpf_and_libpcap_leave_the_same_tree", why: "5.18" },
     Lack { tests: "no_answer_overtakes_its_request", why: "5.18" },
     Lack { tests: "a_parent_that_becomes_a_link", why: "5.13" },
+    Lack { tests: "a_parent_that_is_made_again_is_out_of_reach", why: "5.13" },
+    Lack { tests: "a_tree_that_is_made_again_by_others", why: "5.13" },
     Lack { tests: "a_program_with_file_capabilities", why: "5.11" },
 ];
 

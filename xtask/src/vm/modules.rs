@@ -1,8 +1,14 @@
 //! Which of the integration tests run in the machines.
 
 /// Those whose result depends on the kernel, as many as emulation has time for.
-pub(super) const MODULES: [&str; 5] =
-    ["live_captures", "live_lifecycle", "live_privileges", "live_differential", "live_limits"];
+pub(super) const MODULES: [&str; 6] = [
+    "live_captures",
+    "live_lifecycle",
+    "live_privileges",
+    "live_place",
+    "live_differential",
+    "live_limits",
+];
 
 #[cfg(test)]
 mod tests {
