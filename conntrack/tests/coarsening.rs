@@ -23,8 +23,13 @@ type Shown = Vec<BTreeSet<Connection>>;
 
 fn shown(mut tracker: Tracker, policy: &Policy, batches: &[Vec<Packet>]) -> Shown {
     let flows = |batch: &Vec<Packet>| batch_of(policy, batch.iter().map(Packet::key));
-    let mut track = |key| Some(tracker.track(&Flow::opened(key))?.connection);
+    let mut track = |key| shown_by(&mut tracker, &Flow::opened(key));
     batches.iter().map(|batch| flows(batch).into_iter().filter_map(&mut track).collect()).collect()
+}
+
+/// The connection that a flow makes a file of.
+fn shown_by(tracker: &mut Tracker, flow: &Flow) -> Option<Connection> {
+    tracker.track(flow).filter(|it| it.has_packet).map(|it| it.connection)
 }
 
 /// Distinct flows in the order of their first packets.
@@ -94,14 +99,10 @@ fn of_capture(case: &Case, mut tracker: Tracker, policy: &Policy) -> BTreeSet<Co
         let source = FileSource::open(&case.capture, second, 65_536, hidden, policy);
         let mut source = source.await.expect("a capture");
         while let Ok(Some(batch)) = source.next_batch().await {
-            shown.extend(
-                batch.flows.iter().filter_map(|flow| tracker.track(flow)).map(|it| it.connection),
-            );
+            shown.extend(batch.flows.iter().filter_map(|flow| shown_by(&mut tracker, flow)));
         }
         let (last, _) = source.finish().await;
-        shown.extend(
-            last.flows.iter().filter_map(|flow| tracker.track(flow)).map(|it| it.connection),
-        );
+        shown.extend(last.flows.iter().filter_map(|flow| shown_by(&mut tracker, flow)));
     });
     shown
 }

@@ -8,6 +8,7 @@ use crate::support::{
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
     lab::{Lab, PEER_DEVICE},
+    random::Random,
     usual::{EBPF, PCAP, XDP, pass_first_batch},
     wait_until,
 };
@@ -45,9 +46,9 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
         let ended = collector.stop();
         assert!(ended.status.success(), "{}", ended.said);
         assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
-        ended.files
+        (ended.files, ended.evidence)
     });
-    let [tc, xdp, pcap] = trees;
+    let [(tc, tc_words), (xdp, xdp_words), (pcap, pcap_words)] = trees;
     for part in ["in/tcp", "in/udp", "out/tcp", "out/udp", "else/tcp", "else/udp"] {
         let has = |is_v6: bool| {
             tc.iter().any(|path| path.starts_with(part) && path.contains(':') == is_v6)
@@ -57,6 +58,12 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
     assert!(tc.len() > 200, "only {} files", tc.len());
     assert_same_tree("libpcap against TC", &tc, &pcap);
     assert_same_tree("XDP against TC", &tc, &xdp);
+    assert_eq!(pcap_words, tc_words, "libpcap against TC");
+    assert_eq!(xdp_words, tc_words, "XDP against TC");
+    for word in ["answered", "refused", "reply", ""] {
+        let times = tc_words.values().filter(|it| *it == word).count();
+        assert!(times > 3, "{word:?} is only {times} of {}", tc_words.len());
+    }
 }
 
 #[test]
@@ -93,72 +100,63 @@ fn no_answer_overtakes_its_request() {
     }
 }
 
-/// A small generator (splitmix64): the same traffic in each run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+fn port(random: &mut Random) -> u16 {
+    const WELL_KNOWN: [u16; 9] = [0, 53, 123, 161, 443, 1023, 1024, 5353, 45390];
+    match random.next() % 3 {
+        0 => (random.next() >> 48) as u16,
+        _ => random.pick(&WELL_KNOWN),
     }
+}
 
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        let index = self.next() % choices.len() as u64;
-        choices[usize::try_from(index).expect("below the length")]
-    }
-
-    fn port(&mut self) -> u16 {
-        const WELL_KNOWN: [u16; 9] = [0, 53, 123, 161, 443, 1023, 1024, 5353, 45390];
-        match self.next() % 3 {
-            0 => (self.next() >> 48) as u16,
-            _ => self.pick(&WELL_KNOWN),
-        }
-    }
-
-    /// An address that is not the host's, of the internet or of a private network.
-    fn stranger(&mut self, v6: bool) -> IpAddr {
-        const V4: [&str; 5] = ["203.0.113", "198.51.100", "10.0.0", "172.31.255", "224.0.0"];
-        const V6: [&str; 4] = ["2001:db8:7", "2a00:1", "fd00:1", "fe80:"];
-        let last = self.next() % 6 + 1;
-        let text = if v6 {
-            format!("{}::{last}", self.pick(&V6).trim_end_matches(':'))
-        } else {
-            format!("{}.{last}", self.pick(&V4))
-        };
-        text.parse().unwrap_or_else(|_| panic!("{text}"))
-    }
+/// An address that is not the host's, of the internet or of a private network.
+fn stranger(random: &mut Random, v6: bool) -> IpAddr {
+    const V4: [&str; 5] = ["203.0.113", "198.51.100", "10.0.0", "172.31.255", "224.0.0"];
+    const V6: [&str; 4] = ["2001:db8:7", "2a00:1", "fd00:1", "fe80:"];
+    let last = random.next() % 6 + 1;
+    let text = if v6 {
+        format!("{}::{last}", random.pick(&V6).trim_end_matches(':'))
+    } else {
+        format!("{}.{last}", random.pick(&V4))
+    };
+    text.parse().unwrap_or_else(|_| panic!("{text}"))
 }
 
 /// A packet in a random direction, often with the packets that would follow it.
 fn conversation(random: &mut Random, wire: &mut Wire) {
     let v6 = random.next().is_multiple_of(2);
     let host: IpAddr = HOST[usize::from(v6)].parse().expect("an address");
-    let stranger = SocketAddr::new(random.stranger(v6), random.port());
-    let host = SocketAddr::new(host, random.port());
-    match random.next() % 6 {
+    let other = SocketAddr::new(stranger(random, v6), port(random));
+    let host = SocketAddr::new(host, port(random));
+    match random.next() % 8 {
         0 => {
-            wire.leave(&tcp(host, stranger, Tcp::Syn));
-            wire.arrive(&tcp(stranger, host, Tcp::SynAck));
-            wire.leave(&tcp(host, stranger, Tcp::Ack));
+            wire.leave(&tcp(host, other, Tcp::Syn));
+            wire.arrive(&tcp(other, host, Tcp::SynAck));
+            wire.leave(&tcp(host, other, Tcp::Ack));
         }
         1 => {
-            wire.arrive(&tcp(stranger, host, Tcp::Syn));
-            wire.leave(&tcp(host, stranger, Tcp::SynAck));
+            wire.arrive(&tcp(other, host, Tcp::Syn));
+            wire.leave(&tcp(host, other, Tcp::SynAck));
         }
         2 => {
-            wire.leave(&udp(host, stranger));
-            wire.arrive(&udp(stranger, host));
+            wire.leave(&udp(host, other));
+            wire.arrive(&udp(other, host));
         }
-        3 => wire.arrive(&udp(stranger, host)),
+        3 => wire.arrive(&udp(other, host)),
         4 => {
-            let other = SocketAddr::new(random.stranger(v6), random.port());
-            wire.arrive(&udp(stranger, other));
-            wire.arrive(&tcp(stranger, other, Tcp::Syn));
+            let another = SocketAddr::new(stranger(random, v6), port(random));
+            wire.arrive(&udp(other, another));
+            wire.arrive(&tcp(other, another, Tcp::Syn));
         }
-        _ => wire.arrive(&tcp(stranger, host, Tcp::Ack)),
+        5 => {
+            wire.arrive(&tcp(other, host, Tcp::Syn));
+            wire.leave(&tcp(host, other, Tcp::Reset));
+        }
+        6 => {
+            wire.arrive(&udp(other, host));
+            wire.leave(&udp(host, other));
+            wire.arrive(&udp(other, host));
+        }
+        _ => wire.arrive(&tcp(other, host, Tcp::Ack)),
     }
 }
 

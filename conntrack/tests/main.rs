@@ -9,6 +9,8 @@ mod captures;
 mod coarsening;
 #[cfg(feature = "pcap")]
 mod command_line;
+#[cfg(feature = "pcap")]
+mod evidence_oracle;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_attributes;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

@@ -97,10 +97,13 @@ impl Tracker {
         if direction == Direction::Else && settings.skip_else {
             return None;
         }
-        if protocol == Protocol::Udp && !self.is_recorded(flow, direction) {
-            return None;
-        }
         let connection = fold::connection(key, protocol, direction, &self.settings);
+        if protocol == Protocol::Udp && !self.is_recorded(flow, direction) {
+            // Its file may be there from before. Then that it was answered counts all the same.
+            let evidence = evidence(*seen).filter(|word| *word > Evidence::Reply);
+            let sighting = Sighting { connection, has_packet: false, opens: false, evidence };
+            return evidence.is_some().then_some(sighting);
+        }
         let opens = seen.contains(Seen::OPENS);
         // With pairs, an answer shows nothing of its own.
         let answers_show = self.settings.udp_direction == UdpDirection::Ports;

@@ -20,7 +20,9 @@ use rustix::{
 use tempfile::TempDir;
 
 use super::{
-    Files, PATIENCE, files,
+    Files, PATIENCE,
+    evidence::{Evidence, evidence},
+    files,
     lab::{DEVICE, Namespace},
     wait_until,
 };
@@ -44,6 +46,7 @@ pub struct Ended {
     /// Everything on standard error.
     pub said: String,
     pub files: Files,
+    pub evidence: Evidence,
 }
 
 impl Collector {
@@ -219,7 +222,8 @@ impl Collector {
         self.said.extend(self.lines.iter());
         let status = status.expect("ended");
         let files = self.files();
-        Ended { status, said: self.said.join("\n"), files }
+        let evidence = evidence(&self.tree);
+        Ended { status, said: self.said.join("\n"), files, evidence }
     }
 }
 

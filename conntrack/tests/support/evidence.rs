@@ -9,12 +9,12 @@ use super::{PATIENCE, files, wait_until};
 /// What came of each connection: paths relative to the root, and the word or nothing.
 pub type Evidence = BTreeMap<String, String>;
 
-/// The word of one file; empty where there is none.
+/// The word of one file; empty where there is none, or where the file system takes none.
 pub fn word(file: &Path) -> String {
     let mut value = [0; 64];
     match lgetxattr(file, "user.conntrack.evidence", &mut value) {
         Ok(length) => String::from_utf8_lossy(&value[..length]).into_owned(),
-        Err(Errno::NODATA | Errno::NOENT) => String::new(),
+        Err(Errno::NODATA | Errno::NOENT | Errno::OPNOTSUPP) => String::new(),
         Err(error) => panic!("{}: {error}", file.display()),
     }
 }

@@ -31,21 +31,25 @@ pub fn udp_with(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {
 }
 
 /// TCP flags of a segment.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Tcp {
     Syn,
     SynAck,
     Ack,
+    /// That answers a SYN: with ACK, and without a sequence number.
+    Reset,
 }
 
 /// A TCP segment.
 pub fn tcp(src: SocketAddr, dst: SocketAddr, flags: Tcp) -> Vec<u8> {
     let mut frame = Vec::new();
-    let step = ip(src, dst).tcp(src.port(), dst.port(), 1, 1024);
+    let sequence_number = if flags == Tcp::Reset { 0 } else { 1 };
+    let step = ip(src, dst).tcp(src.port(), dst.port(), sequence_number, 1024);
     let step = match flags {
         Tcp::Syn => step.syn(),
         Tcp::SynAck => step.syn().ack(1),
         Tcp::Ack => step.ack(1),
+        Tcp::Reset => step.rst().ack(2),
     };
     step.write(&mut frame, &[]).expect("a Vec takes every byte");
     frame

@@ -19,6 +19,7 @@ pub mod lab;
 pub mod manager;
 pub mod mount;
 pub mod pipe;
+pub mod random;
 pub mod refusal;
 pub mod scan;
 pub mod services;
