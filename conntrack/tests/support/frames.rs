@@ -43,7 +43,7 @@ pub enum Tcp {
 /// A TCP segment.
 pub fn tcp(src: SocketAddr, dst: SocketAddr, flags: Tcp) -> Vec<u8> {
     let mut frame = Vec::new();
-    let sequence_number = if flags == Tcp::Reset { 0 } else { 1 };
+    let sequence_number = u32::from(flags != Tcp::Reset);
     let step = ip(src, dst).tcp(src.port(), dst.port(), sequence_number, 1024);
     let step = match flags {
         Tcp::Syn => step.syn(),
