@@ -252,7 +252,9 @@ fn the_words_of_a_capture_are_those_of_a_judge_that_remembers_everything() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let mut judge = Judge::default();
-    packets.iter().for_each(|packet| judge.see(packet));
+    for packet in &packets {
+        judge.see(packet);
+    }
     let (expected, found) = (judge.words(), evidence(&tree));
     let differences: BTreeMap<_, _> = expected
         .iter()
