@@ -109,7 +109,7 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
         if rounds % 20 == 5 {
             seen += collector.unread(|collector| round(&mut wire, collector, rounds + 1));
             collector.signal(Signal::USR1);
-            collector.wait_for_line("nobody read standard error");
+            collector.wait_for_line("standard error was not read");
             blocked += 1;
         }
         if rounds % 20 == 15 {

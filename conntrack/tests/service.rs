@@ -213,10 +213,10 @@ fn hangup_and_quit_stay_ignored_as_nohup_has_it() {
     reader.stop();
 }
 
-/// Messages that were left out, as the metrics say.
-fn left_out(metrics: &Path) -> f64 {
+/// Dropped messages, from the metrics.
+fn dropped(metrics: &Path) -> f64 {
     let text = fs::read_to_string(metrics).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("conntrack_messages_left_out_total"));
+    let line = text.lines().find(|line| line.starts_with("conntrack_messages_dropped_total"));
     line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or_default()
 }
 
@@ -227,20 +227,20 @@ fn assert_goes_on(scratch: TempDir, mut full: Full, program: &mut Command) {
     program.args(["--interval", "20ms", "--metrics-file"]).arg(&metrics);
     let mut reader = PipeReader::start_saying(scratch, program, full.stdio());
     for times in 1..=3 {
-        let are_left_out = || {
+        let are_dropped = || {
             reader.signal(Signal::USR1);
-            left_out(&metrics) >= f64::from(times)
+            dropped(&metrics) >= f64::from(times)
         };
-        assert!(wait_until(PATIENCE, are_left_out), "it waits for whoever reads");
+        assert!(wait_until(PATIENCE, are_dropped), "it waits for whoever reads");
     }
     thread::scope(|scope| {
-        let said = scope.spawn(|| full.read_up_to("nobody read standard error"));
+        let said = scope.spawn(|| full.read_up_to("standard error was not read"));
         assert!(wait_until(PATIENCE, || {
             reader.signal(Signal::USR1);
             said.is_finished()
         }));
         let said = said.join().expect("no panic");
-        assert!(said.contains(" messages are left out here: "), "{said}");
+        assert!(said.contains(" messages dropped: "), "{said}");
     });
     full.fill();
     let start = Instant::now();

@@ -1,5 +1,4 @@
-//! The command line: what is typed, and which of the library's commands it starts. Nothing else in the
-//! library knows of it.
+//! The command line: parses arguments and runs commands. Nothing else in the library imports it.
 
 mod commands;
 mod doctor;
@@ -37,7 +36,7 @@ use crate::{
 const FAILED: u8 = 1;
 const WRONG_COMMAND_LINE: u8 = 2;
 
-/// Does what was typed; the process's exit status.
+/// Runs the command; returns the exit status.
 pub fn run() -> ExitCode {
     match parse() {
         Ok(Invocation::Watch(args)) => watch(*args),
@@ -60,16 +59,16 @@ fn watch(args: Args) -> ExitCode {
     }
 }
 
-/// Reads a tree. What comes of it may be a difference, which is no failure but a status of its own.
+/// Runs a command that reads a tree.
 fn export(command: ExportCommand) -> ExitCode {
-    start_log(Verbosity::Normal, &Screen::waiting());
+    start_log(Verbosity::Normal, &Screen::blocking());
     commands::run(command).unwrap_or_else(|error| {
         log::error!("{error}");
         ExitCode::from(FAILED)
     })
 }
 
-/// Looks at the machine. What is missing is no failure but what was asked.
+/// Runs `conntrack doctor`. The status tells what would start.
 fn doctor(args: &DoctorArgs) -> ExitCode {
     let report = Report::new(&args.subjects());
     for line in report.lines() {
@@ -82,7 +81,7 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
 fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.use_stderr() {
         let complaint = printable(&one_line(error, arguments));
-        Screen::waiting().say(format_args!("conntrack: {complaint}"));
+        Screen::blocking().say(format_args!("conntrack: {complaint}"));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
     match error.print() {
@@ -91,27 +90,27 @@ fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// With a live line for a device; a file has its progress bar.
+/// A live line for a device; a file has a progress bar.
 fn screen(config: &Config) -> Screen {
     let is_device = matches!(config.input, Input::Device(_));
     Screen::new(is_device && config.verbosity != Verbosity::Quiet)
 }
 
-/// What the program is to do.
+/// A parsed command line.
 #[derive(Clone, Debug)]
 enum Invocation {
-    /// Watch, and leave a tree.
+    /// Record.
     Watch(Box<Args>),
-    /// Read a tree.
+    /// Evaluate a tree.
     Export(ExportCommand),
-    /// Look at the machine.
+    /// Check the machine.
     Doctor(DoctorArgs),
 }
 
-/// Reads the command line.
+/// Parses the command line.
 ///
 /// # Errors
-/// What is wrong with it; or help or version, which are no errors.
+/// A wrong command line; also help and version, as clap reports them.
 fn parse() -> Result<Invocation, clap::Error> {
     let matches = command().try_get_matches()?;
     if matches.subcommand_name().is_some() {
@@ -125,15 +124,15 @@ fn parse() -> Result<Invocation, clap::Error> {
     Ok(Invocation::Watch(Box::new(args)))
 }
 
-/// What arguments for watching mean, the program's name first.
+/// Parses arguments for recording, the program's name first.
 ///
 /// # Errors
-/// What is wrong with them.
+/// Wrong arguments.
 pub fn config<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Config, clap::Error> {
     Args::try_parse_from(arguments).map(Config::from)
 }
 
-/// A command that does not watch.
+/// Parses a subcommand.
 fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
     if matches.subcommand_name() == Some("doctor") {
         let DoctorCommand::Doctor(args) = DoctorCommand::from_arg_matches(matches)?;
@@ -142,9 +141,9 @@ fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
     ExportCommand::from_arg_matches(matches).map(Invocation::Export)
 }
 
-/// Watching takes no subcommand; everything else is one.
+/// Recording has no subcommand; everything else is one.
 fn command() -> clap::Command {
-    // In this order: what is said about the program is what it says about watching.
+    // In this order, so that the program's description is the one of `Args`.
     let command = ExportCommand::augment_subcommands(clap::Command::new("conntrack"));
     Args::augment_args(DoctorCommand::augment_subcommands(command))
         .subcommand_required(false)
@@ -154,7 +153,7 @@ fn command() -> clap::Command {
         .disable_help_subcommand(true)
 }
 
-/// clap's complaint in one line: its paragraphs up to the usage, and where to read on.
+/// clap's error in one line, without the usage, and which `--help` to read.
 fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
     let complaint = stray(error, arguments).unwrap_or_else(|| complaint(error));
     let subcommand = arguments.first().and_then(|word| word.to_str());
@@ -177,8 +176,8 @@ fn complaint(error: &clap::Error) -> String {
     complaint.strip_prefix("error: ").unwrap_or(&complaint).to_owned()
 }
 
-/// Behind flags, a word that clap takes for a subcommand is an argument too many: most often a
-/// second file, where the shell made several of a pattern.
+/// After flags, an unknown subcommand is really a stray argument: most often a second file from a shell
+/// pattern behind `--read`.
 fn stray(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let starts_with = |word: &OsString, text: &str| word.as_bytes().starts_with(text.as_bytes());
     if !arguments.first().is_some_and(|word| starts_with(word, "-")) {

@@ -1,4 +1,4 @@
-//! Values that several commands take: ports, networks, durations, device names.
+//! Parsers of values that several commands share: ports, networks, durations, device names.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -44,7 +44,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "a duration is a number and a unit, as in 12h or 30d".to_owned())
 }
 
-/// As the kernel wants it (`dev_valid_name`), and without what would end a string of nftables.
+/// A name that the kernel allows (`dev_valid_name`) and that cannot end an nftables string.
 pub(super) fn device(text: &str) -> Result<String, String> {
     const LONGEST: usize = 15;
     let is_fine = |character: char| {

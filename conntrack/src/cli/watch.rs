@@ -1,4 +1,4 @@
-//! The flags for watching a device or reading a capture file, and what they mean.
+//! Flags for watching a device or reading a capture file.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -147,11 +147,10 @@ SIGUSR1 prints the counters; SIGINT, SIGTERM, SIGHUP and SIGQUIT end it. Exit st
 them or the end of a file; 1 when it could not do its work, or not all of a file's connections are in
 the tree; 2 for a wrong command line.";
 
-/// More than a busy host has peers that are not of the internet, less than a small file system has
-/// inodes.
+/// More than the private peers of a busy host, fewer than the inodes of a small file system.
 const MAX_FILES: u64 = 100_000;
 
-/// At some 112 bytes an entry, 7 GiB of kernel memory.
+/// 7 GiB of kernel memory, at about 112 bytes an entry.
 const MAX_FLOWS: i64 = 1 << 26;
 
 impl From<Args> for Config {

@@ -1,5 +1,5 @@
-//! Landlock (Linux 5.13): what this thread, and those that it starts, may still do to files, and to
-//! other processes. Reading is left as it is.
+//! Landlock (Linux 5.13): limits what this thread and its children may do to files and to other
+//! processes. Reading is not limited.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,27 +8,25 @@ use landlock::{
     RulesetError, Scope,
 };
 
-/// Which processes may still be talked to.
+/// Processes that may still be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peers {
     /// None.
     Nobody,
-    /// Whoever has an abstract unix socket, as a service manager may.
+    /// Those listening on an abstract unix socket, such as a service manager.
     AbstractSockets,
 }
 
-/// From now on this thread makes files and directories below `made_in` only, and does nothing else
-/// to files anywhere: opens none for writing, truncates, renames, removes, links and executes none.
-/// The tree needs no more, since its files stay empty. In the directories `replaced_in`, files may be
-/// written and replaced too.
+/// From now on this thread can create files and directories below `made_in`, and nothing else: not open
+/// files for writing, truncate, rename, remove, link or execute them. The tree needs no more, because
+/// its files are empty. In the directories `replaced_in`, files may be written and replaced.
 ///
-/// Since Linux 6.12 it sends no signals either, and connects to abstract unix sockets of `peers` only.
-/// What is connected stays so, and others may still connect to ours.
+/// Since Linux 6.12 it cannot signal other processes either, nor connect to abstract unix sockets except
+/// those of `peers`. Existing connections stay, and others can connect to our sockets.
 ///
-/// A rule is of the directory that is open here, whatever becomes of its name; one that is made in
-/// its place later is another.
+/// Rules belong to the inode, not to the path: a directory created in its place later has none.
 ///
-/// What the kernel has of it: one without Landlock does nothing.
+/// Best effort: applies what the kernel supports.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -77,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// Without Landlock in the kernel there is nothing to try.
+    /// Skipped on a kernel without Landlock.
     #[test]
     fn empty_files_are_made_below_the_directory_and_nothing_else_is_done() {
         let scratch = tempfile::tempdir().expect("a scratch directory");
@@ -118,7 +116,7 @@ mod tests {
         thread::scope(|scope| scope.spawn(limited).join()).expect("as it should be");
     }
 
-    /// A process and an abstract socket outside, and what is left of the way to them.
+    /// Whether a process can be signalled, an abstract socket connected to, an old connection used.
     fn talks(peers: Peers) -> Option<[bool; 3]> {
         let mut child = Command::new("sleep").arg("1000").spawn().expect("sleep runs");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
@@ -141,7 +139,7 @@ mod tests {
         talks
     }
 
-    /// Without scopes in the kernel there is nothing to try.
+    /// Skipped on a kernel without scopes.
     #[test]
     fn nobody_is_signalled_and_no_socket_connected_to() {
         if let Some(talks) = talks(Peers::Nobody) {

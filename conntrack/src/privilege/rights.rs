@@ -1,5 +1,5 @@
-//! Giving up privileges, for good. The kernel keeps them for each thread: what is given up here, the
-//! calling thread no longer has, nor those that it starts from then on; its elder siblings still do.
+//! Dropping privileges, for good. They are per thread: the calling thread and threads that it starts
+//! later lose them, threads already running keep them.
 
 use std::io;
 
@@ -11,44 +11,44 @@ use rustix::thread::{
 use super::{needs::Watching, user::User};
 use crate::host::thread::on_own_thread;
 
-/// Whose files it takes no owner to write to.
+/// Capabilities that bypass file ownership.
 const ALL_FILES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::FOWNER);
 
 /// The rights that the tree is written with.
 #[derive(Clone, Debug)]
 pub struct Rights {
     user: Option<User>,
-    /// For a tree that is not ours.
+    /// Retained to write into another user's tree.
     files: CapabilitySet,
 }
 
-/// The kernel did not let privileges be given up.
+/// Privileges could not be dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum RightsError {
-    /// To another user's.
-    #[error("cannot become {name}: {why}; --user takes root, or CAP_SETUID and CAP_SETGID")]
+    /// Switching to another user failed.
+    #[error("cannot become {name}: {source}; --user requires root, or CAP_SETUID and CAP_SETGID")]
     User {
         /// Who.
         name: String,
-        /// What was said.
-        why: io::Error,
+        /// The kernel's answer.
+        source: io::Error,
     },
-    /// There is no thread to do so.
+    /// No thread could be started.
     #[error("cannot start a thread: {0}; raise the limit of processes, or unshare with --fork")]
-    Thread(io::Error),
-    /// For any other reason.
+    Thread(#[source] io::Error),
+    /// Any other reason.
     #[error("cannot give up privileges: {0}")]
-    Kept(io::Error),
+    Kept(#[source] io::Error),
 }
 
 impl Rights {
-    /// Those of this user, or else of whoever runs the program; either way without capabilities.
+    /// Those of this user, or else of the current one; without capabilities.
     pub const fn new(user: Option<User>) -> Self {
         Self { user, files: CapabilitySet::empty() }
     }
 
-    /// Adds the right to write to all files, where nobody asked for another user's: to root, a tree
-    /// was always open, also one that is another's. Whether there is more to it now.
+    /// Adds the capabilities that bypass file ownership, unless a user was asked for: root has always
+    /// been able to write into another user's tree. Returns whether anything was added.
     pub fn widen(&mut self) -> bool {
         let before = self.files;
         if self.user.is_none() {
@@ -57,20 +57,20 @@ impl Rights {
         self.files != before
     }
 
-    /// Runs `work` on a thread that has these rights and no others.
+    /// Runs `work` on a thread that has only these rights.
     ///
     /// # Errors
-    /// What cannot be given up, or that no thread can be started.
+    /// If privileges cannot be dropped or no thread can be started.
     pub fn alone<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, RightsError> {
         on_own_thread(|| self.give_up_all_but(CapabilitySet::empty()).map(|()| work()))
             .map_err(RightsError::Thread)?
     }
 
-    /// Gives up everything but these rights and what `watching` goes on needing. Threads that are
-    /// running already keep theirs.
+    /// Drops everything but these rights and what `watching` still needs. Threads already running are
+    /// not affected.
     ///
     /// # Errors
-    /// What cannot be given up.
+    /// If privileges cannot be dropped.
     pub fn reduce_to(&self, watching: Watching) -> Result<(), RightsError> {
         self.give_up_all_but(watching.retained(held()))
     }
@@ -80,14 +80,14 @@ impl Rights {
         if let Some(user) = &self.user {
             user.take_over_thread().map_err(|errno| RightsError::User {
                 name: user.name().to_owned(),
-                why: errno.into(),
+                source: errno.into(),
             })?;
         }
         limit_capabilities(retained | self.files).map_err(|errno| RightsError::Kept(errno.into()))
     }
 }
 
-/// Gives up every capability of the calling thread.
+/// Drops all capabilities of the calling thread.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -96,7 +96,7 @@ pub fn give_up_all() -> io::Result<()> {
 }
 
 fn limit_capabilities(retained: CapabilitySet) -> rustix::io::Result<()> {
-    // What is ambient has to be inheritable, so this clears that set too; here it is said.
+    // Clearing the inheritable set clears this one too; explicit here.
     let sets = CapabilitySets {
         effective: retained,
         permitted: retained,
@@ -107,8 +107,8 @@ fn limit_capabilities(retained: CapabilitySet) -> rustix::io::Result<()> {
     set_no_new_privs(true)
 }
 
-/// What a program could be given that we start; we start none. It takes `CAP_SETPCAP`, and without
-/// that, no-new-privs bars the same way.
+/// The bounding set limits what an executed program could gain. Requires `CAP_SETPCAP`; without it,
+/// no-new-privs has the same effect.
 fn clear_bounding_set() {
     for capability in CapabilitySet::all().iter() {
         let _unknown_or_not_permitted = remove_capability_from_bounding_set(capability);

@@ -1,4 +1,4 @@
-//! Users of this machine, as its databases name them (nsswitch.conf(5)).
+//! Users, looked up in the user databases (nsswitch.conf(5)).
 
 use std::{ffi::CString, io};
 
@@ -8,7 +8,7 @@ use rustix::{
     thread::{set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
-/// A user with the groups that a login of theirs has.
+/// A user with their groups, as at login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     name: String,
@@ -17,31 +17,30 @@ pub struct User {
     groups: Vec<u32>,
 }
 
-/// Why somebody's rights cannot be had.
+/// Why a user cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// There is nobody of that name or number.
+    /// No user with this name or number.
     #[error("no such user: {0}; `getent passwd` lists them")]
     NotFound(String),
-    /// The number of nobody, so it is not known which group they are in.
+    /// A number without an entry, whose group is unknown.
     #[error("no such user: {0}; name the group too, as in --user {0}:{0}")]
     NoGroup(u32),
-    /// The databases did not say.
+    /// The lookup failed.
     #[error("cannot look up the user {name}: {source}")]
     Lookup {
-        /// Whom.
+        /// Who.
         name: String,
-        /// What was said.
+        /// The error of the database.
         source: io::Error,
     },
 }
 
 impl User {
-    /// The user that this stands for: a name, a number, or a number and a group's number, as in
-    /// `65534:65534`, who need not be in the databases.
+    /// Finds a user by name, by number, or by `UID:GID`, which needs no entry in the databases.
     ///
     /// # Errors
-    /// [`UserError::NotFound`] where there is none.
+    /// [`UserError::NotFound`] if there is none.
     pub fn find(text: &str) -> Result<Self, UserError> {
         let failed = |source| UserError::Lookup { name: text.to_owned(), source };
         if let Some(user) = unistd::User::from_name(text).map_err(|errno| failed(errno.into()))? {
@@ -56,7 +55,7 @@ impl User {
         Self::with_groups(user).map_err(failed)
     }
 
-    /// With all groups that the databases have them in.
+    /// Adds supplementary groups.
     fn with_groups(user: unistd::User) -> io::Result<Self> {
         let name = CString::new(user.name.as_str())?;
         let groups = unistd::getgrouplist(&name, user.gid)?;
@@ -78,7 +77,7 @@ impl User {
         self.id
     }
 
-    /// Makes the calling thread the user's, for good. Its permitted capabilities stay.
+    /// Switches the calling thread to the user, for good. Permitted capabilities stay.
     pub(super) fn take_over_thread(&self) -> rustix::io::Result<()> {
         let user = Uid::from_raw(self.id);
         let group = Gid::from_raw(self.group);
@@ -90,8 +89,7 @@ impl User {
     }
 }
 
-/// A user's number, and a group's if one is named. The highest stands for "as it is" in the system
-/// calls that set it, so it is nobody's.
+/// Parses `UID` or `UID:GID`. The highest number is invalid: to setresuid(2) it means "unchanged".
 fn ids(text: &str) -> Option<(u32, Option<u32>)> {
     let number = |text: &str| {
         let is_number = text.bytes().all(|it| it.is_ascii_digit());
@@ -103,7 +101,7 @@ fn ids(text: &str) -> Option<(u32, Option<u32>)> {
     }
 }
 
-/// Whom an id is of, in words.
+/// A user id in words.
 pub fn name_of(id: u32) -> String {
     match unistd::User::from_uid(unistd::Uid::from_raw(id)) {
         Ok(Some(user)) => format!("{} (uid {id})", user.name),

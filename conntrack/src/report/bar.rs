@@ -1,5 +1,4 @@
-//! What a progress bar is drawn on: the screen, which is not waited for. A drawing that it does not
-//! take is left out; the next one is in the same place.
+//! Progress bar on the shared screen. A frame that the terminal does not accept is skipped.
 
 use std::{
     io::{self, IsTerminal as _, stderr},
@@ -12,16 +11,16 @@ use super::{Screen, screen::is_ours};
 
 const DRAWINGS_PER_SECOND: u8 = 20;
 
-/// A terminal, as far as a progress bar needs one.
+/// The terminal interface that `indicatif` draws on.
 #[derive(Debug)]
 struct Bar {
     screen: Screen,
-    /// Drawn as a whole.
+    /// Collected until the frame is complete.
     drawing: Mutex<String>,
 }
 
 impl Screen {
-    /// Where a progress bar is drawn: nowhere if this is no terminal.
+    /// Draw target for a progress bar; hidden if standard error is no terminal.
     pub fn progress(&self) -> ProgressDrawTarget {
         if !stderr().is_terminal() {
             return ProgressDrawTarget::hidden();
@@ -42,7 +41,7 @@ impl Bar {
         Ok(())
     }
 
-    /// ECMA-48: CUU, CUD, CUF, CUB. Of 0 cells they would move one.
+    /// ECMA-48: CUU, CUD, CUF, CUB. A parameter of 0 would mean 1.
     fn move_by(&self, cells: usize, direction: char) -> io::Result<()> {
         if cells == 0 { Ok(()) } else { self.add(&format!("\x1b[{cells}{direction}")) }
     }
@@ -84,7 +83,7 @@ impl TermLike for Bar {
 
     fn flush(&self) -> io::Result<()> {
         let drawing = std::mem::take(&mut *self.drawing());
-        // In the background it would be drawn into what others say.
+        // Not in the background, where it would mix with other programs' output.
         if is_ours() {
             self.screen.shared().output.draw(&drawing);
         }

@@ -1,5 +1,5 @@
-//! What the program says on standard error: one line each, with its kind in words, or for the
-//! journal with its priority.
+//! Log messages on standard error: one line each, prefixed with the level, or with the priority for
+//! the journal.
 
 use std::{borrow::Cow, io::Write as _};
 
@@ -9,7 +9,7 @@ use log::LevelFilter;
 use super::{prefix::prefix, screen::Screen};
 use crate::watch::config::Verbosity;
 
-/// What names and paths hold may be anything; a message is one line and moves no cursor.
+/// Escapes control characters: names and paths may contain anything, a message stays one line.
 pub(crate) fn printable(text: &str) -> String {
     let printed = |character: char| -> String {
         if character.is_control() { character.escape_default().collect() } else { character.into() }
@@ -17,13 +17,13 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(printed).collect()
 }
 
-/// A word as one would type it in a shell; none where it cannot be shown as it is.
+/// Quotes a word for a POSIX shell; `None` if it contains control characters.
 pub(crate) fn shell_quoted(word: &str) -> Option<String> {
     let is_plain = !word.chars().any(char::is_control);
     shlex::try_quote(word).ok().filter(|_| is_plain).map(Cow::into_owned)
 }
 
-/// Messages are lines on the screen, like those of other network tools.
+/// Starts logging to the screen.
 pub(crate) fn start_log(verbosity: Verbosity, screen: &Screen) {
     let level = match verbosity {
         Verbosity::Quiet => LevelFilter::Warn,

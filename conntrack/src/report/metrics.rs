@@ -1,7 +1,7 @@
 //! The counters as metrics: the text that Prometheus reads (exposition format 0.0.4). Each sample
 //! says which device it is about, so that the files of several runs can be read together.
 //!
-//! What is here is told to people in docs/metrics.md.
+//! Documented in docs/metrics.md.
 
 use std::{
     fmt::{self, Display, Write as _},
@@ -16,12 +16,12 @@ use conntrack_common::{
 use super::subject::Subject;
 use crate::{connection::Direction, source::Drained, tree::Cause, watch::stats::Stats};
 
-/// What the counters themselves do not say.
+/// What is not in the counters.
 pub(super) struct About<'a> {
     pub subject: &'a Subject,
     pub started: SystemTime,
     pub write_errors: u64,
-    pub messages_left_out: u64,
+    pub messages_dropped: u64,
 }
 
 /// All metrics.
@@ -34,12 +34,12 @@ pub(super) fn page(stats: &Stats, about: &About<'_>) -> String {
     page.text
 }
 
-/// What a metric's number does.
+/// Type of a metric.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Goes up only.
+    /// Only increases.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
 }
 
@@ -68,8 +68,8 @@ impl Page {
         self.number(Kind::Gauge, "start_time_seconds", help, started.as_secs_f64());
         let help = "Times that this file could not be written.";
         self.number(Kind::Counter, "metrics_write_errors_total", help, about.write_errors);
-        let help = "Messages left out because standard error was not read.";
-        self.number(Kind::Counter, "messages_left_out_total", help, about.messages_left_out);
+        let help = "Messages dropped because standard error was not read.";
+        self.number(Kind::Counter, "messages_dropped_total", help, about.messages_dropped);
     }
 
     fn packets(&mut self, stats: &Stats) {

@@ -1,6 +1,5 @@
-//! A file that is replaced as a whole: whoever reads it finds the old text or the new one. The new
-//! one is written beside it under a name of our own, and then given its name. Only a regular file is
-//! replaced: a device node, a pipe or a link stays what it is, and no link is followed.
+//! The metrics file, replaced atomically: written to a temporary file beside it, then renamed. Only a
+//! regular file is replaced, never a device node, FIFO, socket or symbolic link; no link is followed.
 
 use std::{
     ffi::OsString,
@@ -18,7 +17,7 @@ use rustix::{
 
 use crate::tree::kind;
 
-/// Before the umask. Whoever reads it is somebody else.
+/// Before the umask. It is read by other users.
 const MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// A path that cannot take metrics.
@@ -27,7 +26,7 @@ pub enum MetricsError {
     /// A directory, or a path that ends in none.
     #[error("cannot write metrics to {}: it is a directory; name a file in it", .0.display())]
     Directory(PathBuf),
-    /// What is replaced would be something else than a file.
+    /// The existing file is not a regular one.
     #[error("cannot write metrics to {}: it is {found}; name a regular file, or one that is not there yet", .path.display())]
     NotRegular {
         /// Its path.
@@ -35,7 +34,7 @@ pub enum MetricsError {
         /// What it is.
         found: &'static str,
     },
-    /// The directory that it should be in does not exist.
+    /// The parent directory does not exist.
     #[error("cannot write metrics to {}: {} does not exist; make it first", .path.display(), .directory.display())]
     NoDirectory {
         /// The file.
@@ -54,7 +53,7 @@ pub enum MetricsError {
 }
 
 impl MetricsError {
-    /// Whether it is a matter of who we are.
+    /// Whether permission was denied.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
@@ -66,18 +65,18 @@ pub struct MetricsFile {
     path: PathBuf,
     directory: PathBuf,
     name: OsString,
-    /// Not what a collector that looks for `*.prom` takes for metrics.
+    /// Does not match `*.prom`, which a metrics collector may look for.
     temporary: OsString,
-    /// Said, and not over yet.
+    /// A warning was logged and the failure lasts.
     is_failing: bool,
     errors: u64,
 }
 
 impl MetricsFile {
-    /// Metrics will be written to `path`, whose directory must be there and take files.
+    /// Checks that `path` can be written.
     ///
     /// # Errors
-    /// Why they cannot be.
+    /// Why it cannot.
     pub fn new(path: &Path) -> Result<Self, MetricsError> {
         let is_directory = || MetricsError::Directory(path.to_owned());
         let name = path.file_name().ok_or_else(is_directory)?.to_owned();
@@ -97,7 +96,7 @@ impl MetricsFile {
         self.errors
     }
 
-    /// Replaces the file. That it cannot be is counted, and said until it is over once.
+    /// Replaces the file. Failures are counted, and logged once per episode.
     pub(super) fn write(&mut self, text: &str) {
         match self.replace(text) {
             Ok(()) if self.is_failing => {
@@ -115,7 +114,7 @@ impl MetricsFile {
         }
     }
 
-    /// Finds out before anything else is done whether it can be written.
+    /// Tries it by creating a temporary file.
     fn check(&self) -> Result<(), MetricsError> {
         let directory = self.open_directory().map_err(|errno| self.error(errno))?;
         self.check_replaceable(&directory)?;
@@ -123,7 +122,7 @@ impl MetricsFile {
         tried.map_err(|errno| self.error(errno))
     }
 
-    /// Whether there is nothing of its name, or a regular file.
+    /// Fails if something other than a regular file has the name.
     fn check_replaceable(&self, directory: &OwnedFd) -> Result<(), MetricsError> {
         let path = || self.path.clone();
         match statat(directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -141,7 +140,7 @@ impl MetricsFile {
         let directory = self.open_directory().map_err(|errno| self.error(errno))?;
         let replaced = self.replace_in(&directory, text);
         if replaced.is_err() {
-            // It may take up the room that is missing; the error is the one to tell.
+            // Free its space. The first error is the one to report.
             let _left_behind = self.remove(&directory);
         }
         replaced
@@ -150,7 +149,7 @@ impl MetricsFile {
     fn replace_in(&self, directory: &OwnedFd, text: &str) -> Result<(), MetricsError> {
         let temporary = self.make_temporary(directory).map_err(|errno| self.error(errno))?;
         File::from(temporary).write_all(text.as_bytes()).map_err(|error| self.error(error))?;
-        // As late as it can be.
+        // As late as possible.
         self.check_replaceable(directory)?;
         let renamed = renameat(directory, &self.temporary, directory, &self.name);
         renamed.map_err(|errno| self.error(errno))
@@ -160,7 +159,7 @@ impl MetricsFile {
         unlinkat(directory, &self.temporary, AtFlags::empty())
     }
 
-    /// The directory that the file is replaced in. Opened anew each time: it may have been moved away.
+    /// The parent directory, reopened each time because it may have been moved.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -169,7 +168,7 @@ impl MetricsFile {
         openat(CWD, &self.directory, flags, Mode::empty())
     }
 
-    /// A new file, whatever is there. One that a killed run with our process id left is removed.
+    /// Creates the temporary file; removes one left by a killed run with our process id.
     fn make_temporary(&self, directory: &OwnedFd) -> rustix::io::Result<OwnedFd> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -1,6 +1,6 @@
-//! Reports: how it goes, told while it goes on: to the service manager, to whoever looks at the
-//! terminal, to whatever reads a file of metrics. They read the counters and decide nothing. What
-//! is said at the end and on SIGUSR1 is the counters' own text, see [`crate::watch::stats`].
+//! Reports of a running collector: to the service manager, the terminal and the metrics file. They read
+//! the counters and decide nothing. The report at the end and on SIGUSR1 is formatted by
+//! [`crate::watch::stats`].
 
 #[cfg(feature = "pcap")]
 mod bar;
@@ -26,36 +26,36 @@ pub use subject::Subject;
 
 use crate::{connection::Direction, watch::stats::Stats};
 
-/// Whom the agent tells.
+/// Receives the counters from the agent.
 pub trait Reporter {
-    /// The source is open, or a batch was worked off.
+    /// The source is open, or a batch was handled.
     fn progress(&mut self, stats: &Stats);
 
-    /// Somebody asks.
+    /// SIGUSR1 arrived.
     fn asked(&mut self, stats: &Stats);
 
-    /// It comes to its end; what was seen last is still to be written.
+    /// The run is ending; the last batch is still to be written.
     fn stopping(&mut self);
 }
 
-/// Tells nobody.
+/// Ignores everything.
 impl Reporter for () {
     fn progress(&mut self, _: &Stats) {}
     fn asked(&mut self, _: &Stats) {}
     fn stopping(&mut self) {}
 }
 
-/// The ways to tell. Each may lead nowhere.
+/// Where reports go. Each outlet may be disabled.
 pub struct Outlets {
-    /// To the service manager.
+    /// Service manager.
     pub notifier: Notifier,
-    /// To a monitoring system.
+    /// Monitoring system.
     pub metrics: Option<MetricsFile>,
-    /// To people.
+    /// People.
     pub screen: Screen,
 }
 
-/// Tells everybody, once an interval.
+/// Reports to all outlets, once an interval.
 pub struct Reports {
     subject: Subject,
     outlets: Outlets,
@@ -65,14 +65,14 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Reports of a run that begins now.
+    /// Starts reporting.
     pub fn new(subject: Subject, interval: Duration, outlets: Outlets) -> Self {
         let started = SystemTime::now();
         let due = Instant::now();
         Self { subject, outlets, started, interval, due }
     }
 
-    /// Tells how it ended, and leaves the screen as it was.
+    /// Writes the final metrics and clears the live line.
     pub fn end(mut self, stats: &Stats) {
         self.outlets.screen.clear();
         self.write_metrics(stats);
@@ -91,15 +91,15 @@ impl Reports {
             subject: &self.subject,
             started: self.started,
             write_errors: file.errors(),
-            messages_left_out: self.outlets.screen.left_out(),
+            messages_dropped: self.outlets.screen.dropped(),
         };
         file.write(&metrics::page(stats, &about));
     }
 }
 
 impl Reporter for Reports {
-    /// A source that is in a hurry, or a file, has more batches than there is time to tell. Half an
-    /// interval, because the next tick may come a little early.
+    /// Batches can come faster than once an interval, for example from a file. Half an interval, because
+    /// the next tick may be a little early.
     fn progress(&mut self, stats: &Stats) {
         let now = Instant::now();
         if now >= self.due {

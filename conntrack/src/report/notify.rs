@@ -1,5 +1,5 @@
-//! Telling the service manager how we are: the protocol of `sd_notify(3)`, a datagram for each message
-//! to the socket that `NOTIFY_SOCKET` names. Where nobody set it, nobody is told.
+//! The `sd_notify(3)` protocol: one datagram for each message to the socket in `NOTIFY_SOCKET`. Disabled
+//! if the variable is not set.
 
 use std::{
     env,
@@ -19,19 +19,19 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How long a manager that does not listen may hold us up.
+/// Send timeout.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The way to the service manager, if there is one.
+/// Connection to the service manager, if there is one.
 #[derive(Clone, Debug, Default)]
 pub struct Notifier {
     manager: Option<Arc<Manager>>,
-    /// The last message about how we are that got there.
+    /// The last status that was delivered.
     told: Option<String>,
 }
 
 impl Notifier {
-    /// To whom the environment says.
+    /// As the environment says.
     pub fn from_environment() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self::default() };
         match Manager::at(&name) {
@@ -43,13 +43,12 @@ impl Notifier {
         }
     }
 
-    /// Whether the manager is to be reached by an abstract socket.
+    /// Whether the manager's socket has an abstract name.
     pub fn is_abstract(&self) -> bool {
         self.manager.as_ref().is_some_and(|it| it.address.as_abstract_name().is_some())
     }
 
-    /// Packets are watched, and this is how it goes, in one line. Said when it is something new, or
-    /// did not get there the last time.
+    /// Reports readiness and a status line. Sent only if it changed or was not delivered.
     pub(super) fn ready(&mut self, status: &str) {
         let message = format!("READY=1\nSTATUS={status}");
         if self.manager.is_some() && self.told.as_deref() != Some(&message) {
@@ -57,13 +56,12 @@ impl Notifier {
         }
     }
 
-    /// It comes to its end.
+    /// The run is ending.
     pub(super) fn stopping(&self) {
         let _not_heard = self.send("STOPPING=1\nSTATUS=writing what was seen last");
     }
 
-    /// Says in time that we are alive, where the manager watches over that. It runs on the agent's
-    /// thread: when that hangs, this does too.
+    /// Feeds the watchdog, if there is one. Runs on the agent's thread, so it stops if the agent hangs.
     pub async fn feed_watchdog(self) {
         let Some(timeout) = watchdog_timeout() else { return };
         let mut ticks = interval((timeout / 2).max(Duration::from_millis(1)));
@@ -78,14 +76,13 @@ impl Notifier {
         let Some(manager) = &self.manager else { return Ok(()) };
         let sent = manager.send(message);
         if let Err(error) = &sent {
-            log::debug!("the service manager was not told: {error}");
+            log::debug!("cannot notify the service manager: {error}");
         }
         sent
     }
 }
 
-/// Within which time the manager wants to hear of us; of this process, and not of one that started
-/// it.
+/// The watchdog's timeout, if it is meant for this process and not for its parent.
 fn watchdog_timeout() -> Option<Duration> {
     let number = |name| Some(env::var(name).ok()?.parse::<u64>().ok());
     if number("WATCHDOG_PID").is_some_and(|id| id != Some(process::id().into())) {
@@ -102,7 +99,7 @@ struct Manager {
 }
 
 impl Manager {
-    /// Connected at once, as long as we have the privileges that it may take.
+    /// Connects now, while privileges that it may require are still there.
     fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -115,7 +112,7 @@ impl Manager {
         Ok(Self { socket, address })
     }
 
-    /// A manager that was started again has a socket of the same name.
+    /// Reconnects if the manager restarted.
     fn send(&self, message: &str) -> io::Result<()> {
         let send = || self.socket.send(message.as_bytes()).map(drop);
         send().or_else(|error| match error.kind() {

@@ -1,5 +1,5 @@
-//! Standard error, and how a run writes to it: without ever waiting for long. A pipe that nobody reads
-//! and a terminal that has stopped its output take nothing; what does not fit is left out and counted.
+//! Writing to standard error without blocking. A pipe that nobody reads or a stopped terminal must not
+//! stop the collector: messages that do not fit are dropped and counted.
 
 use std::{
     io::{self, IsTerminal as _, Write as _, stderr},
@@ -17,80 +17,79 @@ use rustix::{
 
 use super::prefix::prefix;
 
-/// How long a reader who is slow may hold up a message. One who reads nothing does so once.
+/// Time to wait for a slow reader. Not waited again while messages are being dropped.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The same for what is said last, which nothing comes after.
+/// The same for the last message.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
-/// As much as a pipe that is not full takes at once (pipe(7)).
+/// `PIPE_BUF`: a pipe that is writable accepts this much at once (pipe(7)).
 const PIECE: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Output {
     way: Way,
-    /// What is still to be written of a message that was begun.
+    /// The unwritten part of a message that was partly written.
     rest: Vec<u8>,
-    /// Messages left out, all told.
-    left_out: u64,
-    /// Those of them that nobody was told of.
-    untold: u64,
+    /// Dropped messages, in total.
+    dropped: u64,
+    /// Dropped messages not yet reported.
+    unreported: u64,
 }
 
 #[derive(Debug)]
 enum Way {
-    /// It is waited for: a command that prints and ends can do nothing better.
-    Waiting,
-    /// A pipe or a terminal, opened once more so as not to be waited for. The flag on what we were
-    /// given would be everybody's who has it.
+    /// Blocking: right for a command that prints and exits.
+    Blocking,
+    /// A pipe or terminal, reopened with `O_NONBLOCK`. Setting the flag on the inherited descriptor would
+    /// affect every process that shares it.
     Reopened(OwnedFd),
-    /// A socket, as the journal's.
+    /// A socket, such as the journal's; `MSG_DONTWAIT`.
     Socket,
-    /// What cannot be opened anew is asked before each piece whether it takes one.
-    Asked { piece: usize },
+    /// Could not be reopened: poll(2) before each piece.
+    Polled { piece: usize },
 }
 
 impl Output {
-    pub(super) const fn waiting() -> Self {
-        Self::by(Way::Waiting)
+    pub(super) const fn blocking() -> Self {
+        Self::by(Way::Blocking)
     }
 
-    pub(super) fn not_waiting() -> Self {
+    pub(super) fn nonblocking() -> Self {
         Self::by(Way::find())
     }
 
     const fn by(way: Way) -> Self {
-        Self { way, rest: Vec::new(), left_out: 0, untold: 0 }
+        Self { way, rest: Vec::new(), dropped: 0, unreported: 0 }
     }
 
-    /// Messages that were left out.
-    pub(super) const fn left_out(&self) -> u64 {
-        self.left_out
+    /// Number of dropped messages.
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped
     }
 
-    /// What is to be said before the next message.
+    /// A line that says how many messages were dropped, if any.
     pub(super) fn note(&self) -> String {
-        match self.untold {
+        match self.unreported {
             0 => String::new(),
-            untold => format!(
-                "{}{untold} messages are left out here: nobody read standard error\n",
+            unreported => format!(
+                "{}{unreported} messages dropped: standard error was not read\n",
                 prefix(Level::Warn)
             ),
         }
     }
 
-    /// Writes a message, or leaves it out. Others who write there come before or after it, as long
-    /// as it is taken at once.
+    /// Writes a message, in one write(2) where possible, or drops it.
     pub(super) fn write(&mut self, message: &str) {
-        self.write_within(message, if self.untold == 0 { PATIENCE } else { Duration::ZERO });
+        self.write_within(message, if self.unreported == 0 { PATIENCE } else { Duration::ZERO });
     }
 
-    /// Writes what nothing comes after.
+    /// Writes the last message.
     pub(super) fn write_last(&mut self, message: &str) {
         self.write_within(message, LAST_PATIENCE);
     }
 
-    /// Writes what will soon be drawn anew: now or not at all. Whether it was.
+    /// Writes text that is not worth waiting for; returns whether it was written.
     pub(super) fn draw(&mut self, text: &str) -> bool {
         let now = Instant::now();
         self.push(now) && self.begin(text, now)
@@ -100,14 +99,14 @@ impl Output {
         let deadline = Instant::now() + patience;
         let is_written = self.push(deadline) && self.begin(message, deadline);
         if is_written {
-            self.untold = 0;
+            self.unreported = 0;
         } else {
-            self.left_out += 1;
-            self.untold += 1;
+            self.dropped += 1;
+            self.unreported += 1;
         }
     }
 
-    /// Whether any of it could be written; the rest will be, before anything else.
+    /// Starts a message; returns whether at least a part was written. The rest goes first next time.
     fn begin(&mut self, text: &str, deadline: Instant) -> bool {
         self.rest.extend_from_slice(text.as_bytes());
         self.push(deadline);
@@ -118,13 +117,13 @@ impl Output {
         is_begun
     }
 
-    /// Writes the rest; whether all of it.
+    /// Writes `rest`; returns whether nothing is left.
     fn push(&mut self, deadline: Instant) -> bool {
         while !self.rest.is_empty() {
             match self.way.write(&self.rest) {
                 Ok(0) if !self.way.wait(deadline) => return false,
                 Ok(written) => drop(self.rest.drain(..written)),
-                // There is nobody left to read it.
+                // No reader is left.
                 Err(_) => self.rest.clear(),
             }
         }
@@ -138,21 +137,23 @@ impl Way {
         let file_type = fstat(&stderr).map(|stat| FileType::from_raw_mode(stat.st_mode));
         match file_type {
             Ok(FileType::Socket) => Self::Socket,
-            Ok(FileType::Fifo) => reopened().unwrap_or(Self::Asked { piece: PIECE }),
-            // A terminal says that there is room, not how much.
-            _ if stderr.is_terminal() => reopened().unwrap_or(Self::Asked { piece: 1 }),
-            _ => Self::Asked { piece: PIECE },
+            Ok(FileType::Fifo) => reopened().unwrap_or(Self::Polled { piece: PIECE }),
+            // poll(2) on a terminal tells that there is room, not how much.
+            _ if stderr.is_terminal() => reopened().unwrap_or(Self::Polled { piece: 1 }),
+            _ => Self::Polled { piece: PIECE },
         }
     }
 
-    /// How much was written; nothing if that would have to be waited for.
+    /// Number of bytes written; 0 if it would block.
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let written = match self {
-            Self::Waiting => return stderr().write_all(bytes).map(|()| bytes.len()),
+            Self::Blocking => return stderr().write_all(bytes).map(|()| bytes.len()),
             Self::Reopened(fd) => rustix::io::write(fd, bytes),
             Self::Socket => send(stderr(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
-            Self::Asked { .. } if !takes_output(stderr().as_fd(), Duration::ZERO) => Ok(0),
-            Self::Asked { piece } => rustix::io::write(stderr(), &bytes[..bytes.len().min(*piece)]),
+            Self::Polled { .. } if !takes_output(stderr().as_fd(), Duration::ZERO) => Ok(0),
+            Self::Polled { piece } => {
+                rustix::io::write(stderr(), &bytes[..bytes.len().min(*piece)])
+            }
         };
         match written {
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
@@ -160,7 +161,7 @@ impl Way {
         }
     }
 
-    /// Waits until it takes something; whether it does.
+    /// Waits until it is writable; returns whether it is.
     fn wait(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let stderr = stderr();
@@ -181,6 +182,6 @@ fn reopened() -> Option<Way> {
 fn takes_output(fd: BorrowedFd<'_>, within: Duration) -> bool {
     let mut poll_fd = [PollFd::new(&fd, PollFlags::OUT)];
     let within = Timespec::try_from(within).unwrap_or_default();
-    // One whose reader is gone says so when it is written to.
+    // POLLERR counts as ready: the write then returns the error.
     poll(&mut poll_fd, Some(&within)).is_ok_and(|ready| ready > 0)
 }

@@ -5,7 +5,7 @@ use std::env;
 use log::Level;
 use rustix::{fs::fstat, stdio::stderr};
 
-/// What a message of this kind begins with, for whoever reads standard error.
+/// Prefix of a message, depending on who reads standard error.
 pub(super) fn prefix(level: Level) -> &'static str {
     if is_journal() { for_journal(level) } else { for_people(level) }
 }
@@ -14,7 +14,7 @@ fn for_people(level: Level) -> &'static str {
     if level == Level::Warn { "conntrack: warning: " } else { "conntrack: " }
 }
 
-/// As sd-daemon(3) has it. The journal knows who we are.
+/// sd-daemon(3). The journal adds the program's name.
 fn for_journal(level: Level) -> &'static str {
     match level {
         Level::Error => "<3>",
@@ -24,8 +24,8 @@ fn for_journal(level: Level) -> &'static str {
     }
 }
 
-/// Whether standard error is the journal's: systemd names its device and inode. It may name another
-/// one, which a child of a service inherited.
+/// Whether standard error is the journal: `JOURNAL_STREAM` names its device and inode. The variable
+/// alone does not tell, because children of a service inherit it.
 fn is_journal() -> bool {
     let Ok(journal) = env::var("JOURNAL_STREAM") else { return false };
     fstat(stderr()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))

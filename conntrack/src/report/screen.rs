@@ -1,5 +1,5 @@
-//! Standard error, which messages share with one live line: it stands below them and is drawn
-//! anew in place. Where it is no terminal, or not ours to draw on, there are messages only.
+//! Standard error, shared by messages and a live line: the line stays below the messages and is redrawn
+//! in place. No live line without a terminal or in the background.
 
 use std::{
     env,
@@ -15,13 +15,13 @@ use rustix::{
 
 use super::output::Output;
 
-/// To the start of the row, and clear it (ECMA-48: EL).
+/// Carriage return and erase in line (ECMA-48: EL).
 const ERASE: &str = "\r\x1b[K";
 
-/// Where a terminal does not say.
+/// If the terminal does not tell its width.
 const COLUMNS: u16 = 80;
 
-/// Standard error. Clones share it.
+/// Standard error. Clones share state.
 #[derive(Clone, Debug)]
 pub struct Screen {
     has_line: bool,
@@ -31,22 +31,21 @@ pub struct Screen {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) output: Output,
-    /// What is drawn now.
+    /// The live line that is drawn.
     line: Option<String>,
 }
 
 impl Screen {
-    /// For a run, which it never holds up; with a live line, if it is wanted and this is a terminal
-    /// that can erase it.
+    /// Non-blocking, for a run. With a live line if wanted and the terminal can erase it.
     pub fn new(wants_line: bool) -> Self {
         let can_erase = || env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
         let has_line = wants_line && stderr().is_terminal() && can_erase();
-        Self::with(Output::not_waiting(), has_line)
+        Self::with(Output::nonblocking(), has_line)
     }
 
-    /// For a command that prints and ends.
-    pub fn waiting() -> Self {
-        Self::with(Output::waiting(), false)
+    /// Blocking, for a command that prints and exits.
+    pub fn blocking() -> Self {
+        Self::with(Output::blocking(), false)
     }
 
     fn with(output: Output, has_line: bool) -> Self {
@@ -54,8 +53,7 @@ impl Screen {
         Self { has_line, shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Shows this as the live line. Left out while the terminal has stopped its output, and while we
-    /// are in the background, where it would draw into what others say.
+    /// Redraws the live line. Skipped while the terminal is stopped or we are in the background.
     pub(super) fn show(&self, line: String) {
         if self.has_line && is_ours() {
             let mut shared = self.shared();
@@ -65,13 +63,13 @@ impl Screen {
         }
     }
 
-    /// As many as fit in a row.
+    /// Width of the terminal.
     pub(super) fn columns() -> u16 {
         let columns = tcgetwinsize(stderr()).map_or(0, |size| size.ws_col);
         if columns == 0 { COLUMNS } else { columns }
     }
 
-    /// Takes the live line away.
+    /// Erases the live line.
     pub(super) fn clear(&self) {
         let mut shared = self.shared();
         if shared.line.take().is_some() && is_ours() {
@@ -79,33 +77,33 @@ impl Screen {
         }
     }
 
-    /// Says this, in as many lines as it has. That nobody reads it is no reason to stop.
+    /// Prints a message of one or more lines.
     pub fn say(&self, text: impl Display) {
         let mut shared = self.shared();
         let message = shared.message(&format!("{text}\n"));
         shared.output.write(&message);
     }
 
-    /// Says this at the end, when there is time to wait for a slow reader.
+    /// Prints the last message; waits a little longer for a slow reader.
     pub fn say_last(&self, text: impl Display) {
         let mut shared = self.shared();
         let message = shared.message(&format!("{text}\n"));
         shared.output.write_last(&message);
     }
 
-    /// Messages that were left out because nobody read them.
-    pub(super) fn left_out(&self) -> u64 {
-        self.shared().output.left_out()
+    /// Number of messages dropped because nobody read them.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared().output.dropped()
     }
 
     pub(super) fn shared(&self) -> MutexGuard<'_, Shared> {
-        // A panic elsewhere does not make the line any worse.
+        // The state stays valid after a panic elsewhere.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
-    /// Whole lines, above the live one.
+    /// Puts lines above the live line.
     fn message(&self, lines: &str) -> String {
         let lines = self.output.note() + lines;
         match self.line.as_deref().filter(|_| is_ours()) {
@@ -115,7 +113,7 @@ impl Shared {
     }
 }
 
-/// For a log, which writes each message at once and as a whole.
+/// For `env_logger`, which writes each message in one call.
 impl Write for Screen {
     fn write(&mut self, message: &[u8]) -> io::Result<usize> {
         self.say(String::from_utf8_lossy(message).trim_end_matches('\n'));
@@ -132,8 +130,8 @@ pub(super) fn is_ours() -> bool {
     tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
 }
 
-/// As much as there is room for in one row, or it could not be erased. The last column stays free:
-/// some terminals go to the next row behind it.
+/// Cut to one row, or it could not be erased. The last column stays empty: some terminals wrap after
+/// it.
 fn fitted(line: &str) -> String {
     line.chars().take(usize::from(Screen::columns()) - 1).collect()
 }

@@ -1,28 +1,28 @@
-//! Causes for which connections are not in the tree.
+//! Why connections are not in the tree.
 
-/// Why a connection is not shown. Each is counted apart and said once, until it is over.
+/// Why a connection is not shown. Each cause has its own counter and warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The file system said no, or something else has the name.
+    /// The file system refused, or something else has the name.
     Refused,
-    /// The file system has no room, or the quota is used up.
+    /// No space left, or quota exceeded.
     Full,
-    /// The tree holds as many files as it may: one of `else`.
+    /// `else`: the tree is at `--max-files`.
     MaxFiles,
-    /// `in` holds as many files as it may.
+    /// `in` is at `--max-files-in`.
     MaxFilesIn,
-    /// `out` holds as many files as it may.
+    /// `out` is at `--max-files-out`.
     MaxFilesOut,
-    /// Too few of the file system's inodes are free for `else`.
+    /// `else`: too few free inodes.
     FewInodes,
-    /// Too few of the file system's inodes are free for `in` and `out` too.
+    /// `in` and `out`: below the hard floor of free inodes.
     FewestInodes,
-    /// It was time to end.
+    /// Shutdown came before it was written.
     Unfinished,
 }
 
 impl Cause {
-    /// Every cause.
+    /// All causes.
     pub const ALL: [Self; 8] = [
         Self::Refused,
         Self::Full,
@@ -34,7 +34,7 @@ impl Cause {
         Self::Unfinished,
     ];
 
-    /// In the words of the report.
+    /// As in the report.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "file could not be made",
@@ -48,7 +48,7 @@ impl Cause {
         }
     }
 
-    /// What becomes of the rest while it is in the way.
+    /// What happens meanwhile.
     pub const fn meanwhile(self) -> &'static str {
         match self {
             Self::Refused | Self::Full => "going on without",
@@ -60,7 +60,7 @@ impl Cause {
         }
     }
 
-    /// What there is to say when it is over.
+    /// Message when it is over.
     pub const fn farewell(self) -> Option<&'static str> {
         match self {
             Self::Refused | Self::Unfinished => None,

@@ -1,5 +1,4 @@
-//! A directory of the tree as an open handle, and the system calls that are made below it. None of
-//! them follows a symbolic link.
+//! An open directory of the tree and the system calls made in it. None follows a symbolic link.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -23,13 +22,13 @@ use super::{
 };
 use crate::connection::{Direction, Protocol};
 
-/// Before the umask, as for every program that makes files.
+/// Before the umask.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 
 pub(super) struct Directory {
     handle: OwnedFd,
-    /// For messages only; every call goes through the handle.
+    /// For messages only; calls use the handle.
     path: PathBuf,
     owners: Owners,
 }
@@ -108,15 +107,14 @@ impl Directory {
         Ok(Self { handle, path, owners: self.owners })
     }
 
-    /// Finds out before the first connection that a file could not be made: no permission, or a
-    /// file system that is mounted read-only.
+    /// Detects missing permission or a read-only file system before the first connection.
     pub(super) fn check_writable(&self) -> std::result::Result<(), TreeError> {
         use rustix::fs::Access;
         accessat(&self.handle, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
             .map_err(|errno| TreeError::io("write to", self.path.clone(), errno))
     }
 
-    /// Hands the name of each entry to `each`; a name that is not UTF-8 is none of ours.
+    /// Calls `each` with the name of each entry; skips names that are not UTF-8, which are never ours.
     pub(super) fn for_each_name(
         &self,
         mut each: impl FnMut(&str),
@@ -144,7 +142,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Inodes of the file system, all and free ones, if it says.
+    /// Total and free inodes of the file system, if it tells.
     pub(super) fn inodes(&self) -> Option<(u64, u64)> {
         fstatvfs(&self.handle).ok().map(|stat| (stat.f_files, stat.f_favail))
     }
@@ -160,14 +158,14 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// Which directory it is and when it was last changed.
+    /// Identity and change time.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         let stat = fstat(&self.handle).ok()?;
         Some(Stamp { device: stat.st_dev, inode: stat.st_ino, changed: changed(&stat) })
     }
 
-    /// Shows the file `name`: makes it if it is missing, unless it is `held_back`, and sets its times;
-    /// whether it was made. One that is `known` to be there takes one system call.
+    /// Shows the file `name`: creates it if it is missing, unless `held_back`, and sets its times; returns
+    /// whether it was created. A `known` file costs one system call.
     pub(super) fn show(
         &self,
         name: &str,
@@ -191,7 +189,7 @@ impl Directory {
         })
     }
 
-    /// mknodat(2) makes the file or says that something is there, and opens nothing either way.
+    /// mknodat(2) creates the file or fails with EEXIST; it never opens anything.
     fn make_or_touch(&self, name: &str, last_seen: LastSeen) -> Result<bool> {
         match mknodat(&self.handle, name, FileType::RegularFile, FILE_MODE, 0) {
             Ok(()) if last_seen == LastSeen::Now => Ok(true),
@@ -201,7 +199,8 @@ impl Directory {
         }
     }
 
-    /// Sets the times of what is there, but never back by a capture's clock. EEXIST if it is no file.
+    /// Sets the times of an existing file; a capture's time never sets them back. EEXIST if it is no
+    /// regular file.
     fn touch(&self, name: &str, last_seen: LastSeen) -> Result<()> {
         let stat = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let is_newer = matches!(last_seen, LastSeen::At(time) if modified(&stat) >= timespec(time));
@@ -234,7 +233,7 @@ impl From<Directory> for OwnedFd {
     }
 }
 
-/// A directory at a time. As long as the stamp stays, nobody makes, removes or renames anything in it.
+/// State of a directory. It changes whenever an entry is created, removed or renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -250,7 +249,7 @@ fn open_or_make(
     let parent = parent.as_fd();
     let opened = open(parent, name).or_else(|errno| match errno {
         Errno::NOENT => {
-            // Somebody else may make it at the same moment; that is as good.
+            // Another process may have created it meanwhile.
             mkdirat(parent, name, DIRECTORY_MODE).or_else(|errno| match errno {
                 Errno::EXIST => Ok(()),
                 errno => Err(errno),
@@ -280,8 +279,7 @@ fn open(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
     openat(parent, name, OFlags::RDONLY | flags, Mode::empty())
 }
 
-/// Why a directory or a file could not be had: something else stands there, or the file system said
-/// no.
+/// Turns an errno into an error: something else has the name, or the file system refused.
 fn refusal(
     parent: BorrowedFd<'_>,
     name: &Path,
@@ -300,7 +298,7 @@ fn refusal(
     TreeError::io("make", path.to_owned(), errno)
 }
 
-/// What should stand somewhere.
+/// The expected type of an entry.
 #[derive(Clone, Copy)]
 struct Wanted {
     file_type: FileType,
@@ -314,7 +312,7 @@ fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// What something is, in words.
+/// A file type in words.
 pub(crate) const fn kind(file_type: FileType) -> &'static str {
     match file_type {
         FileType::RegularFile => "a file",
@@ -337,7 +335,7 @@ fn changed(stat: &Stat) -> Timespec {
     Timespec { tv_sec: stat.st_ctime, tv_nsec }
 }
 
-/// A time before 1970 becomes 1970: a capture's clock may say anything.
+/// A time before 1970 becomes 1970: a capture can hold any time.
 fn timespec(time: SystemTime) -> Timespec {
     let since: Duration = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let tv_sec = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);

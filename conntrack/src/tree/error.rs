@@ -1,4 +1,4 @@
-//! What can go wrong with the tree, each with its path and with what to do about it.
+//! Errors of the tree, with the path and what to do.
 
 use std::{io, path::PathBuf};
 
@@ -7,10 +7,10 @@ use rustix::io::Errno;
 use super::{cause::Cause, name::direction_directory, owner::Owner};
 use crate::connection::Direction;
 
-/// A path of the tree that cannot be used.
+/// Why a path of the tree cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    /// The directory that the root should be made in does not exist.
+    /// The root's parent does not exist.
     #[error("cannot make {}: {} does not exist; make it first", .root.display(), .parent.display())]
     NoParent {
         /// The tree's root.
@@ -18,7 +18,7 @@ pub enum TreeError {
         /// What is missing.
         parent: PathBuf,
     },
-    /// The directory that the root stood in is gone, and another one could not be written to.
+    /// The root's parent is gone; Landlock does not allow to write to another one.
     #[error(
         "cannot make {}: {} is gone; put it back, or make it and start conntrack again, which may \
          write to no other directory now",
@@ -31,7 +31,7 @@ pub enum TreeError {
         /// What is gone.
         place: PathBuf,
     },
-    /// A directory took the place of the one that may be written to.
+    /// The writable directory was replaced; Landlock does not allow to write to the new one.
     #[error(
         "cannot make {}: {} is another directory than at the start, and conntrack may write to that \
          one only; start it again",
@@ -44,7 +44,7 @@ pub enum TreeError {
         /// What was replaced.
         place: PathBuf,
     },
-    /// A link leads elsewhere than at the start.
+    /// A symbolic link on the way leads elsewhere than at the start.
     #[error(
         "cannot make {}: a symbolic link on the way to {} leads elsewhere than at the start; take it \
          away, or start conntrack again",
@@ -57,7 +57,7 @@ pub enum TreeError {
         /// Where it stands.
         place: PathBuf,
     },
-    /// Something else stands where a directory or an empty file should be.
+    /// Something else has the name of a directory or file of the tree.
     #[error("{} is {found}, not {wanted}; move it away or choose another directory", .path.display())]
     Occupied {
         /// Where it stands.
@@ -67,13 +67,13 @@ pub enum TreeError {
         /// What should be there.
         wanted: &'static str,
     },
-    /// A directory that nobody wrote a tree to.
+    /// The directory is no tree.
     #[error("{} holds no tree: there is none of in, out and else", .root.display())]
     NoTree {
         /// What should be the tree's root.
         root: PathBuf,
     },
-    /// A directory that anybody may have made, and somebody else did.
+    /// The directory belongs to somebody else, in a place where anybody can create directories.
     #[error(
         "{} belongs to {owner}, and anybody can make directories in {}; choose another directory, \
          or take it as it is with --force-path",
@@ -88,7 +88,7 @@ pub enum TreeError {
         /// Where it stands.
         place: PathBuf,
     },
-    /// A place on the way to the tree where anybody can put something else in its stead.
+    /// World-writable without the sticky bit: anybody can replace the tree.
     #[error(
         "anybody can replace what is in {}; `chmod +t` it, choose another directory, or take it as \
          it is with --force-path",
@@ -98,7 +98,7 @@ pub enum TreeError {
         /// The place.
         place: PathBuf,
     },
-    /// The file system said no.
+    /// The file system refused.
     #[error("cannot {action} {}: {source}{}", .path.display(), advice(action, source))]
     Io {
         /// What was tried: make, open, write to, read.
@@ -116,7 +116,7 @@ pub enum TreeError {
         /// What the file system said.
         source: io::Error,
     },
-    /// The tree holds as many files as it may.
+    /// `--max-files` is reached.
     #[error(
         "the tree holds {max} files, so new ones are not made in else; raise --max-files, remove \
          files, or leave else out with -e"
@@ -125,7 +125,7 @@ pub enum TreeError {
         /// As many as it may.
         max: u64,
     },
-    /// It was time to end.
+    /// Shutdown came before they were written.
     #[error(
         "{connections} connections were not written before the end: the file system is too slow"
     )]
@@ -133,7 +133,7 @@ pub enum TreeError {
         /// How many were left.
         connections: usize,
     },
-    /// A direction holds as many files as it may.
+    /// `--max-files-in` or `--max-files-out` is reached.
     #[error(
         "{name} holds {max} files, so new ones are not made there; see whether they are a scan's, then \
          remove files or raise --max-files-{name}",
@@ -145,7 +145,7 @@ pub enum TreeError {
         /// As many as it may.
         max: u64,
     },
-    /// Too few of the file system's inodes are free for any new file.
+    /// Below the hard floor of free inodes.
     #[error(
         "less than a fifth of {percent} % (--min-free-inodes) of the file system's inodes are free, \
          so no new files are made; make room"
@@ -154,7 +154,7 @@ pub enum TreeError {
         /// How many have to be for `else`.
         percent: u8,
     },
-    /// Too few of the file system's inodes are free.
+    /// Below `--min-free-inodes`.
     #[error(
         "less than {percent} % of the file system's inodes are free, so new files are not made in \
          else; make room, lower --min-free-inodes, or leave else out with -e"
@@ -165,10 +165,12 @@ pub enum TreeError {
     },
 }
 
-/// What can be done about it, where that is not plain from the words.
+/// Advice, where the error itself gives none.
 fn advice(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied if action == "read" => "; run as who wrote it, or as root",
+        io::ErrorKind::PermissionDenied if action == "read" => {
+            "; run as the user who wrote it, or as root"
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; choose a directory that can be written, or run as root"
         }
@@ -193,12 +195,12 @@ fn advice_on_evidence(error: &io::Error) -> &'static str {
 }
 
 impl TreeError {
-    /// Whether it is a matter of who we are.
+    /// Whether permission was denied.
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
-    /// What it is counted as.
+    /// The cause that it counts as.
     pub fn cause(&self) -> Cause {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         match self {

@@ -15,10 +15,9 @@ const MAX: usize = (1 << 17) / 8 * 7;
 
 /// The files of one directory that were there when we left it.
 ///
-/// Whoever puts something else in a file's place changes the directory, and that shows in its stamp:
-/// then all is forgotten and looked at again. What somebody does in the very moment in which we make
-/// files too goes by unnoticed until the next change. Nothing is followed then either; only that a
-/// name is occupied is not said.
+/// Replacing a file changes the directory's stamp; then the cache is cleared. A change in the same moment
+/// in which we create files goes unnoticed until the next one. Even then no link is followed; only the
+/// report of an occupied name is missing.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The directory as it was left.
@@ -85,7 +84,7 @@ impl Hash for File {
 }
 
 impl Known {
-    /// Before a batch: forgets everything unless the directory is as it was left.
+    /// Called before a slice; clears the cache if the directory has changed.
     pub(super) fn begin(&mut self, directory: &Directory) {
         let found = directory.stamp();
         if found.is_none() || found != self.left {
@@ -94,7 +93,7 @@ impl Known {
         }
     }
 
-    /// After a batch in which we changed the directory.
+    /// Called after a slice that changed the directory.
     pub(super) fn leave(&mut self, directory: &Directory) {
         self.left = directory.stamp();
     }

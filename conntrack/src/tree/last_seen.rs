@@ -5,8 +5,8 @@ use std::time::SystemTime;
 /// When connections were last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastSeen {
-    /// Just now, by the clock of the file system.
+    /// Now, by the file system's clock.
     Now,
-    /// Then, by the clock of whoever captured it. A file that is newer stays as it is.
+    /// At this time, by the capture's clock. Never sets a file's time back.
     At(SystemTime),
 }

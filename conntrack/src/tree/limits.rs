@@ -1,32 +1,31 @@
 //! Limits: how many files the tree may hold, and how many inodes of its file system stay free.
 //!
-//! `else` gives way first: there each packet of a scan can be a file of its own. But who sends to many
-//! ports, or from many addresses that are not of the internet, makes files in `in` and `out` too, so
-//! these have limits of their own, and a floor of free inodes that is lower. What is there already goes
-//! on in any case. No clock is read here: time is batches.
+//! `else` is limited first, because there each packet of a scan can be a file. Packets to many ports, or
+//! from many private addresses, create files in `in` and `out` too, so these have their own limits and a
+//! lower floor of free inodes. Existing files are always updated. Time is counted in batches.
 
 use super::{cause::Cause, directory::Directory, error::TreeError, name::directories};
 use crate::connection::{ByDirection, Direction};
 
-/// What the tree may use up.
+/// Configured limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// No new files are made in `else` while the tree holds this many, wherever they are.
+    /// No new files in `else` while the whole tree holds this many.
     pub max_files: Option<u64>,
-    /// No new files are made in `in` while it holds this many.
+    /// No new files in `in` while it holds this many.
     pub max_files_in: Option<u64>,
-    /// No new files are made in `out` while it holds this many.
+    /// No new files in `out` while it holds this many.
     pub max_files_out: Option<u64>,
-    /// No new files are made in `else` while fewer of the file system's inodes are free, in percent,
-    /// and none at all while fewer than a part of those are; 0 is no limit.
+    /// No new files in `else` while fewer inodes are free, in percent, and none at all below
+    /// 1/[`Self::HARD_FLOOR`] of that; 0 is no limit.
     pub min_free_inodes: u8,
 }
 
 impl Limits {
-    /// Which part of the free inodes that `else` leaves alone `in` and `out` leave alone too.
+    /// The floor for `in` and `out` is the floor for `else`, divided by this.
     pub const HARD_FLOOR: u64 = 5;
 
-    /// Files that a direction may hold.
+    /// The limit of one direction.
     const fn of(&self, direction: Direction) -> Option<u64> {
         match direction {
             Direction::In => self.max_files_in,
@@ -35,21 +34,20 @@ impl Limits {
         }
     }
 
-    /// Up to how many the files of a direction are counted.
+    /// Counting the files of a direction stops here.
     fn counted(&self, direction: Direction) -> u64 {
         self.of(direction).max(self.max_files).unwrap_or_default()
     }
 }
 
-/// Batches between two counts of the files at a limit, where only a count can tell that somebody
-/// removed some.
+/// Batches between two counts of the files while at a limit, to notice removed files.
 const BATCHES_PER_COUNT: u32 = 60;
 
-/// What is left of the limits.
+/// What the limits leave.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     limits: Limits,
-    /// Files in the tree; never counted beyond the limits.
+    /// Files in the tree, counted up to the limits.
     files: ByDirection,
     batches_since_count: u32,
     /// `None` without a limit.
@@ -65,7 +63,7 @@ struct Inodes {
     hard: Above,
 }
 
-/// What stays free, and what is free above it.
+/// A floor, and the free inodes above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Above {
     floor: u64,
@@ -80,13 +78,13 @@ impl Room {
         Ok(left)
     }
 
-    /// Before a batch: asks the file system anew.
+    /// Called before a batch; asks the file system for free inodes.
     pub(super) fn begin(&mut self, root: &Directory) {
         self.inodes = inodes(root, self.limits.min_free_inodes);
         self.batches_since_count = self.batches_since_count.saturating_add(1);
         let at_limit = Direction::ALL.into_iter().any(|it| self.at_max(it).is_some());
         if at_limit && self.batches_since_count >= BATCHES_PER_COUNT {
-            // A directory that cannot be read says why when a file is to be made in it.
+            // An unreadable directory is reported when a file is created in it.
             let _not_counted = self.count(root);
         }
     }
@@ -114,7 +112,7 @@ impl Room {
         }
     }
 
-    /// Why no new file of a direction is made now.
+    /// Why new files of this direction are held back now, if they are.
     pub(super) fn held_back(&self, direction: Direction) -> Option<TreeError> {
         self.at_max(direction).or_else(|| self.at_floor(direction))
     }
@@ -138,8 +136,7 @@ impl Room {
         }
     }
 
-    /// Whether there is room by a tenth of the limit. Hysteresis: others make and remove files beside
-    /// us all the time.
+    /// Whether there is room for another tenth of the limit (hysteresis: 10 %).
     pub(super) fn has_room(&self, cause: Cause) -> bool {
         let below = |max: Option<u64>, files: u64| {
             max.is_none_or(|max| max.saturating_sub(files) > max / 10)
@@ -157,8 +154,7 @@ impl Room {
     }
 }
 
-/// Some file systems have no fixed number of inodes and report 0; one that does not say has no limit
-/// either.
+/// `None` if the file system has no fixed number of inodes (reports 0) or does not tell.
 fn inodes(root: &Directory, percent: u8) -> Option<Inodes> {
     let (total, free) = root.inodes()?;
     (total > 0 && percent > 0).then(|| above_floors(total, free, percent))
@@ -184,7 +180,7 @@ mod tests {
             (1_000, 10, 5, (50, 0), (10, 0)),
             (1_000, 9, 5, (50, 0), (10, 0)),
             (1_000, 1_000, 100, (1_000, 0), (200, 800)),
-            // Any percentage of a few inodes is at least one of them.
+            // Rounded up.
             (10, 10, 5, (1, 9), (0, 10)),
             (u64::MAX, u64::MAX, 100, (u64::MAX, 0), (u64::MAX / 5, u64::MAX - u64::MAX / 5)),
         ] {

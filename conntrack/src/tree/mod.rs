@@ -1,10 +1,9 @@
 //! The tree: connections as empty files, one each, in `DIR/{in,out,else}/{tcp,udp}/`.
 //!
-//! Nothing is ever removed, truncated or opened for writing: a file is made by mknodat(2), which
-//! follows no link, and shown again by setting its times. All work goes through directory handles
-//! that were opened without following links, anew for each batch: a directory that was deleted or
-//! moved away in between is made again where it belongs. What came of a connection is an extended
-//! attribute of its file.
+//! Nothing is ever removed, truncated or opened for writing: mknodat(2), which follows no link, creates a
+//! file, utimensat(2) updates it. All directories are opened without following links, again for each
+//! slice of a batch, so a deleted or moved directory is created again. Evidence is an extended attribute
+//! of the file.
 
 mod attributes;
 mod cause;
@@ -75,12 +74,12 @@ impl Tree {
         Self::open_or_make_among(Owners::ours(), root)
     }
 
-    /// The same where these owners are fine.
+    /// The same, with these owners allowed.
     ///
     /// # Errors
     /// As [`Self::open_or_make`].
     pub fn open_or_make_among(owners: Owners, root: &Path) -> Result<Self, TreeError> {
-        // Without "." components and trailing slashes, which would follow a link at the end.
+        // Drop "." and trailing slashes, which would follow a link in the last component.
         let root: PathBuf = root.components().collect();
         owners.check_way(&root)?;
         let place = Place::of(&root, owners)?;
@@ -100,7 +99,7 @@ impl Tree {
         })
     }
 
-    /// The same tree with limits, from the files on that it holds now.
+    /// Sets limits and counts the files already there.
     ///
     /// # Errors
     /// A directory whose files cannot be counted.
@@ -109,7 +108,7 @@ impl Tree {
         Ok(Self { room: Room::new(limits, &root)?, ..self })
     }
 
-    /// Whether a tree at `root` could be opened or made, as far as it can be told without making any.
+    /// Checks, without creating anything, whether a tree at `root` could be opened or created.
     ///
     /// # Errors
     /// As [`Self::open_or_make`].
@@ -130,9 +129,8 @@ impl Tree {
         Ok(())
     }
 
-    /// The directory below which everything is that the tree ever makes: that in which the root
-    /// stands, so that a root which somebody removed can come back; or the root itself, where we
-    /// could not make it again.
+    /// The directory that contains all later writes: the root's parent, so that a removed root can be
+    /// created again, or the root itself if the parent is not writable.
     ///
     /// # Errors
     /// A root that cannot be opened.
@@ -140,8 +138,8 @@ impl Tree {
         self.place.reach()
     }
 
-    /// From now on nothing can be written but below `reach`: that what is elsewhere cannot be, is said
-    /// as such.
+    /// Tells the tree that only files below `reach` can be written, so that it reports a replaced
+    /// directory as such.
     pub fn confine(&mut self, reach: OwnedFd) {
         self.place.confine(reach);
     }
@@ -220,8 +218,8 @@ impl Tree {
         self.place.open_or_make_root()
     }
 
-    /// Makes the connections visible: a file for each, its modification time set to when it was
-    /// last seen. They may come in any order, and more than once.
+    /// Shows connections: creates a file for each and sets its modification time. Any order; duplicates
+    /// are merged.
     pub fn show(&mut self, sightings: Vec<Sighting>, last_seen: LastSeen) -> Shown {
         let mut showing = self.begin(sightings, last_seen);
         while !showing.is_done() {
@@ -230,7 +228,7 @@ impl Tree {
         self.conclude(showing)
     }
 
-    /// Begins to show connections, which goes on with [`Self::go_on`].
+    /// Starts showing connections; continue with [`Self::go_on`].
     pub fn begin(&mut self, sightings: Vec<Sighting>, last_seen: LastSeen) -> Showing {
         let mut showing = Showing::new(sightings, last_seen);
         if !showing.is_done() {
@@ -245,8 +243,8 @@ impl Tree {
         showing
     }
 
-    /// Shows more of them, at least one, until `is_time_up` says so or one directory is done. The
-    /// directories are opened anew each time.
+    /// Shows one slice: at least one connection, until `is_time_up` or the end of a directory. Reopens
+    /// the directories.
     pub fn go_on(&mut self, showing: &mut Showing, is_time_up: impl Fn() -> bool) {
         let Some((direction, protocol)) = showing.directory() else { return };
         let root = self.place.open_root_again();
@@ -264,7 +262,7 @@ impl Tree {
         }
     }
 
-    /// What came of it. What was not shown up to now is counted as not written before the end.
+    /// Ends it and returns the result. Counts the rest as not written.
     pub fn conclude(&self, mut showing: Showing) -> Shown {
         if !showing.is_done() {
             showing.give_up();

@@ -1,4 +1,4 @@
-//! Whose a file is.
+//! Owner of a file, for messages.
 
 use std::fmt;
 

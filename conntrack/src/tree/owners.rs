@@ -1,6 +1,6 @@
-//! Whose directories the tree may be in. Where anybody can make directories, as in `/tmp`, somebody
-//! may have made ours before us, and would see and change what is in there; so there it has to be
-//! root's or our own. Elsewhere its owner was given that place by whoever owns the one above.
+//! Owners of the directories on the way to the tree. In a world-writable directory such as `/tmp` another
+//! user may have created ours first and could change its content, so there the owner must be root or us.
+//! Elsewhere the parent's owner decided who may create directories.
 
 use std::{
     os::fd::AsFd,
@@ -14,17 +14,17 @@ use rustix::{
 
 use super::{error::TreeError, owner::Owner};
 
-/// Whose directories the tree may be in.
+/// Allowed owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owners {
-    /// Anybody's, wherever they stand.
+    /// Anybody.
     Anybody,
-    /// Where anybody can make directories, only those of root and of this user.
+    /// In world-writable directories, only root and this user.
     RootAnd(u32),
 }
 
 impl Owners {
-    /// Root and whoever asks.
+    /// Root and the current user.
     pub fn ours() -> Self {
         Self::RootAnd(geteuid().as_raw())
     }
@@ -36,8 +36,8 @@ impl Owners {
         }
     }
 
-    /// Whether the tree can be in this open directory. `place` is where it stands, and what that is;
-    /// it is asked for only if the directory is somebody else's.
+    /// Checks an open directory. `place` gives its parent, and is called only if the owner is somebody
+    /// else.
     pub(super) fn check(
         self,
         path: &Path,
@@ -50,19 +50,19 @@ impl Owners {
             return Ok(());
         }
         let (place, stat) = place();
-        if is_anybody_s(&stat.map_err(failed)?) {
+        if is_world_writable(&stat.map_err(failed)?) {
             return Err(TreeError::NotOurs { path: path.to_owned(), owner: Owner(owner), place });
         }
         Ok(())
     }
 
-    /// Whether nobody else can lead us elsewhere on the way to `root`: by a directory or a link of
-    /// theirs, or by putting one there later. As the path is written and where its links lead.
+    /// Checks that nobody else can redirect the path to `root`, with a directory or link of theirs. Checks
+    /// the path as given and with links resolved.
     pub(super) fn check_way(self, root: &Path) -> Result<(), TreeError> {
         if self == Self::Anybody {
             return Ok(());
         }
-        // What cannot be resolved cannot be opened either, which says why.
+        // If it cannot be resolved, opening it fails and tells why.
         let Ok(written) = absolute(root) else { return Ok(()) };
         self.check_steps(&written)?;
         match (place_of(&written).canonicalize(), written.file_name()) {
@@ -75,7 +75,7 @@ impl Owners {
         for step in way.ancestors() {
             let Some(place) = step.parent() else { continue };
             match statat(CWD, place, AtFlags::empty()) {
-                Ok(stat) if is_anybody_s(&stat) => self.check_step(step, place, &stat)?,
+                Ok(stat) if is_world_writable(&stat) => self.check_step(step, place, &stat)?,
                 _ => {}
             }
         }
@@ -96,7 +96,7 @@ impl Owners {
     }
 }
 
-/// Where a directory of this name stands.
+/// The parent of a path.
 pub(super) fn place_of(directory: &Path) -> PathBuf {
     match (directory.file_name(), directory.parent()) {
         (Some(_), Some(parent)) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -105,8 +105,8 @@ pub(super) fn place_of(directory: &Path) -> PathBuf {
     }
 }
 
-/// Whether anybody can make something in there.
-fn is_anybody_s(directory: &Stat) -> bool {
+/// Whether it is world-writable.
+fn is_world_writable(directory: &Stat) -> bool {
     Mode::from_raw_mode(directory.st_mode).contains(Mode::WOTH)
 }
 

@@ -1,8 +1,8 @@
-//! Where the tree's root stands. The directory is held open, and the root is opened and made by its
-//! name in there: whatever is put on the way later leads us nowhere else.
+//! The root's parent directory. It stays open, and the root is opened and created relative to it, so
+//! nothing that is later put on the way can redirect us.
 //!
-//! Before each use it is seen whether the path still leads there. Where it leads to another directory,
-//! that one is taken if we may write in it, and was reached without links; else it is an error.
+//! Each use checks that the path still leads to it. If it leads to another directory, that one is used if
+//! it is reached without symbolic links and Landlock allows writing there; otherwise it is an error.
 
 use std::{
     ffi::OsStr,
@@ -22,19 +22,19 @@ use super::{directory::Directory, error::TreeError, owners::Owners};
 pub(super) struct Place {
     root: PathBuf,
     owners: Owners,
-    /// The root's name in there; for a root that has none, such as `.`, it is that directory itself.
+    /// The root's name in the parent. A root without a name, such as `.`, is its own parent here.
     name: Option<PathBuf>,
-    /// Its path, from the file system's root on.
+    /// Absolute path of the parent.
     path: PathBuf,
-    /// The same without links, as it was at the start.
+    /// The same with links resolved, at the start.
     without_links: Option<PathBuf>,
     handle: OwnedFd,
-    /// The only directory below which anything may be written, if there is such a limit.
+    /// The only directory that Landlock allows to write below, if it is active.
     reach: Option<OwnedFd>,
 }
 
 impl Place {
-    /// Where `root` stands now.
+    /// Opens the parent of `root`.
     pub(super) fn of(root: &Path, owners: Owners) -> Result<Self, TreeError> {
         let name = root.file_name().map(PathBuf::from);
         let above = if name.is_some() { super::owners::place_of(root) } else { root.to_owned() };
@@ -48,18 +48,18 @@ impl Place {
         Ok(Self { root: root.to_owned(), owners, name, path, without_links, handle, reach: None })
     }
 
-    /// The directory itself.
+    /// The parent.
     pub(super) fn directory(&self) -> Result<Directory, TreeError> {
         let handle = self.handle.try_clone().map_err(|source| self.failed(source))?;
         Ok(Directory::of(handle, self.path.clone(), self.owners))
     }
 
-    /// The tree's root; made if it is missing.
+    /// The root, created if it is missing.
     pub(super) fn open_or_make_root(&self) -> Result<Directory, TreeError> {
         Directory::open_or_make_root(&self.handle, self.name(), &self.root, self.owners)
     }
 
-    /// The tree's root, if there is one.
+    /// The root, if it exists.
     pub(super) fn root_if_there(&self) -> Result<Option<Directory>, TreeError> {
         Directory::root_if_there(&self.handle, self.name(), &self.root, self.owners)
     }
@@ -68,8 +68,7 @@ impl Place {
         self.name.as_deref().unwrap_or(Path::new("."))
     }
 
-    /// The directory below which everything is that the tree ever makes: this one, so that a root
-    /// which somebody removed can come back; or the root itself, where we could not make it again.
+    /// See [`super::Tree::reach`].
     pub(super) fn reach(&self) -> Result<OwnedFd, TreeError> {
         let above = self.directory()?;
         if self.name.is_some() && above.check_writable().is_ok() {
@@ -78,12 +77,12 @@ impl Place {
         self.open_or_make_root().map(OwnedFd::from)
     }
 
-    /// From now on nothing is written but below `reach`.
+    /// See [`super::Tree::confine`].
     pub(super) fn confine(&mut self, reach: OwnedFd) {
         self.reach = Some(reach);
     }
 
-    /// The tree's root, after a look whether the path still leads there.
+    /// The root, after checking that the path still leads here.
     pub(super) fn open_root_again(&mut self) -> Result<Directory, TreeError> {
         self.look_again()?;
         let root = self.open_or_make_root()?;
@@ -100,12 +99,12 @@ impl Place {
             Ok(there) if fstat(&self.handle).is_ok_and(|stat| is_one(&stat, &there)) => Ok(()),
             Ok(there) => self.take(&there),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(self.gone()),
-            // Who cannot look can still write to what is open.
+            // Without search permission the open handle still works.
             Err(_) => Ok(()),
         }
     }
 
-    /// Takes the directory that is there now.
+    /// Switches to the directory that the path leads to now.
     fn take(&mut self, there: &Stat) -> Result<(), TreeError> {
         if self.reach.as_ref().is_some_and(|reach| is_same(reach, &self.handle)) {
             return Err(self.replaced(self.path.clone()));
@@ -147,12 +146,12 @@ fn is_one(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-/// Opens a directory only if no link is on the way.
+/// Opens a directory; fails if there is a symbolic link on the way.
 fn open_without_links(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS;
     match openat2(CWD, path, flags, Mode::empty(), resolve) {
-        // Before Linux 5.6, or where a filter does not know the call.
+        // Before Linux 5.6, or blocked by a seccomp filter.
         Err(Errno::NOSYS | Errno::PERM) => walk(path, flags | OFlags::NOFOLLOW),
         opened => opened,
     }
@@ -168,7 +167,7 @@ fn walk(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// Says what is missing, if that is why the place could not be opened.
+/// Names the missing directory, if that is the reason.
 fn missing(root: &Path, error: TreeError) -> TreeError {
     match (&error, missing_ancestor(root)) {
         (TreeError::Io { source, .. }, Some(missing))
@@ -180,7 +179,7 @@ fn missing(root: &Path, error: TreeError) -> TreeError {
     }
 }
 
-/// The first directory above `path` that does not exist.
+/// The topmost ancestor that does not exist.
 fn missing_ancestor(path: &Path) -> Option<&Path> {
     let above =
         path.ancestors().skip(1).filter(|ancestor| *ancestor.as_os_str() != *OsStr::new(""));

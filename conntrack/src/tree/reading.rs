@@ -28,7 +28,7 @@ use crate::{
     record::{Outcome, Record},
 };
 
-/// Something that a tree holds.
+/// An entry of a tree.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A file that stands for a connection.
@@ -40,8 +40,8 @@ pub enum Entry {
     Unreadable(PathBuf, &'static str),
 }
 
-/// Hands everything in the tree at `root` to `each`, in no particular order. Directories that are
-/// missing hold nothing. What the tree says of its recording, if anything.
+/// Calls `each` for every entry of the tree at `root`, in no particular order. Missing directories count
+/// as empty. Returns what the tree states about its recording.
 ///
 /// # Errors
 /// A root that is no tree, or a directory that cannot be read.
@@ -104,7 +104,7 @@ impl Listing {
         Self::open(&self.handle, Path::new(name), &path, relative)
     }
 
-    /// Hands each name but "." and ".." to `each`, until it fails.
+    /// Calls `each` for every name but "." and "..", until it fails.
     fn for_each(
         &self,
         mut each: impl FnMut(&[u8]) -> Result<(), TreeError>,
@@ -222,7 +222,7 @@ fn made(stat: &Statx) -> Option<SystemTime> {
     is_known.then(|| time(stat.stx_btime))
 }
 
-/// A time before 1970 becomes 1970: whoever may write a file may set any time.
+/// A time before 1970 becomes 1970: a file can have any time.
 fn time(time: StatxTimestamp) -> SystemTime {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let since = Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.into());

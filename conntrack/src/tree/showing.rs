@@ -1,5 +1,5 @@
-//! Showing connections in slices: as much as there is time for, and the rest later. On a slow file
-//! system a batch can take minutes, in which whoever shows it has other things to do.
+//! Showing a batch in slices. On a slow file system a batch can take minutes, in which signals and the
+//! watchdog must be served.
 
 use super::{
     directory::Directory,
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::connection::{Direction, Protocol, Sighting};
 
-/// Connections that are being shown.
+/// A batch that is being shown.
 #[derive(Debug)]
 pub struct Showing {
-    /// By directory; `else` comes last, and gets what `in` and `out` leave of the room.
+    /// Sorted by directory; `else` comes last and gets what `in` and `out` leave of the limits.
     sightings: Vec<Sighting>,
-    /// The first that is not yet shown.
+    /// Index of the first that is not yet shown.
     next: usize,
     pub(super) last_seen: LastSeen,
     pub(super) shown: Shown,
@@ -37,7 +37,7 @@ impl Showing {
         Self { sightings, next: 0, last_seen, shown: Shown::default() }
     }
 
-    /// Whether there is nothing left to show.
+    /// Whether all are shown.
     pub const fn is_done(&self) -> bool {
         self.next >= self.sightings.len()
     }
@@ -47,13 +47,13 @@ impl Showing {
         self.sightings.len().saturating_sub(self.next)
     }
 
-    /// The directory that is next.
+    /// Directory of the next sighting.
     pub(super) fn directory(&self) -> Option<(Direction, Protocol)> {
         let Sighting { connection, .. } = self.sightings.get(self.next)?;
         Some((connection.direction, connection.protocol))
     }
 
-    /// Where the sightings of the next directory end.
+    /// Index after the last sighting of that directory.
     fn end_of_directory(&self) -> usize {
         let of = |it: &Sighting| Some((it.connection.direction, it.connection.protocol));
         let directory = self.directory();
@@ -61,17 +61,17 @@ impl Showing {
         self.next + rest.partition_point(|it| of(it) == directory)
     }
 
-    /// Nothing more can be shown.
+    /// Fails all that are left.
     pub(super) fn fail(&mut self, error: TreeError) {
         self.skip(self.sightings.len(), error);
     }
 
-    /// Nothing can be shown in the next directory.
+    /// Fails those of the next directory.
     pub(super) fn fail_directory(&mut self, error: TreeError) {
         self.skip(self.end_of_directory(), error);
     }
 
-    /// There is no time left.
+    /// Fails all that are left, because of a shutdown.
     pub(super) fn give_up(&mut self) {
         let rest = &self.sightings[self.next..];
         let connections = rest.iter().filter(|sighting| sighting.has_packet).count();
@@ -85,7 +85,7 @@ impl Showing {
     }
 }
 
-/// What is shown in one directory at one time.
+/// A slice: part of a batch, in one directory.
 pub(super) struct Slice<'a> {
     pub(super) directory: Directory,
     pub(super) known: &'a mut Known,
@@ -95,7 +95,7 @@ pub(super) struct Slice<'a> {
 }
 
 impl Slice<'_> {
-    /// Shows what is to be shown here, until it is time to stop.
+    /// Shows sightings of this directory until `is_time_up`.
     pub(super) fn show(mut self, showing: &mut Showing, is_time_up: impl Fn() -> bool) {
         self.known.begin(&self.directory);
         let made_before = showing.shown.made.total();
@@ -142,7 +142,7 @@ impl Slice<'_> {
         Ok(())
     }
 
-    /// Whether it was made.
+    /// Returns whether the file was created.
     fn show_file(
         &mut self,
         sighting: &Sighting,

@@ -1,25 +1,25 @@
-//! What came of showing connections: what was made, and what was not, by cause.
+//! Result of showing connections: files created and updated, and connections not shown, by cause.
 
 use super::{cause::Cause, error::TreeError};
 use crate::connection::ByDirection;
 
-/// What one cause kept from being shown.
+/// The effect of one cause.
 #[derive(Debug, Default)]
 pub struct Obstacle {
-    /// Connections that it kept from it.
+    /// Connections not shown.
     pub connections: u64,
-    /// Why the first of them could not.
+    /// The first error.
     pub first_error: Option<TreeError>,
-    /// Whether it is known not to be in the way now. Not so if nothing came its way.
+    /// Whether the cause is known to be gone. False if nothing tested it.
     pub is_over: bool,
 }
 
-/// What came of showing connections.
+/// Result of showing connections.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// Files that were not there before.
+    /// Files created.
     pub made: ByDirection,
-    /// Files that were there, and whose times were set.
+    /// Existing files updated.
     pub touched: ByDirection,
     /// Connections whose evidence could not be kept. They are shown all the same.
     pub evidence: Obstacle,
@@ -27,12 +27,12 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// What was in the way, or was not.
+    /// The effect of a cause.
     pub const fn obstacle(&self, cause: Cause) -> &Obstacle {
         &self.obstacles[cause as usize]
     }
 
-    /// Connections that could not be shown, whatever the cause.
+    /// Connections not shown, over all causes.
     pub fn not_shown(&self) -> u64 {
         self.obstacles.iter().map(|obstacle| obstacle.connections).sum()
     }
@@ -53,8 +53,7 @@ impl Shown {
         }
     }
 
-    /// At the end of a batch: which causes are over, as far as the batch can tell.
-    /// `has_room` knows about the limits.
+    /// Called at the end of a batch: decides which causes are gone. `has_room` answers for the limits.
     pub(super) fn conclude(&mut self, has_room: impl Fn(Cause) -> bool) {
         let made = self.made.total();
         let touched = self.touched.total();

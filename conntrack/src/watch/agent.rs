@@ -1,8 +1,8 @@
 //! The agent: takes batches from a source, has the tracker make connections of them and the tree
 //! show them. The only place that knows all three.
 //!
-//! Everything that it reacts to is an argument: the source, the signals. It reads no command line, and
-//! a clock only to see how long it was busy.
+//! Its inputs are arguments: the source, the signals. It never reads the command line, and the clock
+//! only to end a slice.
 
 use std::{
     collections::BTreeSet,
@@ -33,8 +33,8 @@ use crate::{
     tree::{Cause, LastSeen, Shown, Tree, TreeError},
 };
 
-/// How long connections are shown at a time. In between, signals are looked at and the watchdog is
-/// fed.
+/// Connections are shown for this long at a time. Between two slices signals are handled and the
+/// watchdog is fed.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// One run, from its first batch to its last.
@@ -42,16 +42,16 @@ pub struct Agent {
     tracker: Tracker,
     tree: Tree,
     local: AddressReader,
-    /// The local addresses when they were last read.
+    /// Local addresses at the last reading.
     was_local: BTreeSet<IpAddr>,
-    /// Those that the source's policy is for.
+    /// Local addresses in the source's current policy.
     has_policy_for: BTreeSet<IpAddr>,
     /// Whether all that there is to say fitted into that policy.
     fits: bool,
     stats: Stats,
     obstacles: Obstacles,
     losses: Losses,
-    /// Evidence that cannot be kept was reported.
+    /// Already reported that evidence cannot be stored.
     evidence_warned: bool,
     /// What the tree states about this run.
     statement: Option<Statement>,
@@ -99,7 +99,7 @@ impl Agent {
         Self { machine: Some(machine), ..self }
     }
 
-    /// The same, and the tree can be written below this directory only.
+    /// Tells it that only files below this directory can be written.
     #[must_use]
     pub fn confined_to(mut self, reach: OwnedFd) -> Self {
         self.tree.confine(reach);
@@ -125,11 +125,11 @@ impl Agent {
         policy
     }
 
-    /// Works until `shutdown` is ready, the source ends or it fails. `report` is handed the counters
-    /// at once, after each batch, and for each message on `report_requests`.
+    /// Runs until `shutdown` is ready, the source ends or it fails. `report` gets the counters at the
+    /// start, after each batch, and for each message on `report_requests`.
     ///
-    /// What was seen up to then is written and the source is detached, whatever happened; the
-    /// counters and the source's error are handed back.
+    /// In every case the last batch is written and the source is detached. Returns the counters and the
+    /// source's error.
     pub async fn run<S: Source>(
         mut self,
         mut source: S,
@@ -177,7 +177,7 @@ impl Agent {
         (self.stats, worked.and(finished))
     }
 
-    /// Takes in a batch; whether it is to end.
+    /// Handles a batch; returns whether to shut down.
     async fn take<F: Future<Output = ()>>(
         &mut self,
         batch: &FlowBatch,
@@ -209,7 +209,7 @@ impl Agent {
                 None => {}
             }
         }
-        // All at once: a report in between tells of whole batches.
+        // Counted at the end, so that a report never shows half a batch.
         let shown = self.tree.conclude(showing);
         self.stats.flows += flows;
         self.count(&shown);
@@ -261,12 +261,12 @@ impl Agent {
         }
     }
 
-    /// A batch's packets were seen between the last reading and this one: what was local at either
-    /// time is local to them, and to what the source has yet to read. So an address that goes takes
-    /// nothing with it. A device that is not there has the addresses that it had.
+    /// A batch's packets were seen between the last reading and this one, so addresses of both readings
+    /// count as local: removing an address must not reclassify flows already seen. A missing device
+    /// keeps its addresses.
     fn read_local_addresses(&mut self, source: &mut impl Source) {
         let now = self.local.current().unwrap_or_else(|error| {
-            log::warn!("cannot read the local addresses, going on with the last: {error}");
+            log::warn!("cannot read the local addresses, keeping the previous ones: {error}");
             None
         });
         let now = now.unwrap_or_else(|| self.was_local.clone());
@@ -276,7 +276,9 @@ impl Agent {
         if local != self.has_policy_for {
             match source.set_policy(&self.policy_for(&local)) {
                 Ok(()) => self.has_policy_for = local,
-                Err(error) => log::warn!("going on with the local addresses that were: {error}"),
+                Err(error) => log::warn!(
+                    "cannot apply new local addresses, keeping the previous ones: {error}"
+                ),
             }
         }
     }
@@ -301,7 +303,7 @@ impl Agent {
     }
 }
 
-/// Once, until it is over.
+/// Warns once per episode.
 fn warn_of_evidence(error: &TreeError, warned: &mut bool) {
     if !mem::replace(warned, true) {
         log::warn!("{error}; connections are recorded all the same, without what came of them");

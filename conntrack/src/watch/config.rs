@@ -1,4 +1,4 @@
-//! One run of the collector: what to watch and how, in the terms of the modules that it is for.
+//! Validated configuration of one run, in the types of the modules that use it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -21,19 +21,19 @@ pub struct Config {
     pub settings: Settings,
     /// The tree's root.
     pub path: PathBuf,
-    /// Whether the tree may be in anybody's directories, wherever they stand.
+    /// Skip the check of who owns the directories on the way to the tree.
     pub force_path: bool,
-    /// How much the tree may use up.
+    /// Limits on files and inodes.
     pub limits: Limits,
     /// Where metrics are written.
     pub metrics_file: Option<PathBuf>,
-    /// How often flows are asked for.
+    /// Polling interval.
     pub interval: Duration,
-    /// Flows that are kept between two times.
+    /// Capacity of the flow map.
     pub max_flows: u32,
-    /// Who writes the tree, if not who started it.
+    /// User to switch to.
     pub user: Option<String>,
-    /// How much is said.
+    /// Which messages are printed.
     pub verbosity: Verbosity,
 }
 
@@ -79,13 +79,13 @@ pub enum Input {
 pub struct Watch {
     /// The device's name, or [`ANY`].
     pub device: String,
-    /// With what.
+    /// eBPF or libpcap.
     pub mode: Mode,
     /// Where eBPF looks at arriving packets.
     pub hook: Hook,
     /// Which kind of TC hook.
     pub tc_hook: TcHook,
-    /// Whether the device going is the end.
+    /// Exit when the device disappears.
     pub exit_on_device_loss: bool,
     /// Whether connections that are open already are recorded.
     pub existing: bool,
@@ -125,13 +125,13 @@ pub enum TcHook {
 /// libpcap's name for all devices at once.
 pub const ANY: &str = "any";
 
-/// How much is said on standard error.
+/// Which messages are printed to standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     /// Errors and losses.
     Quiet,
-    /// What an administrator wants to know.
+    /// For administrators.
     Normal,
-    /// What a developer wants to know.
+    /// For developers.
     Verbose,
 }

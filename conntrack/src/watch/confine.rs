@@ -1,5 +1,5 @@
-//! The rights that a run goes on with. What it will write is opened or checked with those rights
-//! alone, so that what they do not reach is an error at the start; then all others are given up.
+//! Dropping privileges. Everything that will be written is opened or checked with the remaining rights,
+//! so that missing permission is an error at the start.
 
 use std::{io::ErrorKind, os::fd::OwnedFd, path::Path};
 
@@ -12,14 +12,13 @@ use crate::{
 };
 use anyhow::anyhow;
 
-/// The rights that the tree is to be written with.
+/// The rights that the tree is written with.
 pub(crate) fn rights(config: &Config) -> anyhow::Result<Rights> {
     let user = config.user.as_deref().map(User::find).transpose()?;
     Ok(Rights::new(user))
 }
 
-/// Does something with these rights alone. Where root's own are denied, they are widened and it is
-/// done again.
+/// Runs `work` with only these rights. If root is denied, widens them and tries again.
 fn with_rights<T: Send, E: Send>(
     rights: &mut Rights,
     is_denied: impl Fn(&E) -> bool,
@@ -31,7 +30,7 @@ fn with_rights<T: Send, E: Send>(
     }
 }
 
-/// The file of metrics, if there is to be one: its directory must take files.
+/// The metrics file, if one is configured and its directory is writable.
 pub(crate) fn metrics_file(
     config: &Config,
     rights: &mut Rights,
@@ -46,19 +45,19 @@ pub(crate) fn metrics_file(
     })
 }
 
-/// A tree, and what is asked of it once.
+/// An open tree, and what is read from it at the start.
 pub(crate) struct OpenTree {
     pub(crate) tree: Tree,
     pub(crate) requested_ports: Vec<u16>,
     pub(crate) before: Before,
-    /// Below this it will be written.
+    /// All writes are below this directory.
     pub(crate) reach: OwnedFd,
 }
 
 /// Opens the tree.
 pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<OpenTree> {
     let open = || -> Result<_, TreeError> {
-        // Who we are is asked in here: on this thread it is whoever will write.
+        // `Owners::ours` depends on the thread's user, so it belongs in here.
         let owners = if config.force_path { Owners::Anybody } else { Owners::ours() };
         let tree = Tree::open_or_make_among(owners, &config.path)?.with_limits(config.limits)?;
         let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
@@ -76,7 +75,8 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
     })
 }
 
-/// The command that makes a missing directory for a user. One that is there is whoever's it is.
+/// The command that creates a missing directory for a user. Never advises to change the owner of an
+/// existing one.
 fn how_to_make(path: &Path, user: &str) -> Option<String> {
     let is_missing = path.symlink_metadata().is_err_and(|it| it.kind() == ErrorKind::NotFound);
     let user = user.split(':').next().filter(|_| is_missing)?;
@@ -85,8 +85,8 @@ fn how_to_make(path: &Path, user: &str) -> Option<String> {
     Some(format!("; or make it for them: sudo install -d -o {user} -- {path}"))
 }
 
-/// System ports that an earlier run saw UDP requests go to, so that a restart does not turn their
-/// answers into incoming connections.
+/// System ports of recorded UDP requests, so that after a restart their answers are not recorded as
+/// incoming connections.
 fn requested_ports(tree: &Tree) -> Result<Vec<u16>, TreeError> {
     let mut ports = Vec::new();
     tree.for_each(Direction::Out, Protocol::Udp, |connection| {
@@ -97,8 +97,8 @@ fn requested_ports(tree: &Tree) -> Result<Vec<u16>, TreeError> {
     Ok(ports)
 }
 
-/// Gives up everything that is no longer needed. No other thread runs yet, and those that start later
-/// have what is left. Whether nothing can be written but below `reach`.
+/// Drops privileges that are no longer needed. No other thread runs yet; later ones inherit what is
+/// left. Returns whether Landlock limits writing to `reach`.
 pub(crate) fn confine(
     rights: &Rights,
     opened: &Opened,
@@ -107,7 +107,7 @@ pub(crate) fn confine(
     notifier: &Notifier,
 ) -> anyhow::Result<bool> {
     let replaced_in = metrics.map(MetricsFile::open_directory).transpose()?;
-    // One that is started again is connected to again.
+    // To reconnect to a service manager that restarted.
     let peers = if notifier.is_abstract() { Peers::AbstractSockets } else { Peers::Nobody };
     rights.reduce_to(opened.watching())?;
     match privilege::limit_reach(reach, replaced_in.as_slice(), peers) {

@@ -1,11 +1,10 @@
-//! What may come in between while connections are shown: the end, and requests for a report.
+//! Shutdown and report requests, also while a batch is being shown.
 
 use std::{future::Future, mem, pin::Pin, time::Duration};
 
 use tokio::{sync::mpsc, task::yield_now, time::Instant};
 
-/// How long what was seen last is written once the end was asked for: it ends within a second, and
-/// detaching takes some of that.
+/// Time to write the last batches after a shutdown request. Together with detaching, less than a second.
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// How much longer that may take, if it will be done by then.
@@ -14,18 +13,18 @@ const GRACE: Duration = Duration::from_secs(4);
 pub(super) struct Interruptions<'a, F> {
     shutdown: Pin<&'a mut F>,
     report_requests: mpsc::Receiver<()>,
-    /// When nothing more is written.
+    /// When writing stops.
     deadline: Option<Instant>,
     /// Whether it was said that it takes longer.
     is_late: bool,
 }
 
-/// Something that came in between.
+/// A shutdown or report request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interruption {
-    /// It is to end.
+    /// End the run.
     Shutdown,
-    /// Somebody wants a report.
+    /// Print the counters.
     ReportRequest,
 }
 
@@ -47,7 +46,7 @@ impl<'a, F: Future<Output = ()>> Interruptions<'a, F> {
         }
     }
 
-    /// Lets everything else have its turn, such as the watchdog; what came in between.
+    /// Yields to other tasks, such as the watchdog; returns a request that arrived.
     pub(super) async fn between(&mut self) -> Option<Interruption> {
         tokio::select! {
             biased;

@@ -1,16 +1,16 @@
-//! Episodes of loss: each is said when it begins, and how much it took when it is over.
+//! Episodes of packet loss: a warning when one begins, its total when it is over.
 
 use crate::source::{PacketLoss, SourceCounters};
 
-/// So many batches without a loss end an episode.
+/// An episode ends after this many batches without loss.
 const QUIET: u32 = 5;
 
-/// What was said about each of the source's losses.
+/// One episode for each cause of loss.
 #[derive(Debug, Default)]
 pub(super) struct Losses([Episode; SourceCounters::LOSSES]);
 
 impl Losses {
-    /// After each batch.
+    /// Called after each batch.
     pub(super) fn look_at(&mut self, counters: &SourceCounters) {
         for (episode, loss) in self.0.iter_mut().zip(counters.losses()) {
             let Some(packets) = loss.packets else { continue };
@@ -28,18 +28,18 @@ impl Losses {
     }
 }
 
-/// One cause.
+/// State of one cause.
 #[derive(Debug, Default)]
 struct Episode {
-    /// Packets lost when it was looked at last.
+    /// Packets lost up to the previous batch.
     lost: u64,
-    /// Those lost before the episode, while there is one.
+    /// Packets lost before the current episode, if there is one.
     before: Option<u64>,
     /// Batches since the last loss.
     quiet: u32,
 }
 
-/// What there is to say, with the packets that it is about.
+/// What to log, with the number of packets.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Begins(u64),

@@ -1,5 +1,4 @@
-//! The running collector: a source, a tracker and a tree put together, from the first right that is
-//! given up to the last batch that is written.
+//! The running collector: opens source, tracker and tree, drops privileges, runs the agent, reports.
 
 pub mod agent;
 pub mod config;
@@ -36,10 +35,10 @@ use crate::{
     tracker::Tracker,
 };
 
-/// Watches until a signal or the end of the file. One thread: capabilities are per thread.
+/// Runs until a signal or the end of the file. Single-threaded, because capabilities are per thread.
 ///
 /// # Errors
-/// Why it cannot start or go on, in one line for people.
+/// Why it cannot start or continue, in one line.
 pub fn run(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     descriptors::check()?;
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -54,7 +53,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let notifier = Notifier::from_environment();
     tokio::spawn(notifier.clone().feed_watchdog());
     let mut rights = confine::rights(config)?;
-    // Before anything is made.
+    // Checked before anything is created.
     let metrics = confine::metrics_file(config, &mut rights)?;
     let OpenTree { tree, requested_ports, before, reach } =
         confine::open_tree(config, &mut rights)?;
@@ -63,7 +62,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let mut agent = Agent::new(tracker, tree, local)
         .map_err(|error| anyhow!("cannot list the local addresses: {error}"))?;
     let policy = agent.policy();
-    // A pipe that is to be read may not be open at its other end yet.
+    // Opening a FIFO blocks until its writer opens it.
     let opened = tokio::select! {
         biased;
         () = &mut shutdown => return Ok(()),
@@ -120,7 +119,7 @@ fn machine(config: &Config) -> Option<Machine> {
     }
 }
 
-/// A file can be read again; so that something of it is missing in the tree is an error.
+/// Incomplete is an error for a file, which can be read again.
 fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
     let path = path.display();
     match stats.lost().total().0.unwrap_or_default() {
@@ -130,7 +129,7 @@ fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
     }
 }
 
-/// Lost is never silent.
+/// Losses are reported even with `--quiet`.
 fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
     let lost = stats.lost();
     match verbosity {

@@ -1,25 +1,25 @@
-//! What keeps connections out of the tree: said when it begins, from time to time while it lasts, and
-//! when it is over.
+//! Causes that keep connections out of the tree: a warning when one begins, reminders while it lasts, a
+//! message when it is over.
 
 use crate::tree::{Cause, Obstacle, Shown};
 
-/// Batches with an obstacle between two reminders of it: ten minutes at the usual interval.
+/// Batches between two reminders: ten minutes at the default interval.
 const REMINDER: u32 = 600;
 
 /// By [`Cause`].
 #[derive(Debug, Default)]
 pub(super) struct Obstacles([Option<Lasting>; Cause::ALL.len()]);
 
-/// One that was said, and is not over.
+/// An obstacle that was reported and is not over.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lasting {
-    /// Batches and connections since it was last said.
+    /// Batches and connections since the last message.
     batches: u32,
     connections: u64,
 }
 
 impl Obstacles {
-    /// After each batch.
+    /// Called after each batch.
     pub(super) fn look_at(&mut self, shown: &Shown) {
         for cause in Cause::ALL {
             let obstacle = shown.obstacle(cause);
@@ -30,7 +30,9 @@ impl Obstacles {
                 }
                 (Some(Step::Lasts(connections)), Some(error), _) => {
                     let meanwhile = cause.meanwhile();
-                    log::warn!("still, for {connections} connections more: {error}; {meanwhile}");
+                    log::warn!(
+                        "{connections} more connections are not recorded: {error}; {meanwhile}"
+                    );
                 }
                 (Some(Step::Ends), _, Some(farewell)) => log::info!("{farewell}"),
                 _ => {}

@@ -1,4 +1,4 @@
-//! Opening the source that the user asked for: which one, what it needs, and what to fall back on.
+//! Opens the configured source: checks its requirements and falls back to libpcap.
 
 use std::{ops::RangeInclusive, path::Path};
 
@@ -78,7 +78,7 @@ impl Opened {
         }
     }
 
-    /// Says what is watched, and how.
+    /// Logs what is watched, and how.
     pub(crate) fn announce(&self, config: &Config) {
         let Input::Device(watch) = &config.input else { return };
         let how = self.subject(config);
@@ -86,7 +86,7 @@ impl Opened {
     }
 }
 
-/// Opens what the user asked for.
+/// Opens the configured source.
 pub(crate) async fn source(
     config: &Config,
     policy: &Policy,
@@ -98,10 +98,10 @@ pub(crate) async fn source(
     }
 }
 
-/// Starts watching a device. Only a kernel that cannot is a reason to fall back: missing privilege
-/// or a missing device would be missing for libpcap too, or be a surprise.
+/// Starts watching a device. Falls back only if the kernel lacks something: with missing privileges a
+/// silent fallback would be a surprise.
 fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
-    // That it is not there is said before that privilege is missing.
+    // Report a missing device before missing privileges.
     if watch.device != ANY {
         Device::find(&watch.device)?;
     }
@@ -118,7 +118,7 @@ fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Ope
     }
 }
 
-/// What can be done where only eBPF was wanted and the kernel cannot.
+/// Adds advice where only eBPF was asked for and the kernel lacks it.
 fn with_advice(error: SourceError) -> SourceError {
     match error {
         SourceError::Unsupported(why) => {
@@ -170,7 +170,7 @@ fn live(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opene
     Ok(Opened::Live(Box::new(reattaching(watch, config, policy, open)?)))
 }
 
-/// Opens the source, to be opened anew when its device was away.
+/// Opens the source so that it is reopened when its device comes back.
 fn reattaching<S: Source>(
     watch: &Watch,
     config: &Config,

@@ -1,4 +1,4 @@
-//! Signals: which ones end a run, and which one asks for a report.
+//! Signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT end a run, SIGUSR1 asks for a report.
 
 use std::{fs, future::Future, io};
 
@@ -7,9 +7,10 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Takes over the signals: what ends the run, and requests for a report.
+/// Installs the handlers; returns a future that is ready when the run is to end, and a channel of
+/// report requests.
 ///
-/// SIGHUP and SIGQUIT end it too, unless whoever started us has them ignored, as nohup(1) does.
+/// SIGHUP and SIGQUIT stay ignored if they were ignored at the start, as by nohup(1).
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -46,7 +47,8 @@ async fn next(signal: &mut Option<Signal>) -> Option<()> {
     signal.as_mut()?.recv().await
 }
 
-/// As proc(5) says. Where it says nothing, nobody asked for it.
+/// Read from proc(5), because sigaction(2) cannot be called safely. Without /proc nothing counts as
+/// ignored.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -173,8 +173,8 @@ impl Collector {
     /// Has nobody read its standard error, which is full then, while `work` is done. It is asked for
     /// reports that there is no room for.
     pub fn unread<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
-        /// Less than a pipe holds (pipe(7)) by less than a report.
-        const FULL: u64 = 65_536 - 1_024;
+        /// A pipe holds 64 KiB (pipe(7)), less what is free at the end of each page.
+        const FULL: u64 = 56 * 1024;
         let held = self.gate.lock().expect("no panic");
         let is_full = || {
             self.signal(Signal::USR1);
