@@ -1,12 +1,17 @@
 //! Which device is meant and how it is: odd names of its own and of others, alternative names, renamed,
 //! down, moved to another namespace, made anew with the same index. Needs root.
 
+use std::{thread, time::Duration};
+
+use rustix::process::Signal;
+
 use crate::support::{
-    Files, assert_same_tree,
+    Files, PATIENCE, assert_same_tree,
     collector::Collector,
     frames::{Tcp, Wire, tcp},
-    lab::{DEVICE, Lab, PEER_DEVICE},
+    lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
     usual::{HOST, PCAP, each_way, end, request},
+    wait_until,
 };
 
 each_way!(
@@ -15,6 +20,8 @@ each_way!(
     a_renamed_device_is_another_one,
     a_device_that_is_down_is_waited_for,
     a_device_that_goes_down_is_watched_when_it_is_up_again,
+    a_device_that_was_in_another_namespace_is_watched_again,
+    a_device_that_is_made_anew_with_its_index_is_watched_again,
 );
 
 /// Runs a shell's command in the laboratory's host.
@@ -171,6 +178,70 @@ fn a_device_that_goes_down_is_watched_when_it_is_up_again(way: &[&str]) {
     let ended = collector.stop();
     assert!(ended.status.success(), "{}", ended.said);
     assert!(ended.files.is_superset(&before));
+}
+
+fn a_device_that_was_in_another_namespace_is_watched_again(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let elsewhere = Namespace::new("elsewhere");
+    let index = || shell(&lab, &format!("cat /sys/class/net/{DEVICE}/ifindex"));
+    let before = index();
+    let collector = Collector::start(&lab.host, way);
+    let mut expected = is_seen(&lab, &collector, 443);
+    for port in 444..447 {
+        // So that it is never found missing; it keeps its index.
+        collector.signal(Signal::STOP);
+        let there = format!("ip link set {DEVICE} netns {}", elsewhere.name);
+        let and_back =
+            format!("ip -n {} link set {DEVICE} netns {}", elsewhere.name, lab.host.name);
+        shell(&lab, &format!("{there} && {and_back}"));
+        assert_eq!(index(), before);
+        lab.host.add_address(DEVICE, HOST);
+        lab.host.up(DEVICE);
+        collector.signal(Signal::CONT);
+        expected.extend(is_seen_in_the_end(&lab, &collector, port));
+    }
+    let ended = collector.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert!(ended.files.is_superset(&expected), "{:?}", ended.files);
+}
+
+fn a_device_that_is_made_anew_with_its_index_is_watched_again(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let collector = Collector::start(&lab.host, way);
+    let mut expected = is_seen(&lab, &collector, 443);
+    for port in 444..447 {
+        let index = shell(&lab, &format!("cat /sys/class/net/{DEVICE}/ifindex"));
+        let peer = format!("peer name {PEER_DEVICE} netns {}", lab.peer.name);
+        let script = format!(
+            "printf 'link delete {DEVICE}\\nlink add {DEVICE} index {} mtu 65535 type veth {peer}\\n' \
+             | ip -batch -",
+            index.trim()
+        );
+        collector.signal(Signal::STOP);
+        shell(&lab, &script);
+        lab.host.add_address(DEVICE, HOST);
+        lab.host.up(DEVICE);
+        lab.peer.up(PEER_DEVICE);
+        collector.signal(Signal::CONT);
+        expected.extend(is_seen_in_the_end(&lab, &collector, port));
+    }
+    let ended = collector.stop();
+    assert!(ended.status.success(), "{}", ended.said);
+    assert!(ended.files.is_superset(&expected), "{:?}", ended.files);
+}
+
+/// As [`is_seen`], but what is sent before it was noticed that something is wrong may get lost.
+#[track_caller]
+fn is_seen_in_the_end(lab: &Lab, collector: &Collector, port: u16) -> Files {
+    let (frame, expected) = request(port);
+    let mut wire = Wire::of(lab);
+    let is_there = wait_until(PATIENCE, || {
+        wire.leave(&frame);
+        thread::sleep(Duration::from_millis(20));
+        collector.files().is_superset(&expected)
+    });
+    assert!(is_there, "it is blind: {expected:?} never came");
+    expected
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod command_line;
 #[cfg(feature = "pcap")]
 mod evidence_oracle;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_attached;
+#[cfg(feature = "pcap")]
 mod live_attributes;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_captures;

@@ -14,7 +14,12 @@ use conntrack_common::{
 };
 
 use super::subject::Subject;
-use crate::{connection::Direction, source::Drained, tree::Cause, watch::stats::Stats};
+use crate::{
+    connection::Direction,
+    source::{Drained, Reattached},
+    tree::Cause,
+    watch::stats::Stats,
+};
 
 /// What is not in the counters.
 pub(super) struct About<'a> {
@@ -31,6 +36,7 @@ pub(super) fn page(stats: &Stats, about: &About<'_>) -> String {
     page.packets(stats);
     page.connections(stats);
     page.drained(&stats.source.drained);
+    page.reattached(stats.source.reattached);
     page.text
 }
 
@@ -118,6 +124,14 @@ impl Page {
         self.number(Kind::Counter, "drain_seconds_total", help, total);
         let help = "Time that the last drain took.";
         self.number(Kind::Gauge, "last_drain_seconds", help, last);
+    }
+
+    fn reattached(&mut self, reattached: Reattached) {
+        let Reattached { taken_away, device_gone } = reattached;
+        let help = "Times that watching was taken up again, by what had ended it.";
+        let causes = [("taken_away", taken_away), ("device_gone", device_gone)];
+        let causes = causes.map(|(cause, times)| (cause.to_owned(), times));
+        self.by("cause", "reattached_total", help, causes);
     }
 
     /// A metric whose labels are what it says.

@@ -62,6 +62,17 @@ pub struct SourceCounters {
     pub unread: Unread,
     /// How taking flows out of its flow map went.
     pub drained: Drained,
+    /// How often it began to watch again.
+    pub reattached: Reattached,
+}
+
+/// How often watching a device was taken up again, by what had ended it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reattached {
+    /// Somebody else took away what was attached.
+    pub taken_away: u64,
+    /// The device was gone.
+    pub device_gone: u64,
 }
 
 /// How draining went: taking the flows out of where they are kept between two batches.
@@ -114,6 +125,8 @@ impl AddAssign for SourceCounters {
         self.dropped += others.dropped;
         self.unread += others.unread;
         self.drained += others.drained;
+        self.reattached.taken_away += others.reattached.taken_away;
+        self.reattached.device_gone += others.reattached.device_gone;
     }
 }
 
@@ -201,12 +214,20 @@ pub trait Source {
     fn counters(&self) -> SourceCounters;
 }
 
+/// What went wrong below.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a source cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// This kernel cannot do it; another source may.
-    #[error("{0}")]
-    Unsupported(String),
+    #[error("{why}")]
+    Unsupported {
+        /// What it cannot do.
+        why: String,
+        /// What it said.
+        source: Option<Cause>,
+    },
     /// The device is not there or not one that can be watched.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -216,6 +237,18 @@ pub enum SourceError {
     /// The device is down, and cannot be watched before it is up.
     #[error("{0} is down; ip link set dev {0} up")]
     DeviceDown(String),
+    /// What was attached to the device was taken away, and cannot be attached again.
+    #[error(
+        "{device} is not watched any more; taken off by somebody else: {what}; cannot be attached again: {source}"
+    )]
+    Detached {
+        /// The device.
+        device: String,
+        /// What was attached.
+        what: String,
+        /// Why it cannot be attached again.
+        source: Box<SourceError>,
+    },
     /// The kernel refused although the privileges seem to be there.
     #[error("{what} was refused (EPERM): {why}")]
     Refused {
@@ -223,6 +256,18 @@ pub enum SourceError {
         what: &'static str,
         /// What may be the reason, and what to do.
         why: &'static str,
+        /// What it said.
+        source: Cause,
+    },
+    /// There is not enough of something.
+    #[error("{what}: {advice}")]
+    Exhausted {
+        /// What was tried.
+        what: &'static str,
+        /// What there is not enough of, and what to do.
+        advice: &'static str,
+        /// What was said.
+        source: Cause,
     },
     /// A capture file that cannot be read, or not to its end.
     #[error("{path}: {why}")]
@@ -233,12 +278,12 @@ pub enum SourceError {
         why: String,
     },
     /// Something else.
-    #[error("{what}: {why}")]
+    #[error("{what}: {source}")]
     Failed {
         /// What was tried.
         what: &'static str,
         /// What was said.
-        why: String,
+        source: Cause,
     },
 }
 
@@ -269,6 +314,16 @@ fn ticks(interval: Duration) -> Interval {
 impl SourceError {
     /// An error that is only its words.
     pub(crate) fn failed(what: &'static str, why: impl Display) -> Self {
-        Self::Failed { what, why: why.to_string() }
+        Self::Failed { what, source: why.to_string().into() }
+    }
+
+    /// What came of another error.
+    pub(crate) fn caused_by(what: &'static str, source: impl Into<Cause>) -> Self {
+        Self::Failed { what, source: source.into() }
+    }
+
+    /// That this kernel cannot do something, told by something else than an error.
+    pub(crate) const fn unsupported(why: String) -> Self {
+        Self::Unsupported { why, source: None }
     }
 }

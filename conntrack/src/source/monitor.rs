@@ -40,7 +40,6 @@ impl Monitor {
     }
 
     /// The device, as it was when it was opened.
-    #[cfg(feature = "pcap")]
     pub(super) const fn device(&self) -> &Device {
         &self.device
     }

@@ -91,27 +91,30 @@ impl<S: Source> Reattaching<S> {
         }
     }
 
-    /// Lets go of a device that is gone; what was seen of it last. It may be back already.
-    async fn let_go(&mut self) -> FlowBatch {
-        Obstacle::Gone.tell(&self.device);
-        let watched = std::mem::replace(&mut self.watched, Watched::No(Obstacle::Gone));
+    /// Lets go of a device that cannot be watched any more; what was seen of it last.
+    async fn let_go(&mut self, obstacle: Obstacle) -> FlowBatch {
+        obstacle.tell(&self.device);
+        let watched = std::mem::replace(&mut self.watched, Watched::No(obstacle));
         let Watched::Yes(mut source) = watched else { return FlowBatch::default() };
         // What is gone cannot be detached from.
         let (last, _detached) = source.finish().await;
         self.before += source.counters();
+        // It may be back already.
         self.ticks.reset_immediately();
         last
     }
 
-    fn look_for_it(&mut self) {
+    /// # Errors
+    /// That it is gone, where that is the end.
+    fn look_for_it(&mut self) -> Result<(), SourceError> {
         let obstacle = match (self.open)(&self.policy) {
             Ok(source) => {
-                let again =
-                    if self.was_watched { "back and watched again" } else { "up and watched" };
-                log::info!("{} is {again}", self.device);
-                self.was_watched = true;
+                self.tell_that_it_is_there();
                 self.watched = Watched::Yes(source);
-                return;
+                return Ok(());
+            }
+            Err(SourceError::Device(DeviceError::NotFound { .. })) if self.is_exiting => {
+                return Err(SourceError::DeviceGone(self.device.clone()));
             }
             Err(SourceError::Device(DeviceError::NotFound { .. })) => Obstacle::Gone,
             Err(SourceError::DeviceDown(_)) => Obstacle::Down,
@@ -121,6 +124,19 @@ impl<S: Source> Reattaching<S> {
             obstacle.tell(&self.device);
             self.watched = Watched::No(obstacle);
         }
+        Ok(())
+    }
+
+    /// It may be watched for the first time now, if it was down at the start.
+    fn tell_that_it_is_there(&mut self) {
+        let device = &self.device;
+        if self.was_watched {
+            self.before.reattached.device_gone += 1;
+            log::info!("{device} is back and watched again");
+        } else {
+            log::info!("{device} is up and watched");
+        }
+        self.was_watched = true;
     }
 }
 
@@ -138,11 +154,14 @@ impl<S: Source> Source for Reattaching<S> {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
         let Watched::Yes(source) = &mut self.watched else {
             self.ticks.tick().await;
-            self.look_for_it();
+            self.look_for_it()?;
             return Ok(Some(FlowBatch::default()));
         };
         match source.next_batch().await {
-            Err(SourceError::DeviceGone(_)) if !self.is_exiting => Ok(Some(self.let_go().await)),
+            Err(SourceError::DeviceGone(_)) if !self.is_exiting => {
+                Ok(Some(self.let_go(Obstacle::Gone).await))
+            }
+            Err(SourceError::DeviceDown(_)) => Ok(Some(self.let_go(Obstacle::Down).await)),
             batch => batch,
         }
     }
@@ -247,6 +266,7 @@ mod tests {
         assert_eq!(*times.borrow(), 4);
         assert_eq!(source.counters().dropped, 2);
         assert_eq!(source.counters().with_outcome(Outcome::Flow), Some(2));
+        assert_eq!(source.counters().reattached.device_gone, 1);
         assert!(source.finish().await.0.flows.is_empty());
     }
 }

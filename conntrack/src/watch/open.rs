@@ -109,7 +109,7 @@ fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Ope
         Mode::Pcap => live(watch, config, policy),
         Mode::Ebpf => Ok(ebpf(watch, config, policy)?.map_err(with_advice)?),
         Mode::Auto => match ebpf(watch, config, policy)? {
-            Err(SourceError::Unsupported(why)) => {
+            Err(SourceError::Unsupported { why, .. }) => {
                 log::warn!("no eBPF here ({why}); using libpcap instead");
                 live(watch, config, policy)
             }
@@ -121,8 +121,9 @@ fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Ope
 /// Adds advice where only eBPF was asked for and the kernel lacks it.
 fn with_advice(error: SourceError) -> SourceError {
     match error {
-        SourceError::Unsupported(why) => {
-            SourceError::Unsupported(format!("no eBPF here ({why}); use --mode pcap"))
+        SourceError::Unsupported { why, source } => {
+            let why = format!("no eBPF here ({why}); use --mode pcap");
+            SourceError::Unsupported { why, source }
         }
         error => error,
     }
@@ -136,7 +137,7 @@ fn ebpf(
 ) -> anyhow::Result<Result<Opened, SourceError>> {
     if watch.device == ANY {
         let why = "eBPF watches one device, not any".to_owned();
-        return Ok(Err(SourceError::Unsupported(why)));
+        return Ok(Err(SourceError::unsupported(why)));
     }
     privilege::for_ebpf()?;
     let options = Options {
@@ -199,7 +200,7 @@ async fn file(
 #[cfg(not(feature = "ebpf"))]
 #[expect(clippy::unnecessary_wraps, reason = "the signature of its counterpart")]
 fn ebpf(_: &Watch, _: &Config, _: &Policy) -> anyhow::Result<Result<Opened, SourceError>> {
-    Ok(Err(SourceError::Unsupported("this program was built without it".to_owned())))
+    Ok(Err(SourceError::unsupported("this program was built without it".to_owned())))
 }
 
 #[cfg(not(feature = "pcap"))]

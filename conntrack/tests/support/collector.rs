@@ -156,6 +156,12 @@ impl Collector {
         }
     }
 
+    /// A line that contains `text`, of those that it has said up to now.
+    pub fn line_so_far(&mut self, text: &str) -> Option<String> {
+        self.said.extend(self.lines.try_iter());
+        self.said.iter().find(|line| line.contains(text)).cloned()
+    }
+
     /// Whether one of the lines that were waited for so far contains `text`.
     pub fn said_before(&self, text: &str) -> bool {
         self.said.iter().any(|line| line.contains(text))
@@ -238,14 +244,22 @@ fn scratch() -> TempDir {
 }
 
 impl Ended {
-    /// The number in the last report's line about `what`.
+    /// The number of the last report's line about `what`.
     pub fn reported(&self, what: &str) -> u64 {
+        self.find_reported(what).unwrap_or_else(|| panic!("no {what:?} in {}", self.said))
+    }
+
+    /// The same, of a line that is there only if there is something to say.
+    pub fn reported_or(&self, what: &str, otherwise: u64) -> u64 {
+        self.find_reported(what).unwrap_or(otherwise)
+    }
+
+    fn find_reported(&self, what: &str) -> Option<u64> {
         let number = |line: &str| {
             let number = line.strip_prefix(what)?.strip_prefix(": ")?.split(' ').next()?;
             number.parse().ok()
         };
-        let reported = self.said.lines().rev().find_map(number);
-        reported.unwrap_or_else(|| panic!("no {what:?} in {}", self.said))
+        self.said.lines().rev().find_map(number)
     }
 }
 

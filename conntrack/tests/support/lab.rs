@@ -72,7 +72,8 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn new(role: &str) -> Self {
+    /// A namespace for this role.
+    pub fn new(role: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let namespace = Self { name: format!("ct-{}-{number}-{role}", process::id()) };

@@ -7,6 +7,8 @@
     reason = "the benchmarks compile it too, and use a part of it"
 )]
 
+#[cfg(feature = "ebpf")]
+pub mod bpf;
 pub mod coarsening;
 pub mod collector;
 pub mod evidence;

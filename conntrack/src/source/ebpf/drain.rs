@@ -94,9 +94,9 @@ impl Drain {
     pub(super) fn counters(&self) -> SourceCounters {
         SourceCounters {
             packets: self.packets(),
-            dropped: 0,
             unread: self.unread(),
             drained: self.drained,
+            ..SourceCounters::default()
         }
     }
 

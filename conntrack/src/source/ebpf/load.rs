@@ -27,7 +27,8 @@ pub const XDP: &str = "conntrack_xdp";
 /// Puts maps into the kernel, for these programs to be loaded; nothing is attached yet.
 ///
 /// # Errors
-/// [`SourceError::Unsupported`] where this kernel cannot, [`SourceError::Refused`] where it may not.
+/// [`SourceError::Unsupported`] where this kernel cannot, [`SourceError::Refused`] where it may not,
+/// [`SourceError::Exhausted`] where there is not enough of something.
 pub(super) fn maps(link: LinkLayer, is_tunnel: bool, max_flows: u32) -> Result<Ebpf, SourceError> {
     maps_with(link, is_tunnel, max_flows, &source::secret()?)
 }
@@ -47,7 +48,7 @@ fn maps_with(
         .override_global("SECRET", secret, true)
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
-        .map_err(|error| refusal("loading the maps", &error))
+        .map_err(|error| refusal("loading the maps", error))
 }
 
 /// Puts maps and all programs into the kernel; nothing is attached. To try them on packets of one's
@@ -58,8 +59,8 @@ fn maps_with(
 pub fn programs(link: LinkLayer, max_flows: u32, secret: &Secret) -> Result<Ebpf, SourceError> {
     // Packets of one's own come with an Ethernet header, also where the program is to take no notice.
     let mut ebpf = maps_with(link, link == LinkLayer::Ip, max_flows, secret)?;
-    classifier(&mut ebpf)?;
-    xdp(&mut ebpf)?;
+    load_classifier(&mut ebpf)?;
+    load_xdp(&mut ebpf)?;
     Ok(ebpf)
 }
 
@@ -67,20 +68,32 @@ pub fn programs(link: LinkLayer, max_flows: u32, secret: &Secret) -> Result<Ebpf
 ///
 /// # Errors
 /// As [`maps`].
-pub(super) fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SourceError> {
-    let program: &mut SchedClassifier = program(ebpf, CLASSIFIER)?;
-    program.load().map_err(|error| refusal("loading the TC program", &error))?;
-    Ok(program)
+pub(super) fn load_classifier(ebpf: &mut Ebpf) -> Result<(), SourceError> {
+    classifier(ebpf)?.load().map_err(|error| refusal("loading the TC program", error))
 }
 
 /// Puts the XDP program into the kernel.
 ///
 /// # Errors
 /// As [`maps`].
+pub(super) fn load_xdp(ebpf: &mut Ebpf) -> Result<(), SourceError> {
+    xdp(ebpf)?.load().map_err(|error| refusal("loading the XDP program", error))
+}
+
+/// The TC classifier.
+///
+/// # Errors
+/// That the object has none.
+pub(super) fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SourceError> {
+    program(ebpf, CLASSIFIER)
+}
+
+/// The XDP program.
+///
+/// # Errors
+/// That the object has none.
 pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SourceError> {
-    let program: &mut Xdp = program(ebpf, XDP)?;
-    program.load().map_err(|error| refusal("loading the XDP program", &error))?;
-    Ok(program)
+    program(ebpf, XDP)
 }
 
 /// Takes a map out of the loaded object.
@@ -90,7 +103,7 @@ where
 {
     let map = ebpf.take_map(name);
     let map = map.ok_or_else(|| SourceError::failed(name, "is not in the object"))?;
-    map.try_into().map_err(|error| SourceError::failed(name, error))
+    map.try_into().map_err(|error| refusal(name, error))
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<P, SourceError>
@@ -99,7 +112,7 @@ where
 {
     let program = ebpf.program_mut(name);
     let program = program.ok_or_else(|| SourceError::failed(name, "is not in the object"))?;
-    program.try_into().map_err(|error| SourceError::failed(name, error))
+    program.try_into().map_err(|error| SourceError::caused_by(name, error))
 }
 
 /// Before Linux 5.11 the memory of maps counts as locked memory. Where the limit cannot be raised,
@@ -111,15 +124,42 @@ fn raise_memlock() {
         .or_else(|_| setrlimit(Resource::Memlock, Rlimit { current: hard, maximum: hard }));
 }
 
-/// What a refusal of bpf(2) means. EPERM is a matter of privilege; everything else is a kernel
-/// that cannot: no bpf(2) at all (ENOSYS), an unknown map, program or attach type, a verifier that
-/// knows less (EINVAL, EACCES).
-pub(super) fn refusal(what: &'static str, error: &(dyn Error + 'static)) -> SourceError {
+/// What a refusal of bpf(2) or rtnetlink means. EPERM is a matter of privilege. Too little memory or too
+/// few descriptors are no reason to do without eBPF: they can be had. Everything else is a kernel that
+/// cannot: no bpf(2) at all (ENOSYS), an unknown map, program or attach type, a verifier that knows less
+/// (EINVAL, EACCES).
+pub(super) fn refusal(
+    what: &'static str,
+    error: impl Error + Send + Sync + 'static,
+) -> SourceError {
     log::debug!("{what}: {error}");
-    match errno(error) {
-        Some(Errno::PERM) => SourceError::Refused { what, why: forbidden(kernel::version()) },
-        Some(Errno::NOSYS) => SourceError::Unsupported("this kernel has no bpf(2)".to_owned()),
-        _ => SourceError::Unsupported(too_old(kernel::version()) + what + ": " + &one_line(error)),
+    let why = match errno(&error) {
+        Some(Errno::PERM) => {
+            let why = forbidden(kernel::version());
+            return SourceError::Refused { what, why, source: error.into() };
+        }
+        Some(errno) if let Some(advice) = missing_resource(errno) => {
+            return SourceError::Exhausted { what, advice, source: error.into() };
+        }
+        Some(Errno::NOSYS) => "this kernel has no bpf(2)".to_owned(),
+        _ => too_old(kernel::version()) + what + ": " + &one_line(&error),
+    };
+    SourceError::Unsupported { why, source: Some(error.into()) }
+}
+
+/// What to do where something is used up; `None` where the error is about something else.
+fn missing_resource(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::NOMEM => Some(
+            "not enough memory; lower --max-flows, or raise the limit of the control group \
+             (systemd: MemoryMax=)",
+        ),
+        Errno::TOOBIG => Some("more flows than a map can hold; lower --max-flows"),
+        Errno::MFILE => {
+            Some("too many open files; raise the limit (ulimit -n, systemd: LimitNOFILE=)")
+        }
+        Errno::NFILE => Some("too many open files on this machine; raise fs.file-max"),
+        _ => None,
     }
 }
 
@@ -180,6 +220,17 @@ fn one_line(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_used_up_is_no_reason_to_do_without_ebpf() {
+        for errno in [Errno::NOMEM, Errno::TOOBIG, Errno::MFILE, Errno::NFILE] {
+            let error = refusal("loading the maps", io::Error::from(errno));
+            assert!(matches!(error, SourceError::Exhausted { .. }), "{error}");
+            assert!(error.source().is_some());
+        }
+        let error = refusal("loading the maps", io::Error::from(Errno::INVAL));
+        assert!(matches!(error, SourceError::Unsupported { .. }), "{error}");
+    }
 
     #[test]
     fn an_old_kernel_is_named() {

@@ -7,8 +7,13 @@ mod drain;
 mod guard;
 mod hold_back;
 mod load;
+mod path;
 pub(crate) mod probe;
+mod query;
+mod sight;
 mod syscalls;
+mod tc;
+mod tcx;
 mod wake;
 
 use std::{mem, time::Duration};
@@ -24,7 +29,7 @@ use wake::Wake;
 
 use crate::{
     host::device::Device,
-    source::{self, FlowBatch, Source, SourceCounters, SourceError},
+    source::{self, FlowBatch, Reattached, Source, SourceCounters, SourceError},
 };
 
 /// What the eBPF source is asked to do.
@@ -54,6 +59,8 @@ pub struct EbpfSource {
     is_first: bool,
     /// None once it is finished.
     guard: Option<Guard>,
+    /// Times that programs were attached again, once it is finished.
+    reattached: u64,
 }
 
 impl EbpfSource {
@@ -72,7 +79,7 @@ impl EbpfSource {
         drain.set_policy(policy)?;
         let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
         let guard = Guard::new(attachment, device, options.interval)
-            .map_err(|error| SourceError::failed("keeping the programs attached", error))?;
+            .map_err(|error| load::refusal("keeping the programs attached", error))?;
         give_back_memory();
         Ok(Self {
             drain,
@@ -81,12 +88,17 @@ impl EbpfSource {
             wake,
             is_first: true,
             guard: Some(guard),
+            reattached: 0,
         })
     }
 
     fn batch(&mut self, flows: Vec<Flow>) -> FlowBatch {
         let is_first = mem::replace(&mut self.is_first, false);
         FlowBatch { flows, captured_at: None, is_first }
+    }
+
+    fn reattached(&self) -> u64 {
+        self.guard.as_ref().map_or(self.reattached, Guard::reattached)
     }
 
     /// How the programs are attached, in words.
@@ -124,6 +136,7 @@ impl Source for EbpfSource {
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+        self.reattached = self.reattached();
         let detached = self.guard.take().map_or(Ok(()), Guard::detach);
         let (flows, drained) = self.drain.last();
         (self.batch(flows), drained.and(detached))
@@ -134,6 +147,7 @@ impl Source for EbpfSource {
     }
 
     fn counters(&self) -> SourceCounters {
-        self.drain.counters()
+        let reattached = Reattached { taken_away: self.reattached(), device_gone: 0 };
+        SourceCounters { reattached, ..self.drain.counters() }
     }
 }

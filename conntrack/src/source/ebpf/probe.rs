@@ -28,7 +28,7 @@ pub(crate) struct Hooks {
 /// Has the kernel take the program for the TC hook; it is gone again afterwards.
 pub(crate) fn load() -> Result<(), SourceError> {
     let mut ebpf = load::maps(LinkLayer::Ethernet, false, FLOWS)?;
-    load::classifier(&mut ebpf).map(|_loaded| ())
+    load::load_classifier(&mut ebpf)
 }
 
 /// Attaches the programs in each way to the loopback device of a network namespace that is made for it

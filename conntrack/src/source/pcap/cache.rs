@@ -112,9 +112,9 @@ impl FlowCache {
     }
 
     /// What was counted since the beginning; what libpcap dropped, it does not know.
-    pub(super) const fn counters(&self) -> SourceCounters {
+    pub(super) fn counters(&self) -> SourceCounters {
         let (packets, unread) = (Some(self.counters), self.unread);
-        SourceCounters { packets, dropped: 0, unread, drained: self.drained }
+        SourceCounters { packets, unread, drained: self.drained, ..SourceCounters::default() }
     }
 
     fn datagram(&mut self, key: FlowKey, at: Nanoseconds) -> Outcome {

@@ -136,10 +136,10 @@ impl LiveSource {
         Ok(())
     }
 
-    /// Why the reader ended. It does not say whether its device is gone; the kernel does.
+    /// Why the reader ended. It has only words for it; the kernel says whether the device is there.
     fn failure(&mut self, reader: Reader) -> SourceError {
-        let gone = self.guard.as_mut().and_then(|guard| guard.look().err());
-        gone.unwrap_or_else(|| reader.failure())
+        let missing = self.guard.as_mut().and_then(Guard::missing);
+        missing.unwrap_or_else(|| reader.failure())
     }
 
     fn batch(&mut self) -> FlowBatch {
@@ -196,7 +196,8 @@ impl Guard {
             SourceError::failed("cannot look after libpcap's socket", error)
         })?;
         // libpcap was given a name, which may have been given to another device meanwhile.
-        guard.look()?;
+        guard.monitor.look()?;
+        guard.look_at_socket()?;
         Ok(guard)
     }
 
@@ -210,9 +211,13 @@ impl Guard {
         }
     }
 
-    fn look(&mut self) -> Result<(), SourceError> {
-        self.monitor.look()?;
-        self.look_at_socket()
+    /// That the device is gone or down, if it is.
+    fn missing(&mut self) -> Option<SourceError> {
+        match self.monitor.look() {
+            Ok(Some(state)) if !state.is_up => Some(SourceError::DeviceDown(state.device.name)),
+            Ok(_) => self.look_at_socket().err(),
+            Err(gone) => Some(gone),
+        }
     }
 
     /// The kernel unbinds it when the device goes, also if that is back by now.
