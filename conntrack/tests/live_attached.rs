@@ -3,9 +3,12 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use aya::programs::{
-    SchedClassifier, TcAttachType,
-    tc::{self, NlOptions, TcAttachOptions, TcHandle},
+use aya::{
+    Ebpf,
+    programs::{
+        SchedClassifier, TcAttachType,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+    },
 };
 use conntrack::source::ebpf::{CLASSIFIER, programs};
 use conntrack_common::wire::LinkLayer;
@@ -175,6 +178,31 @@ fn what_cannot_be_attached_again_is_an_error_at_the_third_try() {
     assert!(lab.xdp(), "theirs stays");
 }
 
+/// Somebody else who attaches filters, with a program that is called as ours.
+struct Foreigner<'a> {
+    lab: &'a Lab,
+    programs: Option<Ebpf>,
+}
+
+impl<'a> Foreigner<'a> {
+    fn new(lab: &'a Lab, attach: impl FnOnce(&mut SchedClassifier) + Send) -> Self {
+        let programs = lab.host.enter(|| {
+            let mut programs = programs(LinkLayer::Ethernet, 16, &[1, 2]).expect("programs");
+            let program = programs.program_mut(CLASSIFIER).expect("one of this name");
+            attach(program.try_into().expect("a classifier"));
+            programs
+        });
+        Self { lab, programs: Some(programs) }
+    }
+}
+
+/// What aya detaches, it detaches in the namespace that it is in.
+impl Drop for Foreigner<'_> {
+    fn drop(&mut self) {
+        self.lab.host.enter(|| drop(self.programs.take()));
+    }
+}
+
 #[test]
 fn a_filter_whose_program_somebody_replaced_is_theirs() {
     let lab = Lab::new(&[HOST]);
@@ -187,12 +215,10 @@ fn a_filter_whose_program_somebody_replaced_is_theirs() {
         words.next().expect("a word").to_owned()
     };
     let (priority, handle) = (word_after("pref"), word_after("handle"));
-    lab.host.enter(|| {
-        let mut theirs = programs(LinkLayer::Ethernet, 16).expect("programs");
-        let program: &mut SchedClassifier =
-            theirs.program_mut(CLASSIFIER).expect("it").try_into().expect("a classifier");
+    let _theirs = Foreigner::new(&lab, |program| {
         let handle = u32::from_str_radix(handle.trim_start_matches("0x"), 16).expect("a handle");
-        let link = tc::SchedClassifierLink::attached(
+        // What is to be replaced is given to aya as a link of its own.
+        let link = SchedClassifierLink::attached(
             DEVICE,
             TcAttachType::Egress,
             priority.parse().expect("a number"),
@@ -200,8 +226,6 @@ fn a_filter_whose_program_somebody_replaced_is_theirs() {
             None,
         );
         program.attach_to_link(link.expect("a link")).expect("replaced");
-        // It stays when this goes.
-        std::mem::forget(theirs);
     });
     let is_back = wait_until(PATIENCE, || lab.hooks().matches("direct-action").count() == 3);
     assert!(is_back, "ours beside theirs: {}", lab.hooks());
@@ -215,17 +239,13 @@ fn a_filter_whose_program_somebody_replaced_is_theirs() {
 fn another_s_program_of_our_name_is_left_alone() {
     let lab = Lab::new(&[HOST]);
     tc(&lab, "qdisc add dev ct-host clsact");
-    let _theirs = lab.host.enter(|| {
-        let mut theirs = programs(LinkLayer::Ethernet, 16).expect("programs");
-        let program: &mut SchedClassifier =
-            theirs.program_mut(CLASSIFIER).expect("it").try_into().expect("a classifier");
+    let _theirs = Foreigner::new(&lab, |program| {
         for (side, handle) in [(TcAttachType::Ingress, 7), (TcAttachType::Egress, 8)] {
             let handle = TcHandle::from(handle);
             let options = NlOptions { priority: 0, handle, classid: None };
             let options = TcAttachOptions::Netlink(options);
             program.attach_with_options(DEVICE, side, options).expect("attached");
         }
-        theirs
     });
     let before = lab.hooks();
     assert_eq!(before.matches("conntrack direct-action").count(), 2, "of our name: {before}");

@@ -151,7 +151,7 @@ impl Clsact {
     /// # Errors
     /// The kernel's refusal.
     pub(super) fn remove(mut self) -> Result<(), SourceError> {
-        self.clear().map_err(|error| SourceError::failed("removing our TC filters", error))
+        self.clear().map_err(|error| SourceError::caused_by("removing our TC filters", error))
     }
 
     /// Makes the qdisc if it is missing, and removes filters of runs that are no more.

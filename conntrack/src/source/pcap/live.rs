@@ -31,7 +31,7 @@ use tokio::{
 use super::{
     bound::bound_to,
     cache::{FlowCache, Nanoseconds},
-    filter, link, words,
+    filter, link,
 };
 use crate::{
     host::{
@@ -105,12 +105,12 @@ impl LiveSource {
         policy: &Policy,
     ) -> Result<Self, SourceError> {
         let buffered = (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end());
-        let mut capture = capture(device, buffered).map_err(|error| refusal(device, &error))?;
+        let mut capture = capture(device, buffered).map_err(|error| refusal(device, error))?;
         let guard = device.map(|device| Guard::new(&capture, device, interval)).transpose()?;
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
             SourceError::failed("cannot watch", format!("{}: link type {link_type}", name(device)))
         })?;
-        capture.filter(&filter::expression(link), true).map_err(|error| failed(&error))?;
+        capture.filter(&filter::expression(link), true).map_err(failed)?;
 
         let shared = Arc::new(Shared {
             cache: Mutex::new(FlowCache::new(max_flows, policy)?),
@@ -193,7 +193,7 @@ impl Guard {
             Ok(Self { monitor: Monitor::new(device, interval)?, socket })
         };
         let mut guard = opened().map_err(|error: io::Error| {
-            SourceError::failed("cannot look after libpcap's socket", error)
+            SourceError::caused_by("cannot look after libpcap's socket", error)
         })?;
         // libpcap was given a name, which may have been given to another device meanwhile.
         guard.monitor.look()?;
@@ -226,7 +226,7 @@ impl Guard {
         match bound_to(&self.socket) {
             Ok(index) if index == Some(device.index) => Ok(()),
             Ok(_another) => Err(SourceError::DeviceGone(device.name.clone())),
-            Err(error) => Err(SourceError::failed("libpcap's socket", error)),
+            Err(error) => Err(SourceError::caused_by("libpcap's socket", error)),
         }
     }
 }
@@ -278,7 +278,7 @@ impl Reader {
                 }
                 read(capture, link, &shared)
             })
-            .map_err(|error| SourceError::failed("cannot start the libpcap thread", error))?;
+            .map_err(|error| SourceError::caused_by("cannot start the libpcap thread", error))?;
         Ok(Self { stop, thread })
     }
 
@@ -295,7 +295,7 @@ impl Reader {
 
     fn failure(self) -> SourceError {
         match self.thread.join() {
-            Ok(Err(error)) => failed(&error),
+            Ok(Err(error)) => failed(error),
             Ok(Ok(())) => SourceError::failed("libpcap", "stopped reading"),
             Err(_panic) => SourceError::failed("libpcap", "the reading thread panicked"),
         }
@@ -385,7 +385,7 @@ fn read_rest(
 }
 
 /// libpcap does not open a device that is down; of its errors there are only words.
-fn refusal(device: Option<&Device>, error: &pcap::Error) -> SourceError {
+fn refusal(device: Option<&Device>, error: pcap::Error) -> SourceError {
     match device {
         Some(device) if is_down(device) => SourceError::DeviceDown(device.name.clone()),
         _ => failed(error),
@@ -397,6 +397,14 @@ fn is_down(device: &Device) -> bool {
     matches!(state, Ok(Some(state)) if !state.is_up)
 }
 
-fn failed(error: &pcap::Error) -> SourceError {
-    SourceError::failed("libpcap", words(error))
+fn failed(error: pcap::Error) -> SourceError {
+    SourceError::caused_by("libpcap", LibpcapError(error))
 }
+
+/// In libpcap's own words, without the crate's before them.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", match .0 {
+    pcap::Error::PcapError(words) => words.clone(),
+    other => other.to_string(),
+})]
+struct LibpcapError(#[source] pcap::Error);

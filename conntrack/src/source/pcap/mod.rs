@@ -10,11 +10,3 @@ mod filter;
 mod link;
 mod link_types;
 pub mod live;
-
-/// libpcap's own words, without the crate's before them.
-fn words(error: &pcap::Error) -> String {
-    match error {
-        pcap::Error::PcapError(words) => words.clone(),
-        other => other.to_string(),
-    }
-}
