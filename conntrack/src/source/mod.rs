@@ -149,6 +149,7 @@ impl Default for SourceCounters {
             dropped: 0,
             unread: Unread::default(),
             drained: Drained::default(),
+            reattached: Reattached::default(),
         }
     }
 }

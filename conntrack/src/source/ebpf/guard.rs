@@ -115,7 +115,9 @@ impl Guard {
             self.tell_what_comes_before_us(now);
         }
         self.looks = self.looks.wrapping_add(1);
-        if let Some(frames) = self.sight.look(now.frames, || drain.counters().packets.packets()) {
+        if let Some(frames) =
+            self.sight.look(now.frames, || Some(drain.counters().packets?.packets()))
+        {
             self.put_first(now, frames);
         }
         Ok(())

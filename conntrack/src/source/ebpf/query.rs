@@ -4,13 +4,15 @@
 
 use std::{fmt, io};
 
-use super::path::TcPath;
+use super::{
+    path::TcPath,
+    syscalls::{Command, bpf},
+};
 
 /// Programs that a hook has room for (`BPF_MPROG_MAX` in the kernel's `include/linux/bpf_mprog.h`).
 const PROGRAMS: usize = 64;
 
-/// `enum bpf_cmd` and `enum bpf_attach_type` (`include/uapi/linux/bpf.h`).
-const PROG_QUERY: libc::c_int = 16;
+/// `enum bpf_attach_type` (`include/uapi/linux/bpf.h`).
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 
@@ -69,19 +71,8 @@ pub(super) fn tcx(index: u32, path: TcPath) -> io::Result<Vec<Attached>> {
         link_attach_flags: 0,
         revision: 0,
     };
-    // SAFETY: `attr` lives through the call and is of the size that is passed; its pointers are to
-    // arrays that do too and have room for `count` numbers each.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            PROG_QUERY,
-            std::ptr::from_mut(&mut attr),
-            size_of::<QueryAttr>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // SAFETY: the pointers in `attr` are to arrays with room for `count` numbers each.
+    unsafe { bpf(Command::QueryPrograms, &mut attr)? };
     let count = PROGRAMS.min(attr.count as usize);
     let attached = programs.into_iter().zip(links).take(count);
     Ok(attached.map(|(program, link)| Attached { path, program, link }).collect())

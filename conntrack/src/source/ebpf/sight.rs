@@ -27,17 +27,17 @@ impl Sight {
     pub(super) fn look(
         &mut self,
         frames: Option<u64>,
-        packets: impl FnOnce() -> u64,
+        packets: impl FnOnce() -> Option<u64>,
     ) -> Option<u64> {
         let frames = frames?;
         let Some((frames_before, packets_before)) = self.last else {
-            self.last = Some((frames, packets()));
+            self.last = Some((frames, packets()?));
             return None;
         };
         if frames == frames_before {
             return None;
         }
-        let packets = packets();
+        let packets = packets()?;
         self.last = Some((frames, packets));
         // Counters of a device can start anew.
         if packets != packets_before || frames < frames_before {
@@ -60,7 +60,7 @@ mod tests {
         let looks = counters.iter().enumerate();
         looks
             .filter_map(|(at, (frames, packets))| {
-                sight.look(Some(*frames), || *packets).map(|unseen| (at, unseen))
+                sight.look(Some(*frames), || Some(*packets)).map(|unseen| (at, unseen))
             })
             .collect()
     }
@@ -96,10 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn where_the_device_does_not_count_nothing_is_said() {
+    fn where_one_of_them_is_unknown_nothing_is_said() {
         let mut sight = Sight::default();
-        for _ in 0..20 {
-            assert_eq!(sight.look(None, || 1), None);
+        for frames in 0..20 {
+            assert_eq!(sight.look(None, || Some(1)), None);
+            assert_eq!(sight.look(Some(frames), || None), None);
         }
     }
 }

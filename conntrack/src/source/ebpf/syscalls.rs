@@ -14,8 +14,9 @@ use aya::Pod;
 /// `enum bpf_cmd` (`include/uapi/linux/bpf.h`).
 #[derive(Clone, Copy)]
 #[repr(i32)]
-enum Command {
+pub(super) enum Command {
     LookupElement = 1,
+    QueryPrograms = 16,
     LookupAndDeleteBatch = 25,
 }
 
@@ -42,10 +43,13 @@ struct ElementAttr {
     flags: u64,
 }
 
+/// # Errors
+/// The kernel's.
+///
 /// # Safety
 /// Every pointer in `attr` is to memory of the size that the command and the map have the kernel read or
 /// write there.
-unsafe fn bpf<T>(command: Command, attr: &mut T) -> io::Result<()> {
+pub(super) unsafe fn bpf<T>(command: Command, attr: &mut T) -> io::Result<()> {
     // SAFETY: `attr` lives through the call and is of the size that is passed; for what it points to, the
     // caller vouches.
     let result = unsafe {
