@@ -13,10 +13,14 @@ use crate::support::{
     frames::{Tcp, Wire, tcp, udp},
     lab::Lab,
     mount::Mount,
-    usual::HOST,
+    usual::{EBPF, HOST, PCAP},
     wait_until,
 };
-use rustix::{fs::lgetxattr, io::Errno, process::Signal};
+use rustix::{
+    fs::lgetxattr,
+    io::Errno,
+    process::{Pid, Resource, Rlimit, Signal, prlimit},
+};
 
 const FEW: &str = "inodes are free, so new files are not made in else";
 const FEWEST: &str = "inodes are free, so no new files are made";
@@ -246,4 +250,35 @@ fn a_local_user_cannot_use_up_the_inodes() {
     assert!(lost.contains("in or out file held back by --min-free-inodes: "), "{lost}");
     assert_eq!(mount.free_inodes(), u64::from(INODES) / 100, "1 % is nobody's");
     assert_nothing_unaccounted(&collector.stop());
+}
+
+/// Sets the limit of open files of a running process.
+fn limit_descriptors(collector: &Collector, limit: u64) {
+    let pid = i32::try_from(collector.id()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit { current: Some(limit), maximum: Some(4096) };
+    prlimit(pid, Resource::Nofile, limit).expect("limited");
+}
+
+#[test]
+fn descriptors_that_run_out_are_reported_once_and_it_goes_on() {
+    for way in [EBPF, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let mut collector = Collector::start(&lab.host, way);
+        limit_descriptors(&collector, 3);
+        // Several batches.
+        for n in 1..=5 {
+            wire.leave(&leaving(n));
+            lost_of(&mut collector, n.into());
+        }
+        assert!(collector.said_before("Too many open files"));
+        limit_descriptors(&collector, 1024);
+        wire.leave(&leaving(6));
+        collector.wait_for_files(&[format!("out/tcp/{HOST}-PORT-10.0.0.1-6")].into());
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        let warnings = times_said(&ended, "Too many open files");
+        assert!((1..=3).contains(&warnings), "{warnings}: {}", ended.said);
+        assert_nothing_unaccounted(&ended);
+    }
 }
