@@ -476,3 +476,27 @@ fn an_ingress_qdisc_in_the_place_of_ours_is_an_error_in_the_end() {
     assert!(error.contains("a qdisc of the kind `ingress`"), "{error}");
     assert!(tc(&lab, "qdisc show dev ct-host ingress").contains("ingress"), "theirs stays");
 }
+
+/// What `conntrack doctor` says of the device.
+fn diagnosis(lab: &Lab) -> String {
+    let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
+    let output = command.args(["doctor", "-d", DEVICE]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_diagnosis_says_what_stands_in_the_way() {
+    let lab = Lab::new(&[HOST]);
+    assert!(diagnosis(&lab).contains("ok    TC filters on the device: ours go first"));
+    tc(&lab, "qdisc add dev ct-host clsact");
+    tc(&lab, &accepting("egress", 1));
+    let said = diagnosis(&lab);
+    let theirs = "the TC filter of kind u32 with priority 1 on leaving packets comes before ours";
+    assert!(said.contains(&format!("warn  TC filters on the device: {theirs}")), "{said}");
+    tc(&lab, "qdisc delete dev ct-host clsact");
+    tc(&lab, "qdisc add dev ct-host ingress");
+    let said = diagnosis(&lab);
+    let theirs = "ct-host has a qdisc of the kind `ingress` in the place of clsact";
+    assert!(said.contains(&format!("warn  TC filters on the device: {theirs}")), "{said}");
+}

@@ -9,7 +9,7 @@ use crate::support::{
     frames::{Tcp, Wire, tcp},
     lab::{DEVICE, Lab, Namespace},
     refusal::refuse_bpf,
-    usual::{HOST, request},
+    usual::{HOST, each_way, request},
 };
 
 /// Runs the program without these capabilities; `-all` takes them all.
@@ -149,4 +149,46 @@ fn a_bpf_that_is_forbidden_is_an_error_in_both_modes() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains("EPERM") && error.contains("--mode pcap"), "{error}");
     }
+}
+
+#[test]
+fn too_little_memory_is_an_error_and_no_kernel_without_ebpf() {
+    const ENOMEM: u32 = 12;
+    for mode in ["ebpf", "auto"] {
+        let (status, error) = with_bpf_refused(ENOMEM, mode);
+        assert_eq!(status, Some(1), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains("not enough memory; lower --max-flows"), "{error}");
+        assert!(!error.contains("no eBPF"), "{error}");
+    }
+}
+
+each_way!(descriptors_that_run_out_are_no_end);
+
+fn descriptors_that_run_out_are_no_end(way: &[&str]) {
+    let lab = Lab::new(&[HOST]);
+    let mut wire = Wire::of(&lab);
+    let mut collector = Collector::start(&lab.host, way);
+    let (frame, first) = request(443);
+    wire.leave(&frame);
+    collector.wait_for_files(&first);
+    let limit = |files: &str| {
+        let process = format!("--pid={}", collector.id());
+        lab.host.run("prlimit", &[&process, &format!("--nofile={files}:")]);
+    };
+    limit("3");
+    wire.leave(&request(444).0);
+    limit_is_felt(&mut collector);
+    let process = format!("--pid={}", collector.id());
+    lab.host.run("prlimit", &[&process, "--nofile=512:"]);
+    let (frame, second) = request(445);
+    wire.leave(&frame);
+    collector.wait_for_files(&second);
+    let ended = collector.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
+}
+
+/// Files of the tree cannot be made then.
+fn limit_is_felt(collector: &mut Collector) {
+    collector.wait_for_line("Too many open files");
 }

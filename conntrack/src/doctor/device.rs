@@ -28,6 +28,7 @@ pub(super) fn checks(name: &str) -> Vec<Check> {
     let mut checks = vec![state(name, now.as_ref())];
     checks.extend(xdp(&device, now.as_ref()));
     checks.extend(tcx(&device.kernel_name));
+    checks.extend(filters(&device));
     checks
 }
 
@@ -37,7 +38,7 @@ fn missing(error: &DeviceError) -> Check {
 
 fn state(name: &str, now: Option<&State>) -> Check {
     if now.is_some_and(|now| !now.is_up) {
-        let found = format!("{name} is down, so there is nothing to see");
+        let found = format!("{name} is down, so there is nothing to see; every mode waits for it");
         return Check::warn(SUBJECT, found, format!("ip link set dev {name} up"));
     }
     Check::ok(SUBJECT, format!("{name} can be watched"))
@@ -52,7 +53,10 @@ fn xdp(device: &Device, now: Option<&State>) -> Option<Check> {
     }
     let is_taken = !now?.xdp_programs.is_empty();
     is_taken.then(|| {
-        let found = format!("{name} has an XDP program already, so --hook xdp would be refused");
+        let found = format!(
+            "{name} has an XDP program already, so --hook xdp would be refused, \
+             and what it drops is not seen"
+        );
         Check::warn(SUBJECT, found, "use --hook tc")
     })
 }
@@ -70,5 +74,30 @@ fn tcx(name: &str) -> Option<Check> {
 
 #[cfg(not(feature = "ebpf"))]
 fn tcx(_: &str) -> Option<Check> {
+    None
+}
+
+/// What matters where filters are used: before TCX, and with `--tc-hook clsact`.
+#[cfg(feature = "ebpf")]
+fn filters(device: &Device) -> Option<Check> {
+    const SUBJECT: &str = "TC filters on the device";
+    let others = crate::source::ebpf::probe::others_on(device).ok()?;
+    let name = &device.name;
+    if let Some(kind) = others.qdisc.filter(|kind| kind != "clsact") {
+        let found = format!("{name} has a qdisc of the kind `{kind}` in the place of clsact");
+        return Some(Check::warn(SUBJECT, found, "use TCX (Linux 6.6), or --mode pcap"));
+    }
+    if others.before_us.is_empty() {
+        return Some(Check::ok(SUBJECT, "ours go first"));
+    }
+    let found = format!(
+        "{} comes before ours, and what it takes is not seen with clsact",
+        others.before_us.join(" and ")
+    );
+    Some(Check::warn(SUBJECT, found, "give it a priority above 1, or use TCX (Linux 6.6)"))
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn filters(_: &Device) -> Option<Check> {
     None
 }

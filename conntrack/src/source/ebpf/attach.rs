@@ -197,6 +197,8 @@ impl Attachment {
                 }
             }
         }
+        // A filter of kind u32 is listed with its tables.
+        before.dedup();
         Ok(before)
     }
 

@@ -7,7 +7,9 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::{
     attach::{Attachment, Chain, Ingress},
-    load,
+    clsact, load,
+    path::TcPath,
+    tc::Tc,
 };
 use crate::{
     host::{device::Device, thread::on_own_thread},
@@ -23,6 +25,33 @@ pub(crate) struct Hooks {
     pub(crate) clsact: Result<(), SourceError>,
     /// With the way for leaving packets that works.
     pub(crate) xdp: Result<(), SourceError>,
+}
+
+/// What others have on the TC path of a device.
+pub(crate) struct Others {
+    /// The kind of the qdisc that stands in the place of clsact.
+    pub(crate) qdisc: Option<String>,
+    /// Filters that ours would come after, in words.
+    pub(crate) before_us: Vec<String>,
+}
+
+/// Looks at what is on a device.
+///
+/// # Errors
+/// That the kernel does not say.
+pub(crate) fn others_on(device: &Device) -> io::Result<Others> {
+    let mut tc = Tc::of(device)?;
+    let qdisc = tc.qdisc_kind()?;
+    let mut before_us = Vec::new();
+    for path in TcPath::BOTH {
+        let filters = tc.filters(path)?;
+        let ours = clsact::priority_before(&filters);
+        let before = filters.iter().filter(|it| it.chain == 0 && it.place.priority < ours);
+        before_us.extend(before.map(ToString::to_string));
+    }
+    // A filter of kind u32 is listed with its tables.
+    before_us.dedup();
+    Ok(Others { qdisc, before_us })
 }
 
 /// Has the kernel take the program for the TC hook; it is gone again afterwards.
