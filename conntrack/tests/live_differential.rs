@@ -1,7 +1,12 @@
 //! The central promise: eBPF on TC, eBPF on XDP and libpcap, side by side on one device under mixed
 //! traffic, leave the same tree. Needs root.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use crate::support::{
     Files, PATIENCE, assert_same_tree,
@@ -63,6 +68,41 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
     for word in ["answered", "refused", "reply", ""] {
         let times = tc_words.values().filter(|it| *it == word).count();
         assert!(times > 3, "{word:?} is only {times} of {}", tc_words.len());
+    }
+}
+
+/// A thousand questions and answers a second, while the collector starts.
+#[test]
+fn a_start_in_the_middle_of_conversations_takes_no_answer_for_a_request() {
+    for (mode, udp_direction) in
+        MODES.into_iter().flat_map(|mode| [(mode, "ports"), (mode, "pairs")])
+    {
+        let lab = Lab::new(&HOST);
+        let mut wire = Wire::of(&lab);
+        let is_over = AtomicBool::new(false);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| {
+                let server = end("10.0.0.1", 53);
+                for port in (1024..=u16::MAX).cycle() {
+                    let client = end(HOST[0], port);
+                    wire.leave(&udp(client, server));
+                    thread::sleep(Duration::from_micros(500));
+                    wire.arrive(&udp(server, client));
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            let collector =
+                Collector::start(&lab.host, &[mode, &["--udp-direction", udp_direction]].concat());
+            collector
+                .wait_for_files(&["out/udp/192.168.200.230-PORT-10.0.0.1-53".to_owned()].into());
+            let ended = collector.stop();
+            is_over.store(true, Ordering::Relaxed);
+            ended
+        });
+        let answers = ended.files.iter().filter(|file| file.starts_with("in/udp/")).count();
+        assert_eq!(answers, 0, "{mode:?} {udp_direction}: answers were taken for requests");
     }
 }
 
