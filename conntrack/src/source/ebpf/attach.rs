@@ -233,10 +233,11 @@ impl Attachment {
     /// The kernel's refusal.
     pub(super) fn detach(self) -> Result<(), SourceError> {
         let Self { tc, xdp, ebpf, .. } = self;
+        // Arriving packets first: an answer whose request was no longer seen would look like one.
         drop(xdp);
         let removed = match tc {
             Tc::Tcx(links) => {
-                drop(links);
+                links.into_iter().rev().for_each(drop);
                 Ok(())
             }
             Tc::Clsact(clsact) => clsact.remove(),

@@ -228,7 +228,8 @@ impl Clsact {
 
     fn clear(&mut self) -> io::Result<()> {
         let mut were_there = false;
-        for place in std::mem::take(&mut self.places) {
+        // Arriving packets first, as in `Attachment::detach`.
+        for place in std::mem::take(&mut self.places).into_iter().rev() {
             were_there |= self.delete(place)?;
         }
         // Where none was there any more, the qdisc may be another one.
