@@ -10,6 +10,8 @@ mod coarsening;
 #[cfg(feature = "pcap")]
 mod command_line;
 #[cfg(feature = "pcap")]
+mod evidence_conversations;
+#[cfg(feature = "pcap")]
 mod evidence_oracle;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_attached;

@@ -38,6 +38,8 @@ pub enum Tcp {
     Ack,
     /// That answers a SYN: with ACK, and without a sequence number.
     Reset,
+    /// A reset of an open connection: with a sequence number.
+    Abort,
 }
 
 /// A TCP segment.
@@ -49,7 +51,7 @@ pub fn tcp(src: SocketAddr, dst: SocketAddr, flags: Tcp) -> Vec<u8> {
         Tcp::Syn => step.syn(),
         Tcp::SynAck => step.syn().ack(1),
         Tcp::Ack => step.ack(1),
-        Tcp::Reset => step.rst().ack(2),
+        Tcp::Reset | Tcp::Abort => step.rst().ack(2),
     };
     step.write(&mut frame, &[]).expect("a Vec takes every byte");
     frame
