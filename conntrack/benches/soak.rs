@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
 use support::{
     Files,
     collector::Collector,
@@ -108,8 +107,7 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
         }
         if rounds % 20 == 5 {
             seen += collector.unread(|collector| round(&mut wire, collector, rounds + 1));
-            collector.signal(Signal::USR1);
-            collector.wait_for_line("standard error was not read");
+            collector.ask_until("standard error was not read");
             blocked += 1;
         }
         if rounds % 20 == 15 {

@@ -274,7 +274,7 @@ fn who_may_not_become_another_is_told() {
         .output()
         .expect("setpriv runs");
     let error = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(error.contains("--user takes root, or CAP_SETUID and CAP_SETGID"), "{error}");
+    assert!(error.contains("--user requires root, or CAP_SETUID and CAP_SETGID"), "{error}");
     assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
 }
 

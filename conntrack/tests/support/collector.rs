@@ -10,7 +10,7 @@ use std::{
         mpsc::{Receiver, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -198,6 +198,22 @@ impl Collector {
         let done = work(self);
         drop(held);
         done
+    }
+
+    /// Asks for reports until it has said a line that contains `text`. One report may be dropped.
+    pub fn ask_until(&mut self, text: &str) {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            self.signal(Signal::USR1);
+            while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(100)) {
+                let is_it = line.contains(text);
+                self.said.push(line);
+                if is_it {
+                    return;
+                }
+            }
+        }
+        panic!("it never said {text:?}");
     }
 
     /// Sends a signal.
