@@ -58,6 +58,14 @@ impl Outcome {
         }
     }
 
+    /// The outcome at this position.
+    pub fn from_index(index: u32) -> Option<Self> {
+        let skips = Skip::ALL.into_iter().map(Self::Skipped);
+        let losses = Loss::ALL.into_iter().map(Self::Lost);
+        let mut all = [Self::Flow].into_iter().chain(skips).chain(losses);
+        all.find(|outcome| outcome.index() == index)
+    }
+
     /// Position of this outcome's counter, below [`Self::COUNT`].
     #[inline(always)]
     pub const fn index(self) -> u32 {
@@ -128,7 +136,9 @@ mod tests {
         for outcome in [Outcome::Flow].into_iter().chain(skips).chain(losses) {
             assert_eq!(counters.get(outcome), 0, "{outcome:?} shares a counter");
             counters.count(outcome);
+            assert_eq!(Outcome::from_index(outcome.index()), Some(outcome));
         }
+        assert_eq!(Outcome::from_index(Outcome::COUNT), None);
         assert_eq!(counters.packets(), u64::from(Outcome::COUNT));
     }
 }

@@ -12,6 +12,7 @@
 #![no_main]
 
 mod clock;
+mod log;
 mod maps;
 mod metering;
 mod packet;
@@ -25,6 +26,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use conntrack_common::{
+    counters::Outcome,
     rules::{self, Packet},
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
@@ -37,13 +39,19 @@ use packet::{Buffer, Datagram, Linear, Skb};
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
     if maps::is_tunnel() {
-        metering::meter(look_again(&Datagram(&ctx), LinkLayer::Ip));
+        let outcome = metering::meter(look_again(&Datagram(&ctx), LinkLayer::Ip));
+        if log::says() && outcome != Outcome::Flow {
+            log::say(outcome.index(), |packet| packet.of_datagram(&ctx));
+        }
         return TC_ACT_UNSPEC;
     }
     let link = maps::link_layer();
-    match rules::observe(&Linear::of_skb(&ctx), link) {
+    let outcome = match rules::observe(&Linear::of_skb(&ctx), link) {
         Err(skip) if skip.is_provisional() => metering::meter(look_again_tc(&ctx, link)),
         packet => metering::meter(packet),
+    };
+    if log::says() && outcome != Outcome::Flow {
+        log::say(outcome.index(), |packet| packet.of_skb(&ctx));
     }
     TC_ACT_UNSPEC
 }
@@ -54,9 +62,12 @@ pub fn conntrack(ctx: TcContext) -> i32 {
 #[xdp(frags)]
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
     let link = maps::link_layer();
-    match rules::observe(&Linear::of_buffer(&ctx), link) {
+    let outcome = match rules::observe(&Linear::of_buffer(&ctx), link) {
         Err(skip) if skip.is_provisional() => metering::meter(look_again_xdp(&ctx, link)),
         packet => metering::meter(packet),
+    };
+    if log::says() && outcome != Outcome::Flow {
+        log::say(outcome.index(), |packet| packet.of_buffer(&ctx));
     }
     XDP_PASS
 }

@@ -15,19 +15,21 @@ use conntrack_common::{
 
 use crate::{
     clock::now,
+    log,
     maps::{self, FLOWS},
     pairs, recent,
 };
 
-/// Records what a packet says about a flow, if it says anything.
+/// Records what a packet says about a flow, if it says anything; what became of it.
 #[inline(always)]
-pub(crate) fn meter(packet: Result<Packet, Skip>) {
+pub(crate) fn meter(packet: Result<Packet, Skip>) -> Outcome {
     let outcome = match packet {
         Ok(Packet::Opens(key) | Packet::Datagram(key)) => record(&key),
         Ok(Packet::Answers(flow)) => answer(&flow),
         Err(skip) => Outcome::Skipped(skip),
     };
     maps::count(outcome);
+    outcome
 }
 
 /// A flow that this CPU has seen since the last drain costs a comparison and nothing else: no
@@ -110,7 +112,7 @@ fn add(key: &FlowKey, sight: Sight, seen: Seen) -> Outcome {
     let sight = Sight { first, seen: sight.seen | seen };
     match FLOWS.insert(key, sight, BPF_ANY.into()) {
         Ok(()) => Outcome::Flow,
-        Err(_) => Outcome::Lost(Loss::MapRefused),
+        Err(error) => lost(Loss::MapRefused, error),
     }
 }
 
@@ -122,7 +124,7 @@ fn insert(key: &FlowKey, seen: Seen, direction: Option<Direction>, generation: u
     let is_else = direction == Some(Direction::Else);
     if is_else && maps::is_full_of_else() {
         maps::wake(generation);
-        return Outcome::Lost(Loss::MapFull);
+        return lost(Loss::MapFull, 0);
     }
     match FLOWS.insert(key, Sight { first: now(), seen }, BPF_NOEXIST.into()) {
         Ok(()) => {
@@ -133,8 +135,15 @@ fn insert(key: &FlowKey, seen: Seen, direction: Option<Direction>, generation: u
         Err(EEXIST) => Outcome::Flow,
         Err(E2BIG) => {
             maps::wake(generation);
-            Outcome::Lost(Loss::MapFull)
+            lost(Loss::MapFull, E2BIG)
         }
-        Err(_) => Outcome::Lost(Loss::MapRefused),
+        Err(error) => lost(Loss::MapRefused, error),
     }
+}
+
+/// The map did not take an entry, by this error number; 0 where it was not asked.
+#[inline(always)]
+fn lost(loss: Loss, error: i32) -> Outcome {
+    log::set_error(error);
+    Outcome::Lost(loss)
 }

@@ -6,12 +6,14 @@
 #![expect(unsafe_code, reason = "helpers write through raw pointers")]
 #![expect(clippy::cast_possible_truncation, reason = "offsets are far below 2^32")]
 
-use core::{arch::asm, ffi::c_void, mem::MaybeUninit};
+use core::{arch::asm, ffi::c_void, hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::{
     EbpfContext as _,
     bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
-    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_load_bytes},
+    helpers::generated::{
+        bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    },
     programs::{TcContext, XdpContext},
 };
 use conntrack_common::wire::PacketBytes;
@@ -152,6 +154,74 @@ impl PacketBytes for Buffer<'_> {
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // SAFETY: as in `Skb`.
         loaded(|to, length| unsafe { bpf_xdp_load_bytes(self.0.ctx, offset as u32, to, length) })
+    }
+}
+
+/// Octets at the beginning of a packet that are copied: all headers of most.
+const COPIED: usize = 128;
+
+/// The beginning of a packet, copied out of it, to show to somebody.
+pub(crate) struct Beginning {
+    octets: [u8; COPIED],
+    /// How many of the octets are this packet's.
+    pub(crate) copied: u32,
+    /// Of the whole packet, in octets.
+    pub(crate) length: u32,
+    /// What the kernel calls it; 0 where nobody has.
+    pub(crate) ether_type: u16,
+}
+
+impl Beginning {
+    /// All of them: what lies behind this packet's may be of an earlier one.
+    #[inline(always)]
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Of a packet at a TC hook, as [`Skb`] has it.
+    #[inline(always)]
+    pub(crate) fn of_skb(&mut self, ctx: &TcContext) {
+        self.ether_type = protocol(ctx);
+        let skb = ctx.as_ptr();
+        // SAFETY: as in `Skb`.
+        self.copy(ctx.len(), |to, length| unsafe { bpf_skb_load_bytes(skb, 0, to, length) });
+    }
+
+    /// Of a packet at a TC hook of a tunnel device, as [`Datagram`] has it.
+    #[inline(always)]
+    pub(crate) fn of_datagram(&mut self, ctx: &TcContext) {
+        self.ether_type = protocol(ctx);
+        let skb = ctx.as_ptr();
+        // SAFETY: as in `Skb`.
+        self.copy(ctx.len(), |to, length| unsafe {
+            bpf_skb_load_bytes_relative(skb, 0, to, length, BPF_HDR_START_NET)
+        });
+    }
+
+    /// Of a packet at an XDP hook.
+    #[inline(always)]
+    pub(crate) fn of_buffer(&mut self, ctx: &XdpContext) {
+        self.ether_type = 0;
+        // SAFETY: the context is the kernel's own.
+        let length = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
+        // SAFETY: as in `Skb`.
+        self.copy(length as u32, |to, length| unsafe {
+            bpf_xdp_load_bytes(ctx.ctx, 0, to, length)
+        });
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, length: u32, helper: impl FnOnce(*mut c_void, u32) -> i64) {
+        self.length = length;
+        self.copied = 0;
+        // The compiler knows that it is in bounds; the verifier wants to see it checked.
+        let wanted = black_box(length.min(COPIED as u32));
+        if wanted == 0 || wanted > COPIED as u32 {
+            return;
+        }
+        if helper(self.octets.as_mut_ptr().cast(), wanted) == 0 {
+            self.copied = wanted;
+        }
     }
 }
 

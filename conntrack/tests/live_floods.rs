@@ -92,7 +92,8 @@ fn of_distinct_flows_each_is_a_file_or_counted_as_lost() {
 fn no_answer_overtakes_its_request_in_any_drain() {
     const OFTEN: Duration = Duration::from_millis(2);
     let ebpf = |ingress| {
-        let options = Options { interval: OFTEN, max_flows: 65_536, ingress, chain: Chain::Auto };
+        let (chain, says) = (Chain::Auto, false);
+        let options = Options { interval: OFTEN, max_flows: 65_536, ingress, chain, says };
         let device = Device::find(DEVICE).expect("the laboratory's");
         EbpfSource::open(&device, options, &Policy::NONE).expect("programs that load")
     };

@@ -44,6 +44,8 @@ mod live_limits;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_links;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_log;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_place;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_privileges;

@@ -12,7 +12,7 @@ use conntrack_common::{
     address::Address,
     flow::FlowKey,
     rules,
-    wire::{self, IPV4, IPV6, LinkLayer, Segment, Skip},
+    wire::{self, IPV4, IPV6, LinkLayer, Segment, Skip, glimpse::Glimpse},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -22,9 +22,11 @@ const FILLER: u8 = 0xa5;
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, frame)) = input.split_first() else { return };
     let link = LinkLayer::ALL[usize::from(choice) % LinkLayer::ALL.len()];
-    if let Ok(segment) = wire::parse(frame, link) {
-        assert_taken_from(frame, &segment);
+    let parsed = wire::parse(frame, link);
+    if let Ok(segment) = &parsed {
+        assert_taken_from(frame, segment);
     }
+    assert_glimpsed(parsed, Glimpse::of(frame, link));
     assert_decided_once(frame, link);
     if matches!(link, LinkLayer::Ip | LinkLayer::Ipv4 | LinkLayer::Ipv6) {
         assert_ends_where_it_says(frame, link);
@@ -33,6 +35,19 @@ fuzz_target!(|input: &[u8]| {
         assert_the_same_over_every_link(frame);
     }
 });
+
+/// What is shown of a packet is what it was parsed as, and ports are of TCP and UDP only.
+fn assert_glimpsed(parsed: Result<Segment, Skip>, glimpse: Glimpse) {
+    match parsed {
+        Ok(Segment { src, dst, protocol, src_port, dst_port, .. }) => {
+            assert_eq!(glimpse.addresses, Some((src, dst)));
+            assert_eq!(glimpse.protocol, Some(protocol as u8));
+            assert_eq!(glimpse.ports, Some((src_port, dst_port)));
+        }
+        Err(Skip::Truncated) => {}
+        Err(skip) => assert_eq!(glimpse.ports, None, "{skip:?}"),
+    }
+}
 
 fn outcome(frame: &[u8], link: LinkLayer) -> Result<FlowKey, Skip> {
     rules::flow_key(frame, link)

@@ -35,15 +35,20 @@ pub fn dead_end<P: PacketBytes + ?Sized>(
     offset: usize,
 ) -> Option<u16> {
     match walk(packet, ether_type, offset) {
-        (length, Err(Skip::NotIp)) if length < llc::FIRST_TYPE => Some(NO_TYPE),
-        (last, Err(Skip::NotIp)) => Some(last),
+        (last, Err(Skip::NotIp)) => Some(named(last)),
         _ => None,
     }
 }
 
+/// The type itself, unless it is a length.
+#[inline(always)]
+pub(super) const fn named(ether_type: u16) -> u16 {
+    if ether_type < llc::FIRST_TYPE { NO_TYPE } else { ether_type }
+}
+
 /// The last `EtherType` that was looked at, and what came of it.
 #[inline(always)]
-fn walk<P: PacketBytes + ?Sized>(
+pub(super) fn walk<P: PacketBytes + ?Sized>(
     packet: &P,
     mut ether_type: u16,
     mut offset: usize,

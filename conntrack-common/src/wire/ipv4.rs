@@ -53,6 +53,11 @@ pub fn addresses<P: PacketBytes + ?Sized>(
     Ok((Address::v4(src), Address::v4(dst)))
 }
 
+/// The number of what the header at `offset` says that it carries, if that is there.
+pub(super) fn protocol<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Option<u8> {
+    packet.load(offset + field::PROTOCOL).map(|[protocol]| protocol)
+}
+
 /// Header length in octets, of the octet that holds the version and the length in 4-octet units.
 #[inline(always)]
 const fn header_length(version_ihl: u8) -> Result<usize, Skip> {

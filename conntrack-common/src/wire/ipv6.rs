@@ -67,6 +67,22 @@ pub fn addresses<P: PacketBytes + ?Sized>(
     Ok((address(field::SRC)?, address(field::DST)?))
 }
 
+/// The number of what the header at `offset` says that it carries, behind as many extension headers as are
+/// there and are walked.
+pub(super) fn protocol<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Option<u8> {
+    let [mut next] = packet.load(offset + field::NEXT_HEADER)?;
+    let mut offset = offset + field::LENGTH;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if !is_extension(next) {
+            break;
+        }
+        let Some(header) = packet.load::<{ extension::MIN }>(offset) else { break };
+        offset += extension_length(next, header[extension::LENGTH]);
+        next = header[extension::NEXT_HEADER];
+    }
+    Some(next)
+}
+
 /// Where the packet ends by its payload length. A payload length of 0 is a jumbogram (RFC 2675)
 /// or a super-packet that the NIC is to cut up or has put together: it ends where its frame ends.
 #[inline(always)]

@@ -10,6 +10,7 @@ pub mod backbone;
 pub mod bsd_loopback;
 pub mod encapsulation;
 pub mod ethernet;
+pub mod glimpse;
 pub mod ipv4;
 pub mod ipv6;
 pub mod llc;

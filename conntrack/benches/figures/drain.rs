@@ -54,6 +54,7 @@ async fn rounds() -> (Vec<f64>, Vec<f64>) {
         max_flows: 1 << 17,
         ingress: Ingress::Tc,
         chain: Chain::Auto,
+        says: false,
     };
     let mut source = EbpfSource::open(&device, options, &Policy::NONE).expect("programs that load");
     let mut batches = Vec::new();

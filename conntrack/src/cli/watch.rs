@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 
 use super::values::{interval, network, port};
@@ -132,9 +132,10 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say more
-    #[arg(short, long)]
-    pub verbose: bool,
+    /// Say more; given twice, the eBPF programs say which packets they skip and lose: the first of each
+    /// cause in each interval
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
 
     /// Which kind of TC hook: kernels since 6.6 have TCX, all have clsact
     #[arg(long, value_enum, default_value_t = TcHook::Auto, hide = true)]
@@ -176,8 +177,9 @@ impl From<Args> for Config {
         };
         let verbosity = match (args.quiet, args.verbose) {
             (true, _) => Verbosity::Quiet,
-            (_, true) => Verbosity::Verbose,
-            _ => Verbosity::Normal,
+            (false, 0) => Verbosity::Normal,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Programs,
         };
         let (input, local) = if let Some(file) = args.read {
             (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect()))

@@ -29,9 +29,11 @@ pub(crate) fn start_log(verbosity: Verbosity, screen: &Screen) {
         Verbosity::Quiet => LevelFilter::Warn,
         Verbosity::Normal => LevelFilter::Info,
         Verbosity::Verbose => LevelFilter::Debug,
+        Verbosity::Programs => LevelFilter::Trace,
     };
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
+        // Its name is the beginning of the programs' too.
         .filter_module("conntrack", level)
         .format(move |line, record| {
             let text = printable(&record.args().to_string());

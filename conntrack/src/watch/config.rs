@@ -134,4 +134,6 @@ pub enum Verbosity {
     Normal,
     /// For developers.
     Verbose,
+    /// And what the eBPF programs say themselves.
+    Programs,
 }

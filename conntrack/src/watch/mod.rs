@@ -138,6 +138,6 @@ fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
         }
         Verbosity::Quiet => {}
         Verbosity::Normal => screen.say_last(stats),
-        Verbosity::Verbose => screen.say_last(stats.in_detail()),
+        Verbosity::Verbose | Verbosity::Programs => screen.say_last(stats.in_detail()),
     }
 }

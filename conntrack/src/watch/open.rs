@@ -4,7 +4,9 @@ use std::{ops::RangeInclusive, path::Path};
 
 use conntrack_common::policy::Policy;
 
-use super::config::{ANY, Config, Input, Mode, Watch};
+use super::config::{ANY, Config, Input, Mode, Verbosity, Watch};
+#[cfg(feature = "pcap")]
+use crate::source::pcap::{file::FileSource, live::LiveSource};
 use crate::{
     host::{device::Device, ephemeral},
     privilege::{self, Watching},
@@ -16,11 +18,6 @@ use crate::{
 use crate::{
     source::ebpf::{Chain, EbpfSource, Ingress, Options},
     watch::config::{Hook, TcHook},
-};
-#[cfg(feature = "pcap")]
-use crate::{
-    source::pcap::{file::FileSource, live::LiveSource},
-    watch::config::Verbosity,
 };
 
 /// An open source.
@@ -152,6 +149,7 @@ fn ebpf(
             TcHook::Tcx => Chain::Tcx,
             TcHook::Clsact => Chain::Clsact,
         },
+        says: config.verbosity == Verbosity::Programs,
     };
     let name = watch.device.clone();
     let open = move |policy: &Policy| EbpfSource::open(&Device::find(&name)?, options, policy);

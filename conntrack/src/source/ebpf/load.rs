@@ -24,21 +24,36 @@ pub const CLASSIFIER: &str = "conntrack";
 /// Name of the XDP program in the object.
 pub const XDP: &str = "conntrack_xdp";
 
+/// What programs are to know before they are loaded.
+#[derive(Clone, Copy)]
+pub(super) struct Constants {
+    /// What stands before the IP header in the packets of the device.
+    pub(super) link: LinkLayer,
+    /// Whether the device is a tunnel.
+    pub(super) is_tunnel: bool,
+    /// Entries in the flow map.
+    pub(super) max_flows: u32,
+    /// Whether they say what they skip and lose.
+    pub(super) says: bool,
+}
+
+/// Octets of the ring buffer for what the programs say: of each outcome once in an interval. The least
+/// that there is, a page, where they say nothing.
+const fn log_octets(says: bool) -> u32 {
+    if says { 1 << 16 } else { 1 }
+}
+
 /// Puts maps into the kernel, for these programs to be loaded; nothing is attached yet.
 ///
 /// # Errors
 /// [`SourceError::Unsupported`] where this kernel cannot, [`SourceError::Refused`] where it may not,
 /// [`SourceError::Exhausted`] where there is not enough of something.
-pub(super) fn maps(link: LinkLayer, is_tunnel: bool, max_flows: u32) -> Result<Ebpf, SourceError> {
-    maps_with(link, is_tunnel, max_flows, &source::secret()?)
+pub(super) fn maps(constants: Constants) -> Result<Ebpf, SourceError> {
+    maps_with(constants, &source::secret()?)
 }
 
-fn maps_with(
-    link: LinkLayer,
-    is_tunnel: bool,
-    max_flows: u32,
-    secret: &Secret,
-) -> Result<Ebpf, SourceError> {
+fn maps_with(constants: Constants, secret: &Secret) -> Result<Ebpf, SourceError> {
+    let Constants { link, is_tunnel, max_flows, says } = constants;
     raise_memlock();
     EbpfLoader::new()
         .override_global("LINK_LAYER", &(link as u8), true)
@@ -46,6 +61,8 @@ fn maps_with(
         .override_global("WAKE_AT", &max_flows.div_ceil(2), true)
         .override_global("MAX_ELSE", &source::most_of_else(max_flows), true)
         .override_global("SECRET", secret, true)
+        .override_global("SAYS", &u8::from(says), true)
+        .map_max_entries("AYA_LOGS", log_octets(says))
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
         .map_err(|error| refusal("loading the maps", error))
@@ -58,7 +75,8 @@ fn maps_with(
 /// As [`maps`].
 pub fn programs(link: LinkLayer, max_flows: u32, secret: &Secret) -> Result<Ebpf, SourceError> {
     // Packets of one's own come with an Ethernet header, also where the program is to take no notice.
-    let mut ebpf = maps_with(link, link == LinkLayer::Ip, max_flows, secret)?;
+    let constants = Constants { link, is_tunnel: link == LinkLayer::Ip, max_flows, says: false };
+    let mut ebpf = maps_with(constants, secret)?;
     load_classifier(&mut ebpf)?;
     load_xdp(&mut ebpf)?;
     Ok(ebpf)

@@ -7,6 +7,7 @@ mod drain;
 mod guard;
 mod hold_back;
 mod load;
+mod log;
 mod path;
 pub(crate) mod probe;
 mod query;
@@ -16,14 +17,16 @@ mod tc;
 mod tcx;
 mod wake;
 
-use std::{mem, time::Duration};
+use std::{convert::Infallible, future, mem, time::Duration};
 
 use attach::Attachment;
 pub use attach::{Chain, Ingress};
 use conntrack_common::{policy::Policy, seen::Flow};
 use drain::Drain;
 use guard::Guard;
+use load::Constants;
 pub use load::{CLASSIFIER, XDP, programs};
+use log::ProgramLog;
 use tokio::time::Interval;
 use wake::Wake;
 
@@ -43,6 +46,8 @@ pub struct Options {
     pub ingress: Ingress,
     /// How programs are put into the device's TC path.
     pub chain: Chain,
+    /// Whether the programs say what they skip and lose.
+    pub says: bool,
 }
 
 /// How often a repeated UDP packet is looked at again at least, so that its pair does not look older than it
@@ -55,6 +60,8 @@ pub struct EbpfSource {
     ticks: Interval,
     refreshes: Interval,
     wake: Wake,
+    /// None where the programs say nothing.
+    log: Option<Box<ProgramLog>>,
     /// Whether no batch has been handed out yet.
     is_first: bool,
     /// None once it is finished.
@@ -69,23 +76,43 @@ impl EbpfSource {
     /// # Errors
     /// [`SourceError::Unsupported`] where this kernel cannot; others where something else is wrong.
     pub fn open(device: &Device, options: Options, policy: &Policy) -> Result<Self, SourceError> {
+        match Self::try_open(device, options, policy) {
+            Err(
+                error @ (SourceError::Unsupported { .. }
+                | SourceError::Refused { .. }
+                | SourceError::Exhausted { .. }
+                | SourceError::Failed { .. }),
+            ) if options.says => {
+                let opened = Self::try_open(device, Options { says: false, ..options }, policy)?;
+                ::log::warn!("the programs say nothing themselves: {error}");
+                Ok(opened)
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(device: &Device, options: Options, policy: &Policy) -> Result<Self, SourceError> {
+        let Options { interval, max_flows, ingress, chain, says } = options;
         let link = device.link_layer()?;
-        if options.ingress == Ingress::Xdp && device.is_tunnel() {
+        if ingress == Ingress::Xdp && device.is_tunnel() {
             return Err(SourceError::failed("--hook xdp", "not on a tunnel; use --hook tc"));
         }
-        let mut ebpf = load::maps(link, device.is_tunnel(), options.max_flows)?;
-        let mut drain = Drain::new(&mut ebpf, options.max_flows)?;
+        let is_tunnel = device.is_tunnel();
+        let mut ebpf = load::maps(Constants { link, is_tunnel, max_flows, says })?;
+        let mut drain = Drain::new(&mut ebpf, max_flows)?;
         let wake = Wake::new(&mut ebpf)?;
+        let log = says.then(|| ProgramLog::new(&mut ebpf, link).map(Box::new)).transpose()?;
         drain.set_policy(policy)?;
-        let attachment = Attachment::new(ebpf, device, options.ingress, options.chain)?;
-        let guard = Guard::new(attachment, device, options.interval)
+        let attachment = Attachment::new(ebpf, device, ingress, chain)?;
+        let guard = Guard::new(attachment, device, interval)
             .map_err(|error| load::refusal("keeping the programs attached", error))?;
         give_back_memory();
         Ok(Self {
             drain,
-            ticks: source::ticks(options.interval),
+            ticks: source::ticks(interval),
             refreshes: source::ticks(REFRESH),
             wake,
+            log,
             is_first: true,
             guard: Some(guard),
             reattached: 0,
@@ -105,6 +132,14 @@ impl EbpfSource {
     pub fn hook(&self) -> String {
         self.guard.as_ref().map_or_else(String::new, Guard::describe)
     }
+}
+
+/// Passes on what the programs say, if they do. That they cannot be heard is no reason to end.
+async fn pass_on(log: &mut Option<Box<ProgramLog>>) -> Infallible {
+    if let Some(log) = log {
+        log.pass_on().await;
+    }
+    future::pending().await
 }
 
 /// Loading takes megabytes for a moment, for the types of the kernel among others.
@@ -128,16 +163,23 @@ impl Source for EbpfSource {
                     break;
                 }
                 error = guard.keep(&self.drain) => return Err(error),
+                never = pass_on(&mut self.log) => match never {},
                 _ = self.refreshes.tick() => self.drain.refresh()?,
             }
         }
         let flows = self.drain.next()?;
+        if let Some(log) = &mut self.log {
+            log.begin_interval();
+        }
         Ok(Some(self.batch(flows)))
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
         self.reattached = self.reattached();
         let detached = self.guard.take().map_or(Ok(()), Guard::detach);
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         let (flows, drained) = self.drain.last();
         (self.batch(flows), drained.and(detached))
     }

@@ -7,7 +7,8 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::{
     attach::{Attachment, Chain, Ingress},
-    clsact, load,
+    clsact,
+    load::{self, Constants},
     path::TcPath,
     tc::Tc,
 };
@@ -56,7 +57,7 @@ pub(crate) fn others_on(device: &Device) -> io::Result<Others> {
 
 /// Has the kernel take the program for the TC hook; it is gone again afterwards.
 pub(crate) fn load() -> Result<(), SourceError> {
-    let mut ebpf = load::maps(LinkLayer::Ethernet, false, FLOWS)?;
+    let mut ebpf = load::maps(constants(LinkLayer::Ethernet))?;
     load::load_classifier(&mut ebpf)
 }
 
@@ -78,8 +79,12 @@ fn in_namespace() -> io::Result<Hooks> {
     })
 }
 
+const fn constants(link: LinkLayer) -> Constants {
+    Constants { link, is_tunnel: false, max_flows: FLOWS, says: false }
+}
+
 fn attach(ingress: Ingress, chain: Chain) -> Result<(), SourceError> {
     let device = Device::find("lo")?;
-    let ebpf = load::maps(device.link_layer()?, false, FLOWS)?;
+    let ebpf = load::maps(constants(device.link_layer()?))?;
     Attachment::new(ebpf, &device, ingress, chain)?.detach()
 }
