@@ -54,7 +54,8 @@ fn packets_at_random_show_the_same_in_every_batch() {
 
 #[test]
 fn random_packets_are_coarsened_and_left_out_at_all() {
-    let (mut coarse, mut left_out) = (0, 0);
+    let mut coarse = 0;
+    let mut left_out = 0;
     let counts = RefCell::new((&mut coarse, &mut left_out));
     let all = check(3_000, &(coarsening::settings(), coarsening::packet()), |(given, packet)| {
         let mut key = packet.key();

@@ -99,7 +99,8 @@ fn write_capture(path: &Path, packets: &[Packet]) {
         bytes.extend(word.to_le_bytes());
     }
     for packet in packets {
-        let (frame, at) = (packet.frame(), BEGIN + packet.at);
+        let frame = packet.frame();
+        let at = BEGIN + packet.at;
         let length = u32::try_from(frame.len()).expect("a frame's length");
         let seconds = u32::try_from(at / 1000).expect("before 2106");
         let microseconds = u32::try_from(at % 1000 * 1000).expect("below a second");
@@ -210,8 +211,10 @@ fn path(protocol: &str, src: SocketAddr, dst: SocketAddr) -> String {
         let is_internet = ["203.", "198.", "2a00:"].iter().any(|start| address.starts_with(start));
         if is_internet { "INTERNET".to_owned() } else { address }
     };
-    let (from, to) = (src.ip(), dst.ip());
-    let (src_port, port) = (src.port(), dst.port());
+    let from = src.ip();
+    let to = dst.ip();
+    let src_port = src.port();
+    let port = dst.port();
     if is_local(src) {
         format!("out/{protocol}/{from}-PORT-{}-{port}", shown(dst))
     } else if is_local(dst) {
@@ -244,7 +247,8 @@ fn is_clear(packets: &[Packet]) -> Vec<Packet> {
 fn the_words_of_a_capture_are_those_of_a_judge_that_remembers_everything() {
     let packets = is_clear(&packets());
     let scratch = tempfile::tempdir().expect("a scratch directory");
-    let (capture, tree) = (scratch.path().join("capture"), scratch.path().join("tree"));
+    let capture = scratch.path().join("capture");
+    let tree = scratch.path().join("tree");
     write_capture(&capture, &packets);
     let mut program = conntrack();
     program.arg("-p").arg(&tree).arg("-r").arg(&capture);
@@ -255,7 +259,8 @@ fn the_words_of_a_capture_are_those_of_a_judge_that_remembers_everything() {
     for packet in &packets {
         judge.see(packet);
     }
-    let (expected, found) = (judge.words(), evidence(&tree));
+    let expected = judge.words();
+    let found = evidence(&tree);
     let differences: BTreeMap<_, _> = expected
         .iter()
         .filter(|(path, word)| found.get(*path) != Some(word) && !judge.early.contains(*path))

@@ -74,7 +74,8 @@ fn parser_tc_and_xdp_agree_on_ethernet_frames() {
     let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
     let corpus = (whole_frames(), first_piece());
     let frames = check(ETHERNET_FRAMES, &corpus, |(frame, first_piece)| {
-        let (frame, mut kernel) = (frame.bytes(), kernel.borrow_mut());
+        let frame = frame.bytes();
+        let mut kernel = kernel.borrow_mut();
         let for_tc = for_tc(&frame);
         let told = |frame: &[u8]| Told::about(frame, LinkLayer::Ethernet);
         kernel
@@ -123,7 +124,8 @@ fn coarsening_is_the_same_in_the_kernel() {
     let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
     let corpus = (coarsening::settings(), coarsening::packet());
     let packets = check(COARSE_FRAMES, &corpus, |(settings, packet)| {
-        let (policy, mut kernel) = (settings.policy(), kernel.borrow_mut());
+        let policy = settings.policy();
+        let mut kernel = kernel.borrow_mut();
         kernel.set_policy(&policy);
         let frame = packet.frame();
         let told = Told { observed: observe(&frame[..], LinkLayer::Ethernet), dead_end: None };

@@ -68,7 +68,8 @@ fn it_is_ready_once_it_watches() {
         let lab = Lab::new(&[HOST]);
         let mut wire = Wire::of(&lab);
         let scratch = tempfile::tempdir().expect("a scratch directory");
-        let (path, tree) = (scratch.path().join("notify"), scratch.path().join("tree"));
+        let path = scratch.path().join("notify");
+        let tree = scratch.path().join("tree");
         let mut manager = Manager::on(UnixDatagram::bind(&path).expect("a socket"));
         let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
         command.args(["--interval", "50ms", "-q", "-d", DEVICE, "-p"]).arg(&tree).args(arguments);

@@ -503,7 +503,8 @@ fn a_hundred_thousand_files_take_seconds() {
     let directory = root.path().join("in/tcp");
     fs::create_dir_all(&directory).expect("made");
     for number in 0..100_000_u32 {
-        let (a, b) = (number / 250 % 250, number % 250);
+        let a = number / 250 % 250;
+        let b = number % 250;
         let name = format!("10.7.{a}.{b}-PORT-10.1.0.1-{}", 1_000 + number % 977);
         File::create(directory.join(name)).expect("made");
     }

@@ -175,8 +175,8 @@ fn seen(flow: Flow, seen: Seen) -> Flow {
 
 #[test]
 fn the_first_batch_looks_ahead() {
-    let (request, answer) =
-        (flow(Protocol::Udp, REQUEST.0, REQUEST.1), flow(Protocol::Udp, ANSWER.0, ANSWER.1));
+    let request = flow(Protocol::Udp, REQUEST.0, REQUEST.1);
+    let answer = flow(Protocol::Udp, ANSWER.0, ANSWER.1);
     let paths = |is_first| {
         let sightings = tracker(Settings::default()).track_batch(&[answer, request], is_first);
         sightings.iter().map(|it| tree::path(&it.connection)).collect::<Vec<_>>()

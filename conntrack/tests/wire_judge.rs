@@ -155,7 +155,8 @@ fn etherparse_reads_no_other_ports_in_odd_frames() {
     check(CASES, &frames(), |frame| {
         let frame = frame.bytes();
         let Ok(judge) = LaxSlicedPacket::from_ethernet(&frame) else { return Ok(()) };
-        let (ours, theirs) = (parse(&frame), judge.transport.as_ref().and_then(ports));
+        let ours = parse(&frame);
+        let theirs = judge.transport.as_ref().and_then(ports);
         let differ = match (ours, theirs) {
             (Ok(ours), Some(theirs)) => (ours.src_port, ours.dst_port) != theirs,
             (Err(skip), Some(_)) => matches!(skip, Skip::Truncated | Skip::LaterFragment),

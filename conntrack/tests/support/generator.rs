@@ -187,7 +187,8 @@ pub struct Damage {
 impl Frame {
     /// An undamaged Ethernet frame.
     pub fn of(packet: impl Into<Packet>) -> Self {
-        let (link, damage) = (Some(Ethernet::default()), Damage::default());
+        let link = Some(Ethernet::default());
+        let damage = Damage::default();
         Self { link, packet: packet.into(), damage }
     }
 
@@ -346,7 +347,8 @@ impl Ipv6 {
         src[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
         let mut dst = src;
         (src[15], dst[15]) = (1, 2);
-        let (payload_length, extensions) = (Length::Right, Vec::new());
+        let payload_length = Length::Right;
+        let extensions = Vec::new();
         Self { version: 6, payload_length, extensions, protocol: None, src, dst, transport }
     }
 
