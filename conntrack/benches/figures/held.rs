@@ -4,13 +4,14 @@
 use std::{
     fs,
     os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
 };
 
 use aya::{
     maps::{HashMap, Map, MapData, loaded_maps},
     programs::loaded_programs,
 };
-use conntrack_common::flow::FlowKey;
+use conntrack_common::{flow::FlowKey, seen::Sight};
 
 use super::bpf::Hook;
 
@@ -27,8 +28,19 @@ pub(crate) fn program(process: u32, hook: Hook) -> OwnedFd {
     program.as_fd().try_clone_to_owned().expect("a descriptor")
 }
 
+/// How long the process's program for this hook has run, and how often. Only while the kernel counts.
+pub(crate) fn run_time(process: u32, hook: Hook) -> (Duration, u64) {
+    let ids = ids(process, "prog_id:");
+    let mut programs = loaded_programs().filter_map(Result::ok);
+    let program = programs.find(|program| {
+        ids.contains(&program.id()) && program.program_type() as u32 == hook.program_type()
+    });
+    let program = program.unwrap_or_else(|| panic!("{process} has no program for {hook:?}"));
+    (program.run_time(), program.run_count())
+}
+
 /// The process's flow map.
-pub(crate) fn flow_map(process: u32) -> HashMap<MapData, FlowKey, u64> {
+pub(crate) fn flow_map(process: u32) -> HashMap<MapData, FlowKey, Sight> {
     let ids = ids(process, "map_id:");
     let found = loaded_maps().find_map(|map| {
         let map = map.ok()?;
@@ -37,7 +49,7 @@ pub(crate) fn flow_map(process: u32) -> HashMap<MapData, FlowKey, u64> {
     });
     let id = found.unwrap_or_else(|| panic!("{process} has no flow map"));
     let map = Map::HashMap(MapData::from_id(id).expect("a map of a running process"));
-    map.try_into().expect("flow keys and times")
+    map.try_into().expect("flow keys and sights")
 }
 
 /// How many entries are in the process's flow map.

@@ -26,6 +26,7 @@ mod latency;
 mod machine;
 mod memory;
 mod numbers;
+mod pairs;
 mod repeated;
 mod sender;
 #[path = "../../tests/support/mod.rs"]
@@ -43,8 +44,9 @@ use table::{HEADER, Row};
 type Subject = (&'static str, fn() -> Vec<Row>);
 
 /// What can be measured.
-const SUBJECTS: [Subject; 9] = [
+const SUBJECTS: [Subject; 10] = [
     ("kernel", kernel::measure),
+    ("pairs", pairs::measure),
     ("syns", flood::syns),
     ("others", flood::others),
     ("repeated", repeated::measure),
