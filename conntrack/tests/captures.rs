@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write as _,
+    net::IpAddr,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -433,4 +434,73 @@ fn what_is_no_capture_is_one_clear_line() {
         assert!(error.contains(name), "{error}");
         assert!(files(tree.path()).is_empty(), "{name}");
     }
+}
+
+/// The corpus of the fuzz target, which stops short of the tree, and each of its captures with some octets
+/// changed.
+#[test]
+fn whatever_a_capture_is_nothing_is_lost_and_every_file_is_a_connection() {
+    const CHANGED: usize = 8;
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/capture_file");
+    let entries = corpus.read_dir().expect("the corpus");
+    let mut captures: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    captures.sort();
+    assert!(captures.len() > 20, "only {} captures", captures.len());
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let capture = scratch.path().join("capture");
+    let mut made = 0;
+    for path in captures {
+        let mut bytes = fs::read(&path).expect("a capture");
+        for seed in 0..=CHANGED {
+            fs::write(&capture, &bytes).expect("written");
+            made += assert_bears(&format!("{}, changed {seed} times", path.display()), &capture);
+            change(&mut bytes, seed);
+        }
+    }
+    assert!(made > 1000, "only {made} files");
+}
+
+/// Another octet, at a place that the seed tells.
+fn change(bytes: &mut [u8], seed: usize) {
+    let spread = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7;
+    if let Some(place) = spread.checked_rem(bytes.len()) {
+        bytes[place] ^= 1 << (spread % 8);
+    }
+}
+
+/// How many files it leads to.
+#[track_caller]
+fn assert_bears(what: &str, capture: &Path) -> usize {
+    let few = ["--max-flows", "16"].map(str::to_owned);
+    let (tree, output) = read(capture, &[&local()[..], &few].concat());
+    let said = stderr(&output);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{what}: {}: {said}", output.status);
+    assert!(!said.contains("panicked"), "{what}: {said}");
+    let found = files(tree.path());
+    for path in &found {
+        assert!(is_connection(path), "{what}: {path}");
+    }
+    if said.contains("packets seen: ") {
+        assert_eq!(reported(&output, "lost"), "0", "{what}");
+        assert_eq!(reported(&output, "files made"), found.len().to_string(), "{what}");
+    }
+    found.len()
+}
+
+/// A path as the tree has them.
+fn is_connection(path: &str) -> bool {
+    let [direction, protocol, name] = path.split('/').collect::<Vec<_>>()[..] else { return false };
+    let [src, src_port, dst, dst_port] = name.split('-').collect::<Vec<_>>()[..] else {
+        return false;
+    };
+    let is_end = |address: &str, port: &str| {
+        let ip = address.parse::<IpAddr>().map(|ip| ip.to_string());
+        let number = port.parse::<u16>().map(|number| number.to_string());
+        (address == "INTERNET" || ip.is_ok_and(|ip| ip == address))
+            && (port == "PORT" || number.is_ok_and(|number| number == port))
+    };
+    ["in", "out", "else"].contains(&direction)
+        && ["tcp", "udp"].contains(&protocol)
+        && is_end(src, src_port)
+        && is_end(dst, dst_port)
 }

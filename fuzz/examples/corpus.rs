@@ -4,9 +4,16 @@
 //! Frames are written out by hand here, headers with nothing in them but what steers the parser;
 //! captures are the beginnings of those in `testdata/`. What the fuzzer finds by itself stays out.
 
-use std::{error::Error, fs, io, path::Path};
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use conntrack_common::wire::LinkLayer;
+use flate2::{Compression, write::GzEncoder};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -43,6 +50,7 @@ const IPV6: [u8; 2] = [0x86, 0xdd];
 const ARP: [u8; 2] = [0x08, 0x06];
 const C_TAG: [u8; 4] = [0x81, 0x00, 0x00, 0x01];
 const S_TAG: [u8; 4] = [0x88, 0xa8, 0x00, 0x02];
+const OLD_S_TAG: [u8; 4] = [0x91, 0x00, 0x00, 0x03];
 
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
@@ -52,6 +60,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let mut frames = plain_frames();
     frames.extend(ipv4_frames());
     frames.extend(ipv6_frames());
+    frames.extend(encapsulated_frames());
     frames.extend(truncated_frames());
     frames.extend(other_links());
     frames
@@ -103,6 +112,26 @@ fn ipv6_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("syn6-later-fragment", fragment(1)),
         ("ipv6-length-zero", length(0)),
         ("ipv6-length-in-ports", length(3)),
+    ]
+}
+
+/// Each header with the type that announces it.
+fn encapsulated_frames() -> Vec<(&'static str, Vec<u8>)> {
+    const PPPOE: &[u8] = &[0x88, 0x64, 0x11, 0, 0, 1, 0, 30, 0x00, 0x21];
+    const PPPOE_MPLS: &[u8] = &[0x88, 0x64, 0x11, 0, 0, 1, 0, 34, 0x02, 0x81, 0, 1, 1, 64];
+    const MPLS: &[u8] = &[0x88, 0x47, 0, 1, 0, 64, 0, 1, 1, 64];
+    const BACKBONE: &[u8] = &[0x88, 0xe7, 0, 0, 0, 7, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 8, 0];
+    const SNAP: &[u8] = &[0, 36, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
+    let udp4 = ipv4(UDP, &udp());
+    let behind = |header: &[u8]| over(LinkLayer::Ethernet, &[&[2; 12], header].concat(), &udp4);
+    vec![
+        ("pppoe", behind(PPPOE)),
+        ("pppoe-mpls", behind(PPPOE_MPLS)),
+        ("mpls", behind(MPLS)),
+        ("mpls-without-end", behind(&[0x88, 0x47].repeat(40))),
+        ("backbone", behind(BACKBONE)),
+        ("snap", behind(SNAP)),
+        ("old-service-tag", ethernet(&[OLD_S_TAG, C_TAG], IPV4, &udp4)),
     ]
 }
 
@@ -197,7 +226,7 @@ fn octet(length: usize) -> u8 {
 }
 
 /// Captures of `testdata/` that differ in kind.
-const CAPTURES: [&str; 20] = [
+const CAPTURES: [&str; 29] = [
     "broken/empty.pcap",
     "broken/not-a-capture.pcap",
     "broken/oversized-record.pcap",
@@ -205,8 +234,15 @@ const CAPTURES: [&str; 20] = [
     "broken/unsupported-linktype.pcap",
     "clock-steps-back.pcap",
     "container-big-endian.pcap",
+    "container-modified.pcap",
     "container-nanoseconds.pcap",
+    "container-pcapng-big-endian.pcapng",
+    "container-pcapng-interfaces.pcapng",
+    "container-pcapng-obsolete.pcapng",
+    "container-pcapng-sections.pcapng",
+    "container-pcapng-simple.pcapng",
     "container-pcapng.pcapng",
+    "encapsulated.pcap",
     "header-only.pcap",
     "internet.pcap",
     "ipv6-text.pcap",
@@ -216,6 +252,8 @@ const CAPTURES: [&str; 20] = [
     "link-raw.pcap",
     "link-sll2.pcap",
     "seed.pcap",
+    "times-far-off.pcap",
+    "times-until-2106.pcap",
     "times.pcap",
     "udp-replies.pcap",
 ];
@@ -230,7 +268,17 @@ fn captures(testdata: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         let end = if bytes.len() > LONGEST { whole_records(&bytes) } else { bytes.len() };
         captures.push((path.replace('/', "-"), bytes[..end].to_vec()));
     }
+    let seed = read(&testdata.join("seed.pcap"))?;
+    captures.push(("seed.pcap.gz".to_owned(), gzip(&seed)?));
+    captures
+        .push(("seed.pcap.zst".to_owned(), compress_to_vec(&seed[..], CompressionLevel::Fastest)));
     Ok(captures)
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -250,9 +298,11 @@ fn whole_records(file: &[u8]) -> usize {
 fn next_record(file: &[u8], at: usize) -> Option<usize> {
     let word = |at| file.get(at..)?.first_chunk().copied();
     let length = match word(0)? {
+        [0x0a, 0x0d, 0x0d, 0x0a] if word(8)?[0] == 0x1a => u32::from_be_bytes(word(at + 4)?),
         [0x0a, 0x0d, 0x0d, 0x0a] => u32::from_le_bytes(word(at + 4)?),
         _ if at == 0 => 24,
         [0xa1, ..] => 16 + u32::from_be_bytes(word(at + 8)?),
+        [0x34, ..] => 24 + u32::from_le_bytes(word(at + 8)?),
         _ => 16 + u32::from_le_bytes(word(at + 8)?),
     };
     Some(at + usize::try_from(length).ok()?)

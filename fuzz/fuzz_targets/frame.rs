@@ -192,6 +192,22 @@ fn assert_the_same_over_every_link(packet: &[u8]) {
     }
 }
 
+/// What may stand behind a type, before an IP packet of this type: with the type that announces it.
+fn encapsulations(kind: [u8; 2]) -> Vec<Vec<u8>> {
+    const CUSTOMER: [u8; 18] = [0x88, 0xe7, 0, 0, 0, 7, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    const PPPOE: [u8; 9] = [0x88, 0x64, 0x11, 0, 0, 1, 0, 0, 0];
+    let ppp = if kind == IPV4.to_be_bytes() { 0x21 } else { 0x57 };
+    vec![
+        [&PPPOE[..], &[ppp]].concat(),
+        [&PPPOE[..8], &[0x02, 0x81, 0, 1, 1, 64]].concat(),
+        vec![0x88, 0x47, 0, 1, 1, 64],
+        vec![0x88, 0x48, 0, 1, 0, 64, 0, 2, 0, 64, 0, 3, 1, 64],
+        [&CUSTOMER[..], &kind].concat(),
+        [&[0, 100, 0xaa, 0xaa, 3, 0, 0, 0][..], &kind].concat(),
+        [&[0x91, 0, 0, 7][..], &kind].concat(),
+    ]
+}
+
 /// What may stand before an IP packet of this type.
 fn headers(link: LinkLayer, ether_type: u16) -> Vec<Vec<u8>> {
     const C_TAG: [u8; 4] = [0x81, 0x00, 0x00, 0x01];
@@ -199,11 +215,12 @@ fn headers(link: LinkLayer, ether_type: u16) -> Vec<Vec<u8>> {
     let kind = ether_type.to_be_bytes();
     let is_v4 = ether_type == IPV4;
     match link {
-        LinkLayer::Ethernet => vec![
-            [&[2; 12][..], &kind].concat(),
-            [&[2; 12][..], &C_TAG, &kind].concat(),
-            [&[2; 12][..], &S_TAG, &C_TAG, &kind].concat(),
-        ],
+        LinkLayer::Ethernet => {
+            let tags = [&[][..], &C_TAG, &[S_TAG, C_TAG].concat()];
+            let mut headers: Vec<_> = tags.map(|tags| [&[2; 12], tags, &kind].concat()).into();
+            headers.extend(encapsulations(kind).iter().map(|it| [&[2; 12], &it[..]].concat()));
+            headers
+        }
         LinkLayer::Ip => vec![vec![]],
         LinkLayer::Ipv4 => {
             if is_v4 {
@@ -219,7 +236,10 @@ fn headers(link: LinkLayer, ether_type: u16) -> Vec<Vec<u8>> {
                 vec![vec![]]
             }
         }
-        LinkLayer::Sll => vec![[&[0; 14][..], &kind].concat()],
+        LinkLayer::Sll => {
+            let inside = encapsulations(kind).into_iter().chain([kind.to_vec()]);
+            inside.map(|it| [&[0; 14][..], &it].concat()).collect()
+        }
         LinkLayer::Sll2 => vec![[&kind[..], &[0; 18]].concat()],
         LinkLayer::BsdLoopback => {
             let family = if is_v4 { 2_u32 } else { 30 };

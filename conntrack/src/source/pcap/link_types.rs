@@ -38,7 +38,7 @@ impl LinkTypes {
 
     /// What a packet's first byte belongs to, if that can be read.
     pub(super) fn layer(&mut self, link_type: LinkType) -> Option<LinkLayer> {
-        let layer = link::layer(link_type.into()).ok();
+        let layer = link_type.layer();
         if layer.is_some() {
             self.is_any_readable = true;
         } else if self.unreadable.len() < REMEMBERED && !self.unreadable.contains(&link_type) {
