@@ -88,7 +88,7 @@ fn look_again_xdp(ctx: &XdpContext, link: LinkLayer) -> Result<Packet, Skip> {
 fn look_again(packet: &impl PacketBytes, link: LinkLayer) -> Result<Packet, Skip> {
     let observed = rules::observe(packet, link);
     if observed == Err(Skip::NotIp)
-        && let Some(ether_type) = wire::dead_end(packet, link)
+        && let Some(ether_type) = wire::unsupported_type(packet, link)
     {
         unread::count(ether_type);
     }

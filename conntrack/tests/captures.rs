@@ -38,7 +38,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-/// What the report says about `what`.
+/// The report's line about `what`.
 fn reported(output: &Output, what: &str) -> String {
     let report = stderr(output);
     let line = report.lines().find_map(|line| line.strip_prefix(&format!("{what}: ")));
@@ -77,7 +77,7 @@ fn the_report_says_why_packets_are_no_flows() {
 }
 
 #[test]
-fn what_nearly_all_frames_are_is_said_if_it_is_not_read() {
+fn an_unsupported_type_of_nearly_all_frames_is_named() {
     const MACSEC: [u8; 2] = [0x88, 0xe5];
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let capture = scratch.path().join("macsec.pcap");
@@ -93,8 +93,8 @@ fn what_nearly_all_frames_are_is_said_if_it_is_not_read() {
     fs::write(&capture, bytes).expect("written");
     let (_tree, output) = read(&capture, &local());
     assert_eq!(
-        reported(&output, "nearly all are not read"),
-        format!("{frames} of {frames} are MACsec (EtherType 0x88e5)")
+        reported(&output, "not read"),
+        format!("{frames} of {frames} packets are MACsec (EtherType 0x88e5)")
     );
 }
 
@@ -269,7 +269,7 @@ fn packets_without_a_time_have_the_file_s() {
     }
 }
 
-/// What a compressed capture may be: put together of parts, as `cat` does.
+/// The capture in each supported compression, also concatenated from parts.
 fn compressed(capture: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     let gzip = |part: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -278,7 +278,7 @@ fn compressed(capture: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     };
     let zstd = |part: &[u8]| compress_to_vec(part, CompressionLevel::Fastest);
     let (first, second) = capture.split_at(capture.len() / 3);
-    // RFC 8878, section 3.1.2: 5 octets that are to be skipped.
+    // RFC 8878, section 3.1.2: a skippable frame of 5 octets.
     let skippable = [0x53, 0x2a, 0x4d, 0x18, 5, 0, 0, 0, 1, 2, 3, 4, 5];
     [
         ("gz", gzip(capture)),
@@ -294,7 +294,7 @@ fn compressed_captures_are_read_by_name_and_from_standard_input() {
         let case = Case::named(name);
         let scratch = tempfile::tempdir().expect("a scratch directory");
         for (kind, bytes) in compressed(&fs::read(&case.capture).expect("the capture")) {
-            // Nothing is told by the name.
+            // The name does not matter.
             let capture = scratch.path().join("capture");
             fs::write(&capture, bytes).expect("written");
             let (tree, output) = read(&capture, &case.arguments);
@@ -315,7 +315,7 @@ fn compressed_captures_are_read_by_name_and_from_standard_input() {
 fn a_compressed_capture_that_ends_early_keeps_what_was_read_and_fails() {
     let case = Case::named("mix");
     let scratch = tempfile::tempdir().expect("a scratch directory");
-    // Long enough for several blocks, of which the last is cut.
+    // Several blocks, of which the last is truncated.
     let (header, records) = split(fs::read(&case.capture).expect("the capture"));
     let long = [&header[..], &records.repeat(200)].concat();
     for (kind, bytes) in compressed(&long) {
@@ -329,7 +329,7 @@ fn a_compressed_capture_that_ends_early_keeps_what_was_read_and_fails() {
     }
 }
 
-/// Of classic pcap: the file's header, and the packets.
+/// File header and packets of a pcap file.
 fn split(mut capture: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     const FILE_HEADER: usize = 24;
     let records = capture.split_off(FILE_HEADER);
@@ -380,7 +380,7 @@ fn of_several_link_types_those_that_cannot_be_read_are_said_and_counted() {
     assert!(!found.is_empty() && found.is_subset(&case.tree) && found != case.tree);
 }
 
-/// Where blocks of this type begin, up to the first packet.
+/// Offsets of blocks of this type before the first packet.
 fn positions(capture: &[u8], kind: &[u8]) -> Vec<usize> {
     let mut at = 0;
     let mut found = Vec::new();
@@ -436,10 +436,9 @@ fn what_is_no_capture_is_one_clear_line() {
     }
 }
 
-/// The corpus of the fuzz target, which stops short of the tree, and each of its captures with some octets
-/// changed.
+/// The complete path to a tree, which the fuzz target leaves out, for its corpus and mutations of it.
 #[test]
-fn whatever_a_capture_is_nothing_is_lost_and_every_file_is_a_connection() {
+fn any_capture_loses_nothing_and_makes_only_files_of_connections() {
     const CHANGED: usize = 8;
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/capture_file");
     let entries = corpus.read_dir().expect("the corpus");
@@ -453,14 +452,14 @@ fn whatever_a_capture_is_nothing_is_lost_and_every_file_is_a_connection() {
         let mut bytes = fs::read(&path).expect("a capture");
         for seed in 0..=CHANGED {
             fs::write(&capture, &bytes).expect("written");
-            made += assert_bears(&format!("{}, changed {seed} times", path.display()), &capture);
+            made += assert_tree_of(&format!("{}, changed {seed} times", path.display()), &capture);
             change(&mut bytes, seed);
         }
     }
     assert!(made > 1000, "only {made} files");
 }
 
-/// Another octet, at a place that the seed tells.
+/// Flips a bit, chosen by the seed.
 fn change(bytes: &mut [u8], seed: usize) {
     let spread = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7;
     if let Some(place) = spread.checked_rem(bytes.len()) {
@@ -468,9 +467,9 @@ fn change(bytes: &mut [u8], seed: usize) {
     }
 }
 
-/// How many files it leads to.
+/// Runs the program on the capture and checks the tree; returns the number of files.
 #[track_caller]
-fn assert_bears(what: &str, capture: &Path) -> usize {
+fn assert_tree_of(what: &str, capture: &Path) -> usize {
     let few = ["--max-flows", "16"].map(str::to_owned);
     let (tree, output) = read(capture, &[&local()[..], &few].concat());
     let said = stderr(&output);
@@ -487,7 +486,7 @@ fn assert_bears(what: &str, capture: &Path) -> usize {
     found.len()
 }
 
-/// A path as the tree has them.
+/// Whether this is the path of a connection.
 fn is_connection(path: &str) -> bool {
     let [direction, protocol, name] = path.split('/').collect::<Vec<_>>()[..] else { return false };
     let [src, src_port, dst, dst_port] = name.split('-').collect::<Vec<_>>()[..] else {

@@ -1,15 +1,14 @@
-//! One corpus, every reader: the same frames go to the user-space parser and, by
-//! `BPF_PROG_TEST_RUN`, to the TC and the XDP program. What lands in the flow map, what is counted
-//! and the verdict must be what the parser says. Needs root, but no device: nothing is attached.
+//! The programs against the user-space parser: the same frames go to the parser and, by `BPF_PROG_TEST_RUN`,
+//! to the TC and XDP programs. Flow map, counters and verdict must match the parser's result. Requires root,
+//! but no device: nothing is attached.
 //!
-//! The frames are the same in each run. `PROPTEST_RNG_SEED=<number>` in the environment makes
-//! others, `PROPTEST_CASES=<number>` more or fewer. A mismatch is shrunk, then shown as hex with
-//! its dissection and with both answers.
+//! The frames are the same in each run. `PROPTEST_RNG_SEED=<number>` in the environment generates others,
+//! `PROPTEST_CASES=<number>` more or fewer. A mismatch is shrunk, then shown as hex with a dissection and
+//! both results.
 //!
-//! What the kernel does not take (`net/bpf/test_run.c`) cannot be compared here, and is left to the
-//! tests of the parser: frames shorter than an Ethernet header and, at TC without a link header,
-//! packets that end inside their IP header. Nor does it give TC packets in pages: those are in
-//! `live_links.rs`.
+//! Frames that the kernel rejects (`net/bpf/test_run.c`) are left to the parser's tests: those shorter than an
+//! Ethernet header and, at TC without a link header, packets that end inside their IP header. TC packets in
+//! pages are tested in `live_links.rs`.
 
 use std::{
     borrow::Cow,
@@ -45,15 +44,15 @@ use conntrack_common::{
 };
 use proptest::{collection, option, prop_oneof, sample::select, strategy::Strategy};
 
-/// Frames that are compared, each at TC and at XDP.
+/// Frames to compare, each at TC and XDP.
 const ETHERNET_FRAMES: u32 = 100_000;
 /// The same for packets without a link header.
 const IP_PACKETS: u32 = 30_000;
 const COARSE_FRAMES: u32 = 20_000;
 const CONVERSATIONS: u32 = 1_000;
 
-/// Each frame is run twice: first its flow is new, then it is known. (Not by the kernel's own
-/// repetition: for XDP that waits for all other CPUs, each time.)
+/// Each frame runs twice: with a new flow, and with a known one. (Not with the kernel's repeat count: for
+/// XDP that waits for all other CPUs each time.)
 const RUNS: u64 = 2;
 
 /// The only verdicts: `TC_ACT_UNSPEC`, which is -1 (`linux/pkt_cls.h`), and `XDP_PASS`
@@ -65,8 +64,8 @@ const PASS: u32 = 2;
 const SECRET: Secret = [1, 2];
 
 const ETHERNET_HEADER: usize = 14;
-/// What TC is given has to fit into a page, with headroom and the end of an skb; this does on every
-/// machine. XDP takes more, in pieces.
+/// TC frames must fit into a page together with headroom and `skb_shared_info`; this does on every machine.
+/// XDP takes longer frames, in fragments.
 const LONGEST_AT_TC: usize = 3_072;
 
 #[test]
@@ -88,7 +87,7 @@ fn parser_tc_and_xdp_agree_on_ethernet_frames() {
     say(&format!("corpus: {frames} frames, tc: 0 mismatches, xdp: 0 mismatches ({pieces})"));
 }
 
-/// The kernel tells TC the family; it may not be the packet's.
+/// The kernel tells TC the protocol, which may differ from the packet's.
 #[test]
 fn parser_and_tc_agree_on_packets_without_a_link_header() {
     let kernel = RefCell::new(Kernel::load(LinkLayer::Ip));
@@ -118,7 +117,7 @@ fn parser_and_xdp_agree_on_packets_without_a_link_header() {
     say(&format!("corpus without link header: {packets} packets, xdp: 0 mismatches"));
 }
 
-/// The kernel clears from keys what user space would, under whatever policy.
+/// Kernel and user space coarsen keys alike, under any policy.
 #[test]
 fn coarsening_is_the_same_in_the_kernel() {
     let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
@@ -128,7 +127,8 @@ fn coarsening_is_the_same_in_the_kernel() {
         let mut kernel = kernel.borrow_mut();
         kernel.set_policy(&policy);
         let frame = packet.frame();
-        let told = Told { observed: observe(&frame[..], LinkLayer::Ethernet), dead_end: None };
+        let told =
+            Told { observed: observe(&frame[..], LinkLayer::Ethernet), unsupported_type: None };
         kernel.agrees(Hook::Tc, &frame, told)?;
         kernel.agrees(Hook::Xdp { first_piece: None }, &frame, told)
     });
@@ -220,7 +220,7 @@ fn whole_frames() -> impl Strategy<Value = Frame> {
     strategies::frames().prop_filter("the kernel takes it", is_long_enough)
 }
 
-/// Behind a tag there is no network header to begin with.
+/// Without tags: after a tag the kernel sets no network header.
 fn untagged() -> impl Strategy<Value = Frame> {
     whole_frames().prop_map(|frame| {
         let untag = |link| Ethernet { tags: Vec::new(), ..link };
@@ -228,7 +228,7 @@ fn untagged() -> impl Strategy<Value = Frame> {
     })
 }
 
-/// Where an XDP packet's first piece ends, if it has more than one.
+/// End of the linear part of an XDP packet with fragments.
 fn first_piece() -> impl Strategy<Value = Option<usize>> {
     option::of(ETHERNET_HEADER..160)
 }
@@ -237,7 +237,7 @@ fn is_long_enough(frame: &Frame) -> bool {
     frame.bytes().len() >= ETHERNET_HEADER
 }
 
-/// What TC is given for a frame. An IP header that is cut the kernel takes only behind a tag.
+/// The frame for TC. The kernel accepts a truncated IP header only after a tag.
 fn for_tc(frame: &[u8]) -> Cow<'_, [u8]> {
     if is_cut_in_ip(frame) {
         let (addresses, rest) = frame.split_at(12);
@@ -248,7 +248,7 @@ fn for_tc(frame: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Linux 6.18 takes no skb whose `EtherType` announces more of a header than there is.
+/// Linux 6.18 rejects an skb shorter than the header of its `EtherType`.
 fn is_cut_in_ip(frame: &[u8]) -> bool {
     match ether_type(frame) {
         IPV4 => frame.len() < ETHERNET_HEADER + 20,
@@ -261,7 +261,7 @@ fn ether_type(frame: &[u8]) -> u16 {
     u16::from_be_bytes([frame[12], frame[13]])
 }
 
-/// A packet behind its network header, of the family that the kernel says.
+/// A packet from its network header on, with the kernel's protocol.
 struct Datagram<'a> {
     packet: &'a [u8],
     ether_type: u16,
@@ -283,28 +283,31 @@ impl PacketBytes for Datagram<'_> {
     }
 }
 
-/// Which program is asked.
+/// The program to run.
 #[derive(Clone, Copy, Debug)]
 enum Hook {
     Tc,
     Xdp { first_piece: Option<usize> },
 }
 
-/// What the parser says.
+/// The parser's result.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     observed: Result<Packet, Skip>,
-    /// The `EtherType` that led to no IP.
-    dead_end: Option<u16>,
+    /// The unsupported `EtherType`.
+    unsupported_type: Option<u16>,
 }
 
 impl Told {
     fn about(packet: &(impl PacketBytes + ?Sized), link: LinkLayer) -> Self {
-        Self { observed: observe(packet, link), dead_end: wire::dead_end(packet, link) }
+        Self {
+            observed: observe(packet, link),
+            unsupported_type: wire::unsupported_type(packet, link),
+        }
     }
 }
 
-/// All that a reader says about a frame.
+/// The complete result of a program.
 #[derive(Debug, PartialEq)]
 struct Answer {
     verdict: u32,
@@ -312,7 +315,7 @@ struct Answer {
     flows: Vec<Flow>,
     /// In packets.
     counted: Vec<(Outcome, u64)>,
-    /// `EtherType`s that led to no IP, in packets.
+    /// Unsupported `EtherType`s, in packets.
     unread: Vec<(u16, u64)>,
 }
 
@@ -337,7 +340,11 @@ impl Answer {
             is_unchanged: true,
             flows: kept.into_iter().collect(),
             counted: vec![(outcome, RUNS)],
-            unread: told.dead_end.map(|ether_type| (ether_type, RUNS)).into_iter().collect(),
+            unread: told
+                .unsupported_type
+                .map(|ether_type| (ether_type, RUNS))
+                .into_iter()
+                .collect(),
         }
     }
 }
@@ -391,7 +398,7 @@ impl Kernel {
     }
 
     /// # Errors
-    /// Both answers, if they differ.
+    /// Both results, if they differ.
     fn agrees(&mut self, hook: Hook, frame: &[u8], told: Told) -> Result<(), String> {
         let expected = Answer::expected(hook, told, &self.policy);
         let answer = self.answer(hook, frame);
@@ -419,7 +426,7 @@ impl Kernel {
         })
     }
 
-    /// The verdict, and whether the frame came out as it went in.
+    /// The verdict, and whether the frame is unchanged.
     fn run(&self, hook: Hook, frame: &[u8]) -> Result<(u32, bool), ProgramError> {
         let mut out = vec![0; frame.len()];
         let context = self.context(hook, frame);
@@ -487,7 +494,7 @@ impl Kernel {
         counted
     }
 
-    /// The counters that have moved, and by how much.
+    /// The counters that changed, with the difference.
     fn take_counted(&mut self) -> Vec<(Outcome, u64)> {
         let mut now = Counters::default();
         for cpu in self.counters.get(&0, 0).expect("counters").iter() {
@@ -506,7 +513,7 @@ fn outcomes() -> impl Iterator<Item = Outcome> {
     [Outcome::Flow].into_iter().chain(skips).chain(losses)
 }
 
-/// A line that is seen even when the test passes: the test harness captures macros, not this.
+/// Prints a line even if the test passes: the test harness captures only the macros.
 fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error");
 }

@@ -147,7 +147,7 @@ fn tags_in_the_bytes_and_in_metadata() {
     }
 }
 
-/// What stands before IP in a provider's network, arriving and leaving.
+/// Headers before IP in a provider's network, arriving and leaving.
 #[test]
 fn other_headers_before_ip() {
     const PPPOE: &[u8] = &[0x88, 0x64, 0x11, 0, 0, 1, 0, 38, 0x00, 0x21];
@@ -179,7 +179,7 @@ fn other_headers_before_ip() {
     }
 }
 
-/// An IPv4 frame with this in the place of its type.
+/// The IPv4 frame with its type replaced by these headers.
 fn behind(header: &[u8], mut frame: Vec<u8>) -> Vec<u8> {
     frame.splice(12..14, header.iter().copied());
     frame

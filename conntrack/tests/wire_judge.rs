@@ -1,6 +1,5 @@
-//! The frame parser before judges other than itself: an independent parser, properties that hold
-//! for any bytes, and tables of whole frames named after what they show. What the programs in the
-//! kernel make of such frames is `live_corpus.rs`; what each header's parser does is beside it.
+//! The frame parser against an independent parser, properties that hold for any bytes, and tables of complete
+//! frames. The programs in the kernel are compared in `live_corpus.rs`; each header's parser has unit tests.
 
 use std::{
     cell::RefCell,
@@ -30,7 +29,7 @@ use etherparse::{
 
 const CASES: u32 = 10_000;
 
-/// Fails with both sides and their frame, if they are not the same.
+/// Fails with both results and their frame if they differ.
 fn same<T: PartialEq + Debug>(
     what: &str,
     (one, other): (T, T),
@@ -46,7 +45,7 @@ fn parse(frame: &[u8]) -> Result<Segment, Skip> {
     wire::parse(frame, LinkLayer::Ethernet)
 }
 
-/// What parser and rules make of a frame.
+/// The result of parser and rules for a frame.
 fn flow(frame: &Frame) -> Result<FlowKey, Skip> {
     rules::flow_key(&frame.bytes()[..], LinkLayer::Ethernet)
 }
@@ -63,7 +62,7 @@ fn etherparse_agrees_on_valid_ethernet_frames() {
     });
 }
 
-/// Etherparse knows none of these headers, so it is given the packet behind them.
+/// Etherparse supports none of these headers, so it parses the packet alone.
 #[test]
 fn etherparse_agrees_on_packets_behind_other_headers() {
     check(CASES, &valid_encapsulated_frames(), |frame| {
@@ -84,9 +83,8 @@ fn etherparse_agrees_on_valid_packets_without_a_link_header() {
     });
 }
 
-/// What our parser should say where etherparse says this. Etherparse does not look for ports in
-/// fragments, but the first has them: so the ports are read from the IP payload, by the slices that
-/// etherparse has for them.
+/// The expected result, from etherparse's. It does not parse ports of fragments, although the first has them,
+/// so ports are read from the IP payload with etherparse's slices.
 fn judged(packet: &SlicedPacket<'_>) -> Result<Segment, Skip> {
     let net = packet.net.as_ref().ok_or(Skip::NotIp)?;
     let payload = packet.ip_payload().expect("IP has a payload");
@@ -134,8 +132,8 @@ fn is_later_fragment(net: &NetSlice<'_>) -> bool {
     }
 }
 
-/// Of a later fragment of another protocol, our parser says of IPv4 that it is of another protocol,
-/// because that stands first in the header. Either is no flow.
+/// For a later IPv4 fragment of another protocol, our parser reports the protocol, which it reads first.
+/// Neither is a flow.
 fn says_so(net: &NetSlice<'_>, number: IpNumber) -> bool {
     matches!(net, NetSlice::Ipv6(_)) || matches!(number, ip_number::TCP | ip_number::UDP)
 }
@@ -146,10 +144,10 @@ fn tcp_flags(tcp: &TcpHeaderSlice<'_>) -> u8 {
     flags.into_iter().rev().fold(0, |octet, flag| octet << 1 | u8::from(flag))
 }
 
-/// On odd and broken frames the two differ on purpose: etherparse takes `MACsec` as a tag, any number of extension headers, AH in IPv4, an IP version other than the frame's and a
-/// wrong total length; it refuses hop-by-hop options that are not first, and transport headers that
-/// are not there whole. But what both read is the same, and what etherparse reads up to its ports
-/// neither ended before nor is a later fragment.
+/// On unusual and invalid frames the two differ on purpose. Etherparse accepts `MACsec` tags, any number of
+/// extension headers, AH in IPv4, a wrong IP version and a wrong total length; it rejects hop-by-hop options
+/// that are not first and incomplete transport headers. But where both find ports they are the same, and
+/// where etherparse finds ports the packet is neither truncated nor a later fragment.
 #[test]
 fn etherparse_reads_no_other_ports_in_odd_frames() {
     check(CASES, &frames(), |frame| {
@@ -180,7 +178,7 @@ fn ports(transport: &TransportSlice<'_>) -> Option<(u16, u16)> {
 
 // Properties of the parser.
 
-/// Else what is shown with it would be shown for less than it says.
+/// Otherwise the properties would be checked for fewer kinds of frames than they claim.
 #[test]
 fn the_corpus_has_every_outcome() {
     let seen = RefCell::new(Counters::default());
@@ -190,7 +188,7 @@ fn the_corpus_has_every_outcome() {
         Ok(())
     });
     let seen = seen.into_inner();
-    // No frame is left out for itself: that is a matter of settings.
+    // Settings leave flows out, not frames.
     let skips =
         Skip::ALL.into_iter().filter(|skip| !matches!(skip, Skip::LeftOut | Skip::UdpServer));
     for outcome in [Outcome::Flow].into_iter().chain(skips.map(Outcome::Skipped)) {
@@ -210,7 +208,7 @@ fn nothing_makes_it_panic() {
     });
 }
 
-/// So no cut makes a flow out of what is none, or another flow out of one.
+/// Truncation never makes a flow of a frame without one, nor a different flow.
 #[test]
 fn a_cut_frame_says_what_the_whole_says_or_that_it_is_truncated() {
     check(CASES / 2, &frames(), |frame| {
@@ -227,8 +225,7 @@ fn a_cut_frame_says_what_the_whole_says_or_that_it_is_truncated() {
     });
 }
 
-/// Whatever the padding is. Padding in this is also what a frame has behind the end that its packet
-/// says it has.
+/// Padding includes all octets after the end of the packet by its length field.
 #[test]
 fn what_is_behind_a_packet_changes_nothing() {
     check(CASES, &frames(), |frame| {
@@ -244,7 +241,7 @@ fn what_is_behind_a_packet_changes_nothing() {
     });
 }
 
-/// Where a frame's packet ends by its IP length, if that is not 0 and not beyond the frame.
+/// End of the packet by its IP length, unless that is 0 or beyond the frame.
 fn end_of_packet(frame: &[u8]) -> Option<usize> {
     let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
     let net = packet.net.as_ref()?;
@@ -283,7 +280,7 @@ fn an_ethernet_header_before_a_packet_changes_nothing() {
 fn up_to_two_tags_change_nothing() {
     check(CASES, &frames(), |frame| {
         let link = frame.link.clone().unwrap_or_default();
-        // With two more tags than these there are not too many headers.
+        // With two tags added, still not too many headers.
         let others = link.inside.iter().filter(|header| !matches!(header, Encapsulation::Tag(_)));
         let link = Ethernet { inside: others.take(6).copied().collect(), ..link };
         let frame = Frame { link: Some(link), damage: Damage::default(), ..frame };
@@ -300,12 +297,12 @@ fn up_to_two_tags_change_nothing() {
     });
 }
 
-// Tables: whole frames through the parser and the rules.
+// Tables: complete frames through parser and rules.
 
 const SYN: Transport = Transport::tcp(flag::SYN);
 const UDP: Transport = Transport::udp();
 
-/// The ports of both, as they are in the frame.
+/// Checks the ports.
 #[track_caller]
 fn assert_is_flow(frame: &Frame) {
     let ports = flow(frame).map(|key| (key.src_port(), key.dst_port()));
@@ -363,7 +360,7 @@ fn the_first_ipv6_fragment_is_a_flow_and_later_ones_are_not() {
             let header = Extension { fragment, ..Extension::of(FRAGMENT) };
             Frame::of(Ipv6 { extensions: vec![header], ..Ipv6::of(transport) })
         };
-        // An atomic fragment (RFC 6946) is all of its packet.
+        // An atomic fragment (RFC 6946) is a complete packet.
         assert_is_flow(&fragment(0));
         assert_is_flow(&fragment(MORE));
         for later in [1 << 3, 185 << 3, 0xfff8, 1 << 3 | MORE, 0xfff9] {
@@ -405,7 +402,7 @@ fn eight_extension_headers_are_walked_and_nine_are_too_many() {
 }
 
 #[test]
-fn a_vlan_tag_and_qinq_are_stepped_over_and_three_tags_are_too_many() {
+fn a_vlan_tag_and_qinq_are_skipped_and_three_tags_are_too_many() {
     for frame in [Frame::of(Ipv4::of(SYN)), Frame::of(Ipv6::of(UDP))] {
         assert_is_flow(&frame);
         assert_is_flow(&frame.clone().tagged(&[CUSTOMER_TAG]));
@@ -418,7 +415,7 @@ fn a_vlan_tag_and_qinq_are_stepped_over_and_three_tags_are_too_many() {
 }
 
 #[test]
-fn what_stands_between_ethernet_and_ip_is_stepped_over() {
+fn headers_between_ethernet_and_ip_are_skipped() {
     use Encapsulation::{Backbone, Mpls, Pppoe, Snap, Tag};
     let customer = [Backbone, Tag(SERVICE_TAG), Tag(CUSTOMER_TAG)];
     let all = [&customer[..], &[Snap, Pppoe, Mpls(3)]].concat();
@@ -444,7 +441,7 @@ fn what_stands_between_ethernet_and_ip_is_stepped_over() {
     }
 }
 
-/// Whatever of the headers before this is missing.
+/// Fails unless every frame cut before this length is truncated.
 #[track_caller]
 fn assert_truncated_before(frame: &Frame, length: usize) {
     for length in 0..length {
@@ -454,7 +451,7 @@ fn assert_truncated_before(frame: &Frame, length: usize) {
 }
 
 #[test]
-fn too_many_of_what_stands_before_ip_are_too_many_tags() {
+fn too_many_headers_before_ip_are_too_many_tags() {
     use Encapsulation::{Backbone, Mpls, Tag};
     let tag = Tag(CUSTOMER_TAG);
     let inside: [&[Encapsulation]; 4] =

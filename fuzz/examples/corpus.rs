@@ -1,8 +1,8 @@
-//! Makes the committed corpus anew: `cargo run --example corpus` in `fuzz/`. The same bytes each
-//! time, so that a change of it can be read in version control.
+//! Generates the committed corpus: `cargo run --example corpus` in `fuzz/`. The output is deterministic, so
+//! that changes can be reviewed.
 //!
-//! Frames are written out by hand here, headers with nothing in them but what steers the parser;
-//! captures are the beginnings of those in `testdata/`. What the fuzzer finds by itself stays out.
+//! Frames are written by hand, with only the fields that the parser reads; captures are the first records of
+//! those in `testdata/`. Inputs found by the fuzzer are not committed.
 
 use std::{
     error::Error,
@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     write(&fuzz.join("corpus/capture_file"), captures(&fuzz.join("../testdata"))?)
 }
 
-/// Makes `directory` hold these files and no others.
+/// Replaces the content of `directory` with these files.
 fn write(directory: &Path, files: Vec<(String, Vec<u8>)>) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -55,7 +55,7 @@ const OLD_S_TAG: [u8; 4] = [0x91, 0x00, 0x00, 0x03];
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
-/// Inputs of the target `frame`, by what is in them.
+/// Inputs of the target `frame`, named after their content.
 fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let mut frames = plain_frames();
     frames.extend(ipv4_frames());
@@ -115,7 +115,7 @@ fn ipv6_frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Each header with the type that announces it.
+/// Headers with their own types first.
 fn encapsulated_frames() -> Vec<(&'static str, Vec<u8>)> {
     const PPPOE: &[u8] = &[0x88, 0x64, 0x11, 0, 0, 1, 0, 30, 0x00, 0x21];
     const PPPOE_MPLS: &[u8] = &[0x88, 0x64, 0x11, 0, 0, 1, 0, 34, 0x02, 0x81, 0, 1, 1, 64];
@@ -167,7 +167,7 @@ fn other_links() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// An input: the choice of the link layer, and the frame.
+/// An input: the number of the link layer, and the frame.
 fn over(link: LinkLayer, header: &[u8], packet: &[u8]) -> Vec<u8> {
     let choice = (0..).zip(LinkLayer::ALL).find_map(|(at, each)| (each == link).then_some(at));
     [&[choice.expect("it is one of all")], header, packet].concat()
@@ -188,7 +188,7 @@ fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     [&start[..], &[0x20; 16], &[0xfd; 16], payload].concat()
 }
 
-/// An IPv6 packet with extension headers, each as short as can be.
+/// An IPv6 packet with extension headers of minimal length.
 fn extended(kinds: &[u8], fragment_offset: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut nexts = kinds.iter().copied().skip(1).chain([protocol]);
     let mut headers = Vec::new();
@@ -213,7 +213,7 @@ fn tcp(flags: u8) -> Vec<u8> {
     [&[0x9c, 0x40, 0x01, 0xbb][..], &[0; 8], &[0x50, flags], &[0; 6]].concat()
 }
 
-/// The packet with other octets in these places.
+/// The packet with these octets replaced.
 fn bend(mut packet: Vec<u8>, bends: &[(usize, u8)]) -> Vec<u8> {
     for &(at, octet) in bends {
         packet[at] = octet;
@@ -225,7 +225,7 @@ fn octet(length: usize) -> u8 {
     u8::try_from(length).expect("packets of the corpus are short")
 }
 
-/// Captures of `testdata/` that differ in kind.
+/// Captures of `testdata/`, one of each kind.
 const CAPTURES: [&str; 29] = [
     "broken/empty.pcap",
     "broken/not-a-capture.pcap",
@@ -258,7 +258,7 @@ const CAPTURES: [&str; 29] = [
     "udp-replies.pcap",
 ];
 
-/// Short inputs are faster and are mutated in places that matter.
+/// Short inputs are faster, and more of their mutations matter.
 const LONGEST: usize = 1024;
 
 fn captures(testdata: &Path) -> Result<Vec<(String, Vec<u8>)>> {
@@ -285,7 +285,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
-/// Where the last record ends that fits.
+/// End of the last record within the limit.
 fn whole_records(file: &[u8]) -> usize {
     let mut end = 0;
     while let Some(next) = next_record(file, end).filter(|next| *next <= LONGEST) {
@@ -294,7 +294,7 @@ fn whole_records(file: &[u8]) -> usize {
     end
 }
 
-/// Where the record or block at `at` ends; in pcap, the file's header counts as one.
+/// End of the record or block at `at`; the file header of pcap counts as one.
 fn next_record(file: &[u8], at: usize) -> Option<usize> {
     let word = |at| file.get(at..)?.first_chunk().copied();
     let length = match word(0)? {

@@ -1,9 +1,9 @@
-//! Any bytes as a capture file, up to what the tracker makes of its packets: decompression, the formats,
-//! parser, rules, flow cache, batches. In this process, on one thread and without a file; the whole way to
-//! a tree on disk is tested on the corpus (`conntrack/tests/captures.rs`).
+//! Arbitrary bytes as a capture file, from decompression to the tracker: formats, parser, rules, flow cache,
+//! batches. In process, without threads and files; the complete path to a tree on disk is tested with the
+//! corpus (`conntrack/tests/captures.rs`).
 //!
-//! It does not know which packets should come out; the tests do. It holds the program to not panicking,
-//! not losing anything, and reading the same however the bytes come.
+//! Checks that nothing panics, nothing is lost, and short reads yield the same packets. Expected packets
+//! are in the tests.
 
 #![no_main]
 
@@ -24,13 +24,14 @@ use conntrack::{
     tracker::{Settings, Tracker},
     tree,
 };
+use conntrack_common::counters::{Loss, Outcome};
 use libfuzzer_sys::fuzz_target;
 
-/// So few that a small capture is handed over in several batches.
+/// So few that a small capture takes several batches.
 const MAX_FLOWS: u32 = 4;
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Octets that are read of what was compressed: a short input can stand for gigabytes.
+/// Limit of decompressed octets: a short input can expand to gigabytes.
 const ENOUGH: u64 = 1 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -51,16 +52,16 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(others.next().is_none() && end == other_end, "{end} or {other_end}");
 });
 
-/// The octets that a capture has when it is not compressed, or the first of them.
+/// The decompressed capture, up to the limit.
 fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
     let decompressed = decompressed(Cursor::new(bytes.to_vec())).ok()?;
-    // What came before a fault counts.
+    // Octets before an error are valid.
     let _perhaps_broken = decompressed.take(ENOUGH).read_to_end(&mut octets);
     Some(octets)
 }
 
-/// Hands every packet to `each`; how the capture ends, in words.
+/// Calls `each` with every packet; returns the error message, or nothing.
 fn read(octets: impl Read, mut each: impl FnMut(Packet<'_>)) -> String {
     let mut capture = match Capture::new(octets, None) {
         Ok(capture) => capture,
@@ -75,7 +76,7 @@ fn read(octets: impl Read, mut each: impl FnMut(Packet<'_>)) -> String {
     }
 }
 
-/// Octets of which few are read at a time.
+/// A reader of a few octets at a time.
 struct Trickle<'a> {
     octets: &'a [u8],
     at: usize,
@@ -91,7 +92,7 @@ impl Read for Trickle<'_> {
     }
 }
 
-/// What is made of a capture's packets.
+/// Processing of a capture's packets.
 struct Run {
     batches: Batches,
     tracker: Tracker,
@@ -116,13 +117,13 @@ impl Run {
     fn end(mut self, packets: usize) {
         let last = self.batches.complete();
         self.track(&last);
-        let counters = self.batches.counters();
-        assert_eq!(counters.packets.packets(), packets as u64, "each has one outcome");
-        let lost: u64 = counters.losses().iter().map(|loss| loss.packets).sum();
-        assert_eq!(lost, 0, "a batch is cut before it is full");
+        let counters = self.batches.counters().packets.expect("known in user space");
+        assert_eq!(counters.packets(), packets as u64, "each has one outcome");
+        let lost = Loss::ALL.map(|loss| counters.get(Outcome::Lost(loss)));
+        assert_eq!(lost.iter().sum::<u64>(), 0, "a batch is cut before it is full");
     }
 
-    /// A file's name is a name, whatever the packet.
+    /// Every connection yields a valid path.
     fn track(&mut self, batch: &FlowBatch) {
         for sighting in self.tracker.track_batch(&batch.flows, batch.is_first) {
             let path = tree::path(&sighting.connection);
@@ -132,7 +133,7 @@ impl Run {
     }
 }
 
-/// The addresses that the corpus' captures were made on.
+/// Local addresses of the corpus' captures.
 fn local() -> [IpAddr; 2] {
     let v4 = Ipv4Addr::new(192, 168, 200, 230);
     let v6 = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x230);

@@ -1,8 +1,7 @@
-//! Any bytes as a frame, over every link layer: the parser, and the rules about single packets.
-//! The first byte picks the link layer, the others are the frame.
+//! Arbitrary bytes as a frame, for every link layer: the parser, and the rules about single packets. The
+//! first byte selects the link layer, the rest is the frame.
 //!
-//! It does not know what a frame should come out as; the tests do. What it holds the parser to is
-//! what must be so for all bytes, and a parser that reads where it should not breaks.
+//! Checks properties that hold for all bytes. Expected results of particular frames are in the tests.
 
 #![no_main]
 
@@ -16,7 +15,7 @@ use conntrack_common::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// Where nothing may be read. As a port it is 42405.
+/// Padding that must not be read. As a port it is 42405.
 const FILLER: u8 = 0xa5;
 
 fuzz_target!(|input: &[u8]| {
@@ -53,8 +52,8 @@ fn outcome(frame: &[u8], link: LinkLayer) -> Result<FlowKey, Skip> {
     rules::flow_key(frame, link)
 }
 
-/// Addresses and ports are bytes of the frame: the two addresses in a row, and the two ports in a
-/// row somewhere behind them.
+/// Addresses and ports are bytes of the frame: the two addresses in a row, and the two ports in a row
+/// somewhere after them.
 fn assert_taken_from(frame: &[u8], segment: &Segment) {
     let octets = |address: &Address| match address.ip() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -70,9 +69,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// A frame that grows is truncated until it is decided; from there on no byte behind changes
-/// anything, neither its own nor padding. The place is searched for by halving: over many frames
-/// that tells as much as every length of each.
+/// A growing frame is truncated up to some length; from there on more bytes, its own or padding, change
+/// nothing. Finds that length by bisection; over many frames this covers all lengths.
 fn assert_decided_once(frame: &[u8], link: LinkLayer) {
     let whole = outcome(frame, link);
     let mut truncated = 0;
@@ -92,23 +90,23 @@ fn assert_decided_once(frame: &[u8], link: LinkLayer) {
     }
 }
 
-/// What lies behind the end of an IP packet, by its own account, is no part of a flow.
+/// Bytes after the end of the IP packet by its length field change nothing.
 fn assert_ends_where_it_says(packet: &[u8], link: LinkLayer) {
     if let Some(end) = stated_end(packet).and_then(|end| packet.get(..end)) {
         assert_eq!(outcome(packet, link).ok(), outcome(end, link).ok(), "up to {}", end.len());
     }
 }
 
-/// Total length of IPv4, payload length of IPv6 and the header before it; 0 states nothing.
+/// By the total length of IPv4, or the payload length of IPv6 plus header; a length of 0 states nothing.
 fn stated_end(packet: &[u8]) -> Option<usize> {
     let (field, header) = if packet.first()? >> 4 == 6 { (4, 40) } else { (2, 0) };
     let length = u16::from_be_bytes(*packet.get(field..)?.first_chunk()?);
     (length != 0).then_some(header + usize::from(length))
 }
 
-/// One more option, or extension header, changes nothing, unless it was one too many.
+/// One more option or extension header changes nothing, up to the limit.
 fn assert_options_are_stepped_over(packet: &[u8], link: LinkLayer) {
-    // Kinds whose length counts in different units; both of 16 octets.
+    // Headers whose lengths have different units; both of 16 octets.
     const DESTINATION: (u8, u8) = (60, 1);
     const AUTHENTICATION: (u8, u8) = (51, 2);
     let longer = match packet.first().map(|first| first >> 4) {
@@ -125,7 +123,7 @@ fn assert_options_are_stepped_over(packet: &[u8], link: LinkLayer) {
     }
 }
 
-/// However a later fragment is marked, nothing in it is taken for ports.
+/// A later fragment has no ports, whatever its offset.
 fn assert_later_fragments_have_no_ports(packet: &[u8], link: LinkLayer) {
     const FRAGMENT: u8 = 44;
     for offset in [1_u16, 0x1000] {
@@ -139,7 +137,7 @@ fn assert_later_fragments_have_no_ports(packet: &[u8], link: LinkLayer) {
     }
 }
 
-/// The IPv4 packet with four octets more in its header, if that is one and they fit.
+/// The IPv4 packet with four more octets of options, if they fit.
 fn with_ipv4_option(packet: &[u8]) -> Option<Vec<u8>> {
     let length = usize::from(*packet.first()? & 0x0f) * 4;
     let (header, payload) =
@@ -157,8 +155,8 @@ fn with_ipv4_fragment(packet: &[u8], offset: u16) -> Option<Vec<u8>> {
     Some(packet)
 }
 
-/// The IPv6 packet with an extension header right behind the fixed one: its kind, and what stands
-/// in it behind the next header.
+/// The IPv6 packet with another first extension header: its number, and its content after the next-header
+/// field.
 fn with_extension(packet: &[u8], kind: u8, extension: &[u8]) -> Option<Vec<u8>> {
     let (header, payload) = packet.split_at_checked(40)?;
     let length = longer(header, 4, 1 + u16::try_from(extension.len()).ok()?)?;
@@ -168,19 +166,19 @@ fn with_extension(packet: &[u8], kind: u8, extension: &[u8]) -> Option<Vec<u8>> 
     Some(packet)
 }
 
-/// The length at `field`, so many octets more. One that states nothing stays.
+/// The length at `field` plus so many octets; 0 stays 0.
 fn longer(header: &[u8], field: usize, octets: u16) -> Option<[u8; 2]> {
     let length = u16::from_be_bytes(*header.get(field..)?.first_chunk()?);
     let length = if length == 0 { 0 } else { length.checked_add(octets)? };
     Some(length.to_be_bytes())
 }
 
-/// A packet comes out the same, whatever stands before it.
+/// A packet yields the same after any link header.
 fn assert_the_same_over_every_link(packet: &[u8]) {
     let ether_type = match packet.first().map(|first| first >> 4) {
         Some(4) => IPV4,
         Some(6) => IPV6,
-        // Bare it is not IP; behind a header that says it were, it is broken.
+        // Not IP without a link header, but a bad header after one that announces IP.
         _ => return,
     };
     let bare = outcome(packet, LinkLayer::Ip);
@@ -192,7 +190,7 @@ fn assert_the_same_over_every_link(packet: &[u8]) {
     }
 }
 
-/// What may stand behind a type, before an IP packet of this type: with the type that announces it.
+/// Headers between link header and an IP packet of this type, each with its own type first.
 fn encapsulations(kind: [u8; 2]) -> Vec<Vec<u8>> {
     const CUSTOMER: [u8; 18] = [0x88, 0xe7, 0, 0, 0, 7, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2];
     const PPPOE: [u8; 9] = [0x88, 0x64, 0x11, 0, 0, 1, 0, 0, 0];
@@ -208,7 +206,7 @@ fn encapsulations(kind: [u8; 2]) -> Vec<Vec<u8>> {
     ]
 }
 
-/// What may stand before an IP packet of this type.
+/// Link headers for an IP packet of this type.
 fn headers(link: LinkLayer, ether_type: u16) -> Vec<Vec<u8>> {
     const C_TAG: [u8; 4] = [0x81, 0x00, 0x00, 0x01];
     const S_TAG: [u8; 4] = [0x88, 0xa8, 0x00, 0x02];

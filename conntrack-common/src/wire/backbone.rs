@@ -1,10 +1,10 @@
-//! Backbone service instance tag (I-TAG, IEEE 802.1Q clause 9.7, once 802.1ah): behind it a customer's
-//! whole frame. Its instance and its addresses do not matter here.
+//! Backbone service instance tag (I-TAG, IEEE 802.1Q clause 9.7, formerly 802.1ah): it encapsulates a
+//! customer's whole frame. Instance and addresses are ignored.
 
 use super::{PacketBytes, Skip};
 
 mod field {
-    /// Behind the tag's control information and both addresses of the customer's frame.
+    /// After the tag's control information and both addresses of the customer's frame.
     pub(super) const ETHER_TYPE: usize = 16;
     pub(super) const PAYLOAD: usize = 18;
 }
@@ -12,7 +12,7 @@ mod field {
 /// The `EtherType` of the tag.
 pub const SERVICE_INSTANCE: u16 = 0x88e7;
 
-/// The customer's `EtherType` in host byte order, and the offset of what it announces.
+/// The customer's `EtherType` in host byte order, and the payload offset.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends before the type.

@@ -1,7 +1,7 @@
-//! The header of BSD's loopback devices (`LINKTYPE_NULL`, `LINKTYPE_LOOP`): an address family in 4
-//! octets, in the byte order of the machine that captured it (`NULL`) or of the network (`LOOP`).
+//! BSD loopback header (`LINKTYPE_NULL`, `LINKTYPE_LOOP`): an address family in 4 octets, in the
+//! capturing machine's byte order (`NULL`) or in network byte order (`LOOP`).
 //!
-//! Families are below 65,536, so the octets themselves tell the order and one parser serves both.
+//! Families are below 65,536, so the value shows the byte order and one parser serves both.
 
 use super::{IPV4, IPV6, PacketBytes, Skip};
 
@@ -9,12 +9,12 @@ mod field {
     pub(super) const PAYLOAD: usize = 4;
 }
 
-/// `AF_INET`, the same everywhere.
+/// `AF_INET`, the same on all systems.
 const INET: u32 = 2;
 /// `AF_INET6` of Linux, of NetBSD and OpenBSD, of FreeBSD, and of Darwin.
 const INET6: [u32; 4] = [10, 24, 28, 30];
 
-/// The `EtherType` that the address family stands for, and the offset of what it announces.
+/// The `EtherType` for the address family, and the payload offset.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends inside the header, [`Skip::NotIp`] for another family.

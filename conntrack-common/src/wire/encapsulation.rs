@@ -1,23 +1,24 @@
-//! What may stand between a link header and IP, in any order: VLAN tags of all kinds, the tag of a
-//! backbone, LLC with SNAP, `PPPoE`, MPLS.
+//! Headers between link header and IP, in any order: VLAN tags of all types, backbone tags, LLC with SNAP,
+//! `PPPoE`, MPLS.
 //!
-//! It is rare. So what runs for each packet looks for IP right behind the link header and behind usual
-//! tags first, and comes here with what it did not find.
+//! Slow path: frames with IP directly after the link header or after standard VLAN tags do not come here
+//! in the kernel.
 
 use super::{IPV4, IPV6, PacketBytes, Skip, backbone, llc, mpls, pppoe, vlan};
 
-/// Headers that are stepped over. A provider's frame with a customer's inside has two tags, the
-/// backbone's, two tags, `PPPoE` and MPLS.
+/// Headers to skip at most. A customer's frame inside a provider's can have two tags, the backbone tag,
+/// two more tags, `PPPoE` and MPLS.
 pub const MAX_HEADERS: usize = 8;
 
-/// Stands for all lengths of IEEE 802.3: LLC led no further, and there is no `EtherType`.
+/// Stands for every IEEE 802.3 length: an LLC frame without an `EtherType`.
 pub const NO_TYPE: u16 = 0;
 
-/// IP's `EtherType` and the offset of its header, given the type and payload offset of the link header.
+/// The `EtherType` of IPv4 or IPv6 and the offset of the IP header, given the link header's type and
+/// payload offset.
 ///
 /// # Errors
-/// [`Skip::NotIp`] if something else comes first; [`Skip::Truncated`] and [`Skip::TooManyTags`] if that
-/// cannot be told.
+/// [`Skip::NotIp`] for any other payload, [`Skip::Truncated`] if the frame ends first,
+/// [`Skip::TooManyTags`] if there are too many headers.
 #[inline(always)]
 pub fn step_over<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -27,9 +28,10 @@ pub fn step_over<P: PacketBytes + ?Sized>(
     walk(packet, ether_type, offset).1
 }
 
-/// The `EtherType` that led no further, or [`NO_TYPE`]; `None` if IP was found, or the frame ended before.
+/// The unsupported `EtherType` of a frame that is [`Skip::NotIp`], or [`NO_TYPE`]; `None` for any other
+/// frame.
 #[inline(always)]
-pub fn dead_end<P: PacketBytes + ?Sized>(
+pub fn unsupported_type<P: PacketBytes + ?Sized>(
     packet: &P,
     ether_type: u16,
     offset: usize,
@@ -46,7 +48,7 @@ pub(super) const fn named(ether_type: u16) -> u16 {
     if ether_type < llc::FIRST_TYPE { NO_TYPE } else { ether_type }
 }
 
-/// The last `EtherType` that was looked at, and what came of it.
+/// The last `EtherType` read, and the outcome.
 #[inline(always)]
 pub(super) fn walk<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -79,7 +81,7 @@ pub(super) fn walk<P: PacketBytes + ?Sized>(
     (ether_type, Err(Skip::TooManyTags))
 }
 
-/// The type and offset of what stands behind one header.
+/// The type and offset of the payload of one header.
 #[inline(always)]
 fn next<P: PacketBytes + ?Sized>(
     packet: &P,

@@ -1,4 +1,4 @@
-//! Ethernet header (IEEE 802.3): only the `EtherType`; addresses do not matter here.
+//! Ethernet header (IEEE 802.3): only the `EtherType`; addresses are ignored.
 
 use super::{PacketBytes, Skip};
 
@@ -7,9 +7,9 @@ mod field {
     pub(super) const PAYLOAD: usize = 14;
 }
 
-/// The `EtherType` in host byte order, and the offset of what it announces.
+/// The `EtherType` in host byte order, and the payload offset.
 ///
-/// A value below 0x0600 is a length: [`super::llc`].
+/// A value below 0x0600 is a length, see [`super::llc`].
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends before the type.

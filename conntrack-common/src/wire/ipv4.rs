@@ -1,4 +1,4 @@
-//! IPv4 header (RFC 791 section 3.1): options are stepped over, later fragments are told apart.
+//! IPv4 header (RFC 791 section 3.1): options are skipped, later fragments are recognised.
 
 use super::{Network, PacketBytes, Skip, u16_at};
 use crate::{
@@ -25,7 +25,7 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends before the addresses; [`Skip::BadHeader`] if the version is
 /// not 4, the header length is below five 4-octet units or the total length is below the header
-/// length; [`Skip::OtherProtocol`] and [`Skip::LaterFragment`] for what has no ports.
+/// length; [`Skip::OtherProtocol`] and [`Skip::LaterFragment`] for packets without ports.
 #[inline(always)]
 pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<Network, Skip> {
     let start: [u8; field::SRC] = packet.load(offset).ok_or(Skip::Truncated)?;
@@ -35,8 +35,8 @@ pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<Netwo
     if u16_at(&start, field::FRAGMENT) & FRAGMENT_OFFSET != 0 {
         return Err(Skip::LaterFragment);
     }
-    let (version, payload) = (IpVersion::V4, offset + length);
-    Ok(Network { version, header: offset, protocol, payload, end })
+    let payload = offset + length;
+    Ok(Network { version: IpVersion::V4, header: offset, protocol, payload, end })
 }
 
 /// Source and destination of the header at `offset`.
@@ -58,7 +58,7 @@ pub(super) fn protocol<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Op
     packet.load(offset + field::PROTOCOL).map(|[protocol]| protocol)
 }
 
-/// Header length in octets, of the octet that holds the version and the length in 4-octet units.
+/// Header length in octets, from the octet with version and length in 4-octet units.
 #[inline(always)]
 const fn header_length(version_ihl: u8) -> Result<usize, Skip> {
     let length = (version_ihl & 0x0f) as usize * 4;
@@ -69,8 +69,8 @@ const fn header_length(version_ihl: u8) -> Result<usize, Skip> {
     }
 }
 
-/// Where the packet ends by its total length. A total length of 0 is a super-packet that the NIC
-/// is to cut up or has put together (Linux 6.3, commit `b1a78b9b9886`): it ends where its frame ends.
+/// End of the packet by its total length. 0 marks an offloaded super-packet (segmentation or GRO; Linux
+/// 6.3, commit `b1a78b9b9886`), which ends with its frame.
 #[inline(always)]
 const fn end(offset: usize, header_length: usize, total_length: u16) -> Result<usize, Skip> {
     match total_length as usize {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_stepped_over() {
+    fn options_are_skipped() {
         for ihl in 5..=15 {
             let mut header = HEADER;
             header[0] = 0x40 | ihl;

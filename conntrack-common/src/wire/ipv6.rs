@@ -1,7 +1,7 @@
 //! IPv6 header and its extension headers (RFC 8200 sections 3 and 4, AH: RFC 4302 section 2).
 //!
-//! Extension headers are walked up to the transport header and not looked into, but for the
-//! fragment offset.
+//! Extension headers are skipped up to the transport header; of their content only the fragment offset is
+//! read.
 
 use network_types::ip::IpProto;
 
@@ -20,17 +20,17 @@ mod field {
     pub(super) const LENGTH: usize = 40;
 }
 
-/// The first octets that all extension headers share.
+/// The fields that all extension headers start with.
 mod extension {
     pub(super) const NEXT_HEADER: usize = 0;
     pub(super) const LENGTH: usize = 1;
-    /// Of the fragment header only.
+    /// Fragment header only.
     pub(super) const FRAGMENT: usize = 2;
-    /// The shortest header, and as much as is read of each.
+    /// The shortest header; this much is read of each.
     pub(super) const MIN: usize = 8;
 }
 
-/// Extension headers that are walked; a longer chain is refused.
+/// Extension headers to walk at most; a longer chain is [`Skip::TooManyHeaders`].
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
 /// Fragment offset in 8-octet units, above two reserved bits and the more-fragments bit.
@@ -41,7 +41,7 @@ const FRAGMENT_OFFSET: u16 = 0xfff8;
 /// # Errors
 /// [`Skip::Truncated`] if the packet ends inside a header, [`Skip::BadHeader`] if the version is
 /// not 6, [`Skip::TooManyHeaders`] for more than [`MAX_EXTENSION_HEADERS`],
-/// [`Skip::OtherProtocol`] and [`Skip::LaterFragment`] for what has no ports.
+/// [`Skip::OtherProtocol`] and [`Skip::LaterFragment`] for packets without ports.
 #[inline(always)]
 pub fn parse<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<Network, Skip> {
     let start: [u8; field::SRC] = packet.load(offset).ok_or(Skip::Truncated)?;
@@ -83,8 +83,8 @@ pub(super) fn protocol<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Op
     Some(next)
 }
 
-/// Where the packet ends by its payload length. A payload length of 0 is a jumbogram (RFC 2675)
-/// or a super-packet that the NIC is to cut up or has put together: it ends where its frame ends.
+/// End of the packet by its payload length. 0 marks a jumbogram (RFC 2675) or an offloaded super-packet
+/// (segmentation or GRO), which ends with its frame.
 #[inline(always)]
 const fn end(first: usize, payload_length: u16) -> usize {
     match payload_length {
@@ -93,7 +93,7 @@ const fn end(first: usize, payload_length: u16) -> usize {
     }
 }
 
-/// Steps over extension headers to the transport header.
+/// Skips extension headers up to the transport header.
 #[inline(always)]
 fn walk<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -133,9 +133,8 @@ const fn is_extension(next: u8) -> bool {
     matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 
-/// Octets of an extension header, of the length that it announces: in 4-octet units, not counting
-/// the first two, for AH; none for the fragment header; else in 8-octet units, not counting the
-/// first.
+/// Octets of an extension header, by its length field. AH counts in 4-octet units without the first two,
+/// the fragment header has no length field, all others count in 8-octet units without the first.
 #[inline(always)]
 const fn extension_length(next: u8, length: u8) -> usize {
     match next {

@@ -1,5 +1,5 @@
-//! LLC header with SNAP (IEEE 802.2, RFC 1042): what an IEEE 802.3 frame has where others have an
-//! `EtherType`; with SNAP it has that too. LLC's own protocols are not IP.
+//! LLC and SNAP header (IEEE 802.2, RFC 1042) of IEEE 802.3 frames, which have a length in place of the
+//! `EtherType`. Only SNAP carries IP.
 
 use super::{PacketBytes, Skip, u16_at};
 
@@ -13,16 +13,16 @@ mod field {
 /// Below this an `EtherType` is the length of an LLC frame (IEEE 802.3 clause 3.2.6).
 pub const FIRST_TYPE: u16 = 0x0600;
 
-/// Both service access points are SNAP's, and the control octet says unnumbered information.
+/// DSAP and SSAP of SNAP, and the control octet of unnumbered information.
 const SNAP: [u8; 3] = [0xaa, 0xaa, 0x03];
-/// Whose `EtherType`s are those of Ethernet: RFC 1042, and bridges by IEEE 802.1H.
+/// Organisations whose protocol numbers are `EtherType`s: RFC 1042 and IEEE 802.1H (bridge tunnel).
 const ENCAPSULATED_ETHERNET: [[u8; 3]; 2] = [[0, 0, 0], [0, 0, 0xf8]];
 
-/// The `EtherType` behind SNAP's header, and the offset of what it announces.
+/// The `EtherType` of the SNAP header, and the payload offset.
 ///
 /// # Errors
-/// [`Skip::Truncated`] if the frame ends inside the header, [`Skip::NotIp`] if there is no SNAP
-/// header or its type is of another organisation.
+/// [`Skip::Truncated`] if the frame ends inside the header, [`Skip::NotIp`] without SNAP or for another
+/// organisation.
 #[inline(always)]
 pub fn payload<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<(u16, usize), Skip> {
     let header: [u8; field::PAYLOAD] = packet.load(offset).ok_or(Skip::Truncated)?;

@@ -1,10 +1,10 @@
 //! Frame parser: from a frame's bytes to the addresses, ports and flags of its transport header.
 //!
 //! One file per protocol, each in the same order: named field offsets, the parser, its tests.
-//! Headers are walked, never guessed over. It reads in constant sizes and bounded loops, because
-//! the same code runs inside the kernel, where the verifier must see that it ends.
+//! Every header is walked, none is guessed. Reads have constant sizes and loops are bounded, because the
+//! same code runs in the kernel, where the verifier must prove that it terminates.
 //!
-//! It is not a dissector: checksums, payloads and what is inside a tunnel are not looked at.
+//! Not a dissector: checksums, payloads and tunnelled packets are ignored.
 
 pub mod backbone;
 pub mod bsd_loopback;
@@ -36,25 +36,25 @@ pub use packet::PacketBytes;
 use packet::u16_at;
 pub use skip::Skip;
 
-/// What stands before the IP header.
+/// The link header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum LinkLayer {
-    /// An Ethernet header, perhaps with VLAN tags behind it.
+    /// Ethernet, with or without VLAN tags.
     Ethernet,
-    /// Nothing: the packet starts with its IP header, as on tun devices.
+    /// None: the packet starts with its IP header, as on tun devices.
     Ip,
-    /// Nothing, and the IP version is known to be 4.
+    /// None; IPv4 only.
     Ipv4,
-    /// Nothing, and the IP version is known to be 6.
+    /// None; IPv6 only.
     Ipv6,
     /// Linux cooked capture, version 1.
     Sll,
     /// Linux cooked capture, version 2.
     Sll2,
-    /// The address family of BSD's loopback devices.
+    /// BSD loopback: an address family.
     BsdLoopback,
-    /// A PPP header, with or without HDLC-like framing before it.
+    /// PPP, with or without HDLC-like framing.
     Ppp,
 }
 
@@ -72,8 +72,8 @@ impl LinkLayer {
     ];
 }
 
-/// All headers of a packet, walked to the flags of the last. Most packets are told by these: so
-/// addresses and ports are not read yet.
+/// All headers of a packet, parsed up to the TCP flags. These decide about most packets, so addresses and
+/// ports are not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
     network: Network,
@@ -82,7 +82,7 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Which of the two transport protocols it is.
+    /// The transport protocol.
     #[inline(always)]
     pub const fn protocol(&self) -> Protocol {
         self.network.protocol
@@ -94,7 +94,7 @@ impl Headers {
         self.tcp_flags
     }
 
-    /// Reads the sequence number of a TCP header, out of the packet that these are the headers of.
+    /// Reads the sequence number of the TCP header from the packet with these headers.
     ///
     /// # Errors
     /// [`Skip::Truncated`] if the packet ends before it.
@@ -103,7 +103,7 @@ impl Headers {
         tcp::sequence_number(packet, self.network.payload)
     }
 
-    /// Reads addresses and ports, out of the packet that these are the headers of.
+    /// Reads addresses and ports from the packet with these headers.
     ///
     /// # Errors
     /// [`Skip::Truncated`] if the packet ends before them.
@@ -127,7 +127,7 @@ pub struct Segment {
     pub src: Address,
     /// The receiver's address.
     pub dst: Address,
-    /// Which of the two it is.
+    /// The transport protocol.
     pub protocol: Protocol,
     /// Host byte order.
     pub src_port: u16,
@@ -148,7 +148,7 @@ impl Segment {
 /// Reads a frame from its first byte to the ports and flags of its transport header.
 ///
 /// # Errors
-/// The reason why there are no ports to be had.
+/// Why it has no ports.
 #[inline(always)]
 pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Segment, Skip> {
     walk(packet, link)?.segment(packet)
@@ -157,7 +157,7 @@ pub fn parse<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Seg
 /// Walks a frame from its first byte to its transport header.
 ///
 /// # Errors
-/// The reason why there are no ports to be had.
+/// Why it has no ports.
 #[inline(always)]
 pub fn walk<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Headers, Skip> {
     let (ether_type, offset) = find_ip(packet, announced(packet, link)?)?;
@@ -168,15 +168,14 @@ pub fn walk<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Head
     transport(packet, network)
 }
 
-/// The `EtherType` at which reading a frame that is [`Skip::NotIp`] ended, as in
-/// [`encapsulation::dead_end`].
+/// The unsupported `EtherType` of a frame that is [`Skip::NotIp`], see [`encapsulation::unsupported_type`].
 #[inline(always)]
-pub fn dead_end<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Option<u16> {
+pub fn unsupported_type<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Option<u16> {
     let (ether_type, offset) = announced(packet, link).ok()?;
-    encapsulation::dead_end(packet, ether_type, offset)
+    encapsulation::unsupported_type(packet, ether_type, offset)
 }
 
-/// The `EtherType` that a link header announces, or what stands for one, and the offset behind it.
+/// The link header's `EtherType`, or the equivalent of one, and the payload offset.
 #[inline(always)]
 fn announced<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<(u16, usize), Skip> {
     match link {
@@ -194,7 +193,7 @@ fn announced<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<(u1
     }
 }
 
-/// IP's `EtherType` and the offset of its header, behind whatever stands before it.
+/// The `EtherType` of IPv4 or IPv6, and the offset of the IP header.
 #[inline(always)]
 fn find_ip<P: PacketBytes + ?Sized>(
     packet: &P,

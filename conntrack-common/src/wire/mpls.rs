@@ -1,31 +1,31 @@
-//! MPLS label stack (RFC 3032 section 2.1): stepped over to its bottom. Labels say nothing about what
-//! they carry, so the version that every IP header starts with does.
+//! MPLS label stack (RFC 3032 section 2.1): skipped to its bottom. Labels do not name the payload's
+//! protocol, so the version nibble of the IP header decides.
 
 use super::{PacketBytes, Skip, bare_ip};
 
 mod field {
-    /// Of a stack entry: label, traffic class, bottom of stack, time to live.
+    /// Of a label stack entry: label, traffic class, bottom of stack, time to live.
     pub(super) const LENGTH: usize = 4;
-    /// The octet that holds the bottom of stack.
+    /// The octet with the bottom-of-stack bit.
     pub(super) const BOTTOM: usize = 2;
 }
 
-/// The `EtherType` of a packet to one receiver (RFC 5332 section 3 has both).
+/// `EtherType` with a downstream-assigned label (RFC 5332 section 3).
 pub const UNICAST: u16 = 0x8847;
-/// The `EtherType` of a packet to several.
+/// `EtherType` with an upstream-assigned label, formerly multicast.
 pub const MULTICAST: u16 = 0x8848;
 
-/// Stack entries that are stepped over.
+/// Label stack entries to skip at most.
 pub const MAX_LABELS: usize = 16;
 
-/// This is the stack's last entry.
+/// Set in the last entry of the stack.
 const BOTTOM: u8 = 0x01;
 
 /// The `EtherType` of the IP packet below the stack at `offset`, and the offset of that packet.
 ///
 /// # Errors
-/// [`Skip::Truncated`] if the frame ends inside the stack, [`Skip::TooManyTags`] if it has more than
-/// [`MAX_LABELS`] entries, [`Skip::NotIp`] if something else is below it.
+/// [`Skip::Truncated`] if the frame ends inside the stack, [`Skip::TooManyTags`] for more than
+/// [`MAX_LABELS`] entries, [`Skip::NotIp`] for any other payload.
 #[inline(always)]
 pub fn payload<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_entries_are_stepped_over_and_seventeen_are_too_many() {
+    fn sixteen_entries_are_skipped_and_seventeen_are_too_many() {
         let stack = |above| [&ABOVE.repeat(above)[..], &LAST, &V4].concat();
         assert_eq!(payload(&stack(15)[..], 0), Ok((IPV4, 64)));
         assert_eq!(payload(&stack(16)[..], 0), Err(Skip::TooManyTags));

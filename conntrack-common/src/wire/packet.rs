@@ -3,13 +3,13 @@
 /// VLAN tags that are stepped over: one customer tag inside one service tag.
 pub const MAX_TAGS: usize = 2;
 
-/// Bytes of a packet, wherever they are: a slice, or a packet inside the kernel.
+/// Bytes of a packet: a slice, or a packet in the kernel.
 pub trait PacketBytes {
     /// The `N` bytes at `offset`, or `None` if the packet ends before them.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// The `N` words at `offset`, as they lie in memory, or `None` if the packet ends before them. For
-    /// what is copied on, so that it is copied in words.
+    /// The `N` words at `offset`, in memory order, or `None` if the packet ends before them. For fields
+    /// that are copied, word by word.
     #[inline(always)]
     fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
         let mut words = [0; N];
@@ -19,8 +19,8 @@ pub trait PacketBytes {
         Some(words)
     }
 
-    /// The `EtherType` that the kernel gives a packet without a link header, host byte order;
-    /// `None` where nobody knows.
+    /// The kernel's `EtherType` of a packet without a link header, host byte order; `None` where it is
+    /// unknown.
     #[inline(always)]
     fn ether_type(&self) -> Option<u16> {
         None

@@ -1,5 +1,5 @@
 //! PPP header (RFC 1661 section 2), with or without the address and control octets of HDLC-like
-//! framing before it (RFC 1662 section 3.1). Only the protocol; a compressed one is not IP.
+//! framing before it (RFC 1662 section 3.1). A compressed protocol field is not read.
 
 use super::{IPV4, IPV6, PacketBytes, Skip, mpls};
 
@@ -18,7 +18,7 @@ const PROTOCOL_IPV6: u16 = 0x0057;
 const PROTOCOL_MPLS_UNICAST: u16 = 0x0281;
 const PROTOCOL_MPLS_MULTICAST: u16 = 0x0283;
 
-/// The `EtherType` that the protocol stands for, and the offset of what it announces.
+/// The `EtherType` for the protocol, and the payload offset.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends inside the header, [`Skip::NotIp`] for another protocol.
@@ -29,10 +29,10 @@ pub fn payload<P: PacketBytes + ?Sized>(packet: &P) -> Result<(u16, usize), Skip
     Ok((ether_type(u16_at(at)?)?, at + field::PROTOCOL))
 }
 
-/// The `EtherType` that a PPP protocol stands for.
+/// The `EtherType` for a PPP protocol.
 ///
 /// # Errors
-/// [`Skip::NotIp`] for a protocol that carries no IP.
+/// [`Skip::NotIp`] for a protocol without IP.
 #[inline(always)]
 pub const fn ether_type(protocol: u16) -> Result<u16, Skip> {
     match protocol {

@@ -1,5 +1,4 @@
-//! `PPPoE` session header (RFC 2516 section 4): PPP behind it. The session and the length are not
-//! judged here.
+//! `PPPoE` session header (RFC 2516 section 4) with the PPP protocol. Session and length are ignored.
 
 use super::{PacketBytes, Skip, ppp, u16_at};
 
@@ -10,19 +9,19 @@ mod field {
     pub(super) const PAYLOAD: usize = 8;
 }
 
-/// The `EtherType` of a session. Discovery has another one, and carries no packets.
+/// `EtherType` of the session stage. The discovery stage has its own, and carries no packets.
 pub const SESSION: u16 = 0x8864;
 
 /// Version 1, type 1.
 const VERSION_TYPE: u8 = 0x11;
-/// Of a session's packets.
+/// Session data.
 const CODE: u8 = 0;
 
-/// The `EtherType` that the PPP protocol stands for, and the offset of what it announces.
+/// The `EtherType` for the PPP protocol, and the payload offset.
 ///
 /// # Errors
-/// [`Skip::Truncated`] if the frame ends inside the header, [`Skip::NotIp`] for another version, type
-/// or code and for another protocol.
+/// [`Skip::Truncated`] if the frame ends inside the header, [`Skip::NotIp`] for another version, type,
+/// code or protocol.
 #[inline(always)]
 pub fn payload<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<(u16, usize), Skip> {
     let header: [u8; field::PAYLOAD] = packet.load(offset).ok_or(Skip::Truncated)?;
@@ -40,7 +39,7 @@ mod tests {
         *,
     };
 
-    /// Session 1 with 40 octets, and PPP's number of IPv4.
+    /// Session 1, 40 octets, the PPP protocol of IPv4.
     const HEADER: [u8; 8] = [0x11, 0, 0, 1, 0, 42, 0x00, 0x21];
 
     fn with(at: usize, value: u8) -> Result<(u16, usize), Skip> {
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_session_s_packet_is_not_ip() {
+    fn other_versions_codes_and_protocols_are_not_ip() {
         assert_eq!(with(0, 0x21), Err(Skip::NotIp), "version 2");
         assert_eq!(with(1, 0xa7), Err(Skip::NotIp), "a session that ends");
         assert_eq!(with(6, 0xc0), Err(Skip::NotIp), "link control");

@@ -45,11 +45,11 @@ impl Skip {
         Self::UdpServer,
     ];
 
-    /// The causes that may hide a flow: the packet could not be read as far as its ports.
+    /// Causes that may hide a flow: the packet could not be parsed up to its ports.
     pub const UNREADABLE: [Self; 4] =
         [Self::Truncated, Self::BadHeader, Self::TooManyHeaders, Self::TooManyTags];
 
-    /// Whether a second look, which reads everything, may find a flow after all.
+    /// Whether a reader that parses everything may still find a flow.
     #[inline(always)]
     pub const fn is_provisional(self) -> bool {
         matches!(self, Self::NotIp | Self::Truncated)

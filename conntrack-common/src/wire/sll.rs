@@ -1,6 +1,6 @@
-//! Linux cooked capture (`LINKTYPE_LINUX_SLL`, `LINKTYPE_LINUX_SLL2`): what libpcap puts in the
-//! place of a link header where a device has none that it knows, and for the device `any`. Only the
-//! protocol; packet type, device and address do not matter here.
+//! Linux cooked capture header (`LINKTYPE_LINUX_SLL`, `LINKTYPE_LINUX_SLL2`): libpcap's replacement for
+//! the link header of devices with an unknown one, and of the device `any`. Only the protocol; packet type,
+//! device and address are ignored.
 
 use super::{PacketBytes, Skip};
 
@@ -11,12 +11,12 @@ mod v1 {
 
 mod v2 {
     pub(super) const PROTOCOL: usize = 0;
-    /// The last octets are of the address; the header is there as a whole or not at all.
+    /// Last octet of the address, and of the header.
     pub(super) const LAST: usize = 19;
     pub(super) const PAYLOAD: usize = 20;
 }
 
-/// Version 1: the `EtherType` in host byte order, and the offset of what it announces.
+/// Version 1: the `EtherType` in host byte order, and the payload offset.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends inside the header.
@@ -26,7 +26,7 @@ pub fn payload_v1<P: PacketBytes + ?Sized>(packet: &P) -> Result<(u16, usize), S
     Ok((u16::from_be_bytes(ether_type), v1::PAYLOAD))
 }
 
-/// Version 2: the `EtherType` in host byte order, and the offset of what it announces.
+/// Version 2: the `EtherType` in host byte order, and the payload offset.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends inside the header.

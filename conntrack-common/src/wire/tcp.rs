@@ -1,5 +1,5 @@
 //! TCP header (RFC 9293 section 3.1): the flags; the ports are where UDP has them. Data offset,
-//! options and checksum are not judged here.
+//! options and checksum are ignored.
 
 use core::hint::black_box;
 
@@ -12,7 +12,7 @@ mod field {
     pub(super) const FLAGS: usize = 13;
 }
 
-/// Octets of the header that must be there: up to and with the flags.
+/// Octets of the header required: up to the flags.
 pub const NEEDED: usize = field::FLAGS + 1;
 
 /// Synchronize sequence numbers.

@@ -1,4 +1,4 @@
-//! UDP header (RFC 768): only the ports; length and checksum are not judged here.
+//! UDP header (RFC 768): only the ports; length and checksum are ignored.
 
 use super::{PacketBytes, Skip};
 
@@ -7,7 +7,7 @@ mod field {
     pub(super) const DST_PORT: usize = 2;
 }
 
-/// Octets of the header that must be there: the two ports.
+/// Octets of the header required: the two ports.
 pub const NEEDED: usize = field::DST_PORT + 2;
 
 /// Source and destination port, host byte order.

@@ -1,28 +1,28 @@
-//! VLAN tags in the frame (IEEE 802.1Q clause 9): stepped over, never looked into.
+//! VLAN tags in the frame (IEEE 802.1Q clause 9): skipped, their content is ignored.
 //!
-//! A tag that the NIC took off is metadata and no concern of this file.
+//! Not the tag that the NIC strips: that is metadata of the packet.
 
 use network_types::eth::EtherType;
 
 use super::{PacketBytes, Skip};
 
 mod field {
-    /// From the end of the tag's type: 2 octets of tag control information come first.
+    /// After 2 octets of tag control information.
     pub(super) const INNER_TYPE: usize = 2;
     pub(super) const LENGTH: usize = 4;
 }
 
 pub use super::packet::MAX_TAGS;
 
-/// The most tags that a reader may allow: one more, which the NIC took off and libpcap put back.
+/// The same where libpcap has reinserted the tag that the NIC stripped.
 pub const MAX_TAGS_RESTORED: usize = MAX_TAGS + 1;
 
-/// The type and offset of what stands behind the standard's tags, given the type and payload offset of
-/// the header before them.
+/// The type and offset of the payload after standard tags, given the type and payload offset of the
+/// preceding header.
 ///
 /// # Errors
-/// [`Skip::Truncated`] if the frame ends inside a tag, [`Skip::TooManyTags`] if another one
-/// follows the last that is stepped over.
+/// [`Skip::Truncated`] if the frame ends inside a tag, [`Skip::TooManyTags`] for more tags than
+/// [`PacketBytes::max_tags`].
 #[inline(always)]
 pub fn strip<P: PacketBytes + ?Sized>(
     packet: &P,
@@ -38,7 +38,7 @@ pub fn strip<P: PacketBytes + ?Sized>(
     if is_standard(ether_type) { Err(Skip::TooManyTags) } else { Ok((ether_type, offset)) }
 }
 
-/// The type and offset of what stands behind the tag whose type ends at `offset`.
+/// The type and offset of the payload of a tag, given the offset after its own type.
 ///
 /// # Errors
 /// [`Skip::Truncated`] if the frame ends inside the tag.
@@ -48,13 +48,13 @@ pub fn payload<P: PacketBytes + ?Sized>(packet: &P, offset: usize) -> Result<(u1
     Ok((u16::from_be_bytes(inner), offset + field::LENGTH))
 }
 
-/// Whether this announces a tag.
+/// Whether this is the type of a tag.
 #[inline(always)]
 pub const fn is_tag(ether_type: u16) -> bool {
     is_standard(ether_type) || ether_type == BEFORE_THE_STANDARD
 }
 
-/// Of a service tag, before IEEE 802.1ad gave it another type.
+/// Service tag, before IEEE 802.1ad.
 const BEFORE_THE_STANDARD: u16 = u16::from_be(EtherType::Ieee8021QinQ1 as u16);
 
 #[inline(always)]

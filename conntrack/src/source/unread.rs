@@ -1,13 +1,13 @@
-//! Frames in which no IP was found, by the `EtherType` at which reading ended.
+//! Frames without IP, by their unsupported `EtherType`.
 
 use std::{fmt, ops::AddAssign};
 
 use conntrack_common::wire::{encapsulation::NO_TYPE, mpls, pppoe};
 
-/// `EtherType`s that are counted each for itself. A hostile sender has 65,536 to choose from.
+/// `EtherType`s to count separately. A hostile sender could use 65,536.
 const KINDS: usize = 16;
 
-/// Frames by `EtherType`, up to a number of them, and all others together.
+/// Frames by `EtherType`; beyond [`KINDS`] types, the rest as one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
     kinds: [(EtherType, u64); KINDS],
@@ -34,12 +34,12 @@ impl Unread {
         self.sorted().into_iter().next()
     }
 
-    /// Whether there are none.
+    /// Whether no frame was counted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The most frequent first.
+    /// Most frequent first.
     fn sorted(&self) -> Vec<(EtherType, u64)> {
         let mut kinds: Vec<_> = self.kinds.into_iter().filter(|(_, frames)| *frames > 0).collect();
         kinds.sort_by_key(|(kind, frames)| (u64::MAX - frames, *kind));
@@ -56,7 +56,7 @@ impl AddAssign for Unread {
     }
 }
 
-/// Each `EtherType` with its frames, the most frequent first.
+/// Each `EtherType` with its number of frames, most frequent first.
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = self.sorted().into_iter().map(|(kind, frames)| format!("{kind}: {frames}"));
@@ -65,7 +65,7 @@ impl fmt::Display for Unread {
     }
 }
 
-/// Its name, if it is a usual one, and its number.
+/// Name, if known, and number.
 impl fmt::Display for EtherType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0, self.name()) {
@@ -77,12 +77,12 @@ impl fmt::Display for EtherType {
 }
 
 impl EtherType {
-    /// Whether it is of a protocol by which neighbours arrange themselves: nothing that could hide IP.
-    pub const fn is_of_neighbours(self) -> bool {
+    /// Whether it is a control protocol between neighbours, which never carries IP.
+    pub const fn is_control(self) -> bool {
         matches!(self.0, NO_TYPE | 0x0806 | 0x8808 | 0x8809 | 0x8863 | 0x888e | 0x88cc | 0x88f7)
     }
 
-    /// <https://www.iana.org/assignments/ieee-802-numbers>, what is met in practice.
+    /// Common ones of <https://www.iana.org/assignments/ieee-802-numbers>.
     const fn name(self) -> Option<&'static str> {
         Some(match self.0 {
             0x0806 => "ARP",

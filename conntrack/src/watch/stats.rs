@@ -31,13 +31,13 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Packets that could be read and are no flows, by cause.
+    /// Valid packets that are not flows, by cause.
     fn skipped(&self) -> Causes {
         let skips = Skip::ALL.into_iter().filter(|skip| !Skip::UNREADABLE.contains(skip));
         Causes(skips.map(|skip| (skip.as_str(), self.packets(Outcome::Skipped(skip)))).collect())
     }
 
-    /// Packets that could not be read as far as their ports, by cause.
+    /// Packets that could not be parsed up to their ports, by cause.
     fn malformed(&self) -> Causes {
         let causes =
             Skip::UNREADABLE.map(|skip| (skip.as_str(), self.packets(Outcome::Skipped(skip))));
@@ -54,15 +54,15 @@ impl Stats {
         Causes(causes)
     }
 
-    /// The report with what is told on `-v` only.
+    /// The report for `-v`.
     pub const fn in_detail(&self) -> InDetail<'_> {
         InDetail(self)
     }
 
-    /// What nearly all packets are, if it is something in which IP may be and was not found.
+    /// The unsupported `EtherType` of nearly all packets, if there is one.
     fn nearly_all(&self) -> Option<(EtherType, u64)> {
         let most = self.source.unread.most();
-        let (ether_type, frames) = most.filter(|(kind, _)| !kind.is_of_neighbours())?;
+        let (ether_type, frames) = most.filter(|(kind, _)| !kind.is_control())?;
         let packets = self.source.packets?.packets();
         let is_nearly_all = u128::from(frames) * 10 >= u128::from(packets) * 9;
         is_nearly_all.then_some((ether_type, frames))
@@ -78,14 +78,14 @@ impl Stats {
     }
 }
 
-/// The report, six lines, and one more where the others would tell too little.
+/// The report: six lines, and one more if nearly all packets are of an unsupported type.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packets = self.packets_seen();
         writeln!(f, "packets seen: {packets}")?;
         writeln!(f, "skipped: {}", self.skipped())?;
         if let Some((kind, frames)) = self.nearly_all() {
-            writeln!(f, "nearly all are not read: {frames} of {packets} are {kind}")?;
+            writeln!(f, "not read: {frames} of {packets} packets are {kind}")?;
         }
         writeln!(f, "flows recorded: {}", self.flows)?;
         writeln!(f, "files made: {}", self.files.total())?;
@@ -94,7 +94,7 @@ impl fmt::Display for Stats {
     }
 }
 
-/// The report, and what the packets are that are not IP.
+/// The report with the unsupported `EtherType`s.
 #[derive(Clone, Copy, Debug)]
 pub struct InDetail<'a>(&'a Stats);
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nearly_all_packets_are_is_said_if_it_is_not_read() {
+    fn an_unsupported_type_of_nearly_all_packets_is_named() {
         const MACSEC: EtherType = EtherType(0x88e5);
         let of = |others: usize| {
             let mut stats = Stats::default();
@@ -200,19 +200,19 @@ mod tests {
             }
             stats.to_string()
         };
-        let line = "nearly all are not read: 9 of 10 are MACsec (EtherType 0x88e5)";
+        let line = "not read: 9 of 10 packets are MACsec (EtherType 0x88e5)";
         assert!(of(1).lines().any(|it| it == line), "{}", of(1));
-        assert!(!of(2).contains("nearly all"), "{}", of(2));
-        assert!(!Stats::default().to_string().contains("nearly all"));
+        assert!(!of(2).contains("not read"), "{}", of(2));
+        assert!(!Stats::default().to_string().contains("not read"));
     }
 
     #[test]
-    fn neighbours_that_arrange_themselves_hide_nothing() {
+    fn control_protocols_hide_nothing() {
         const ARP: EtherType = EtherType(0x0806);
         let mut stats = Stats::default();
         packets(&mut stats).count(Outcome::Skipped(Skip::NotIp));
         stats.source.unread.count(ARP, 1);
-        assert!(!stats.to_string().contains("nearly all"), "{stats}");
+        assert!(!stats.to_string().contains("not read"), "{stats}");
         let detailed = stats.in_detail().to_string();
         assert!(detailed.ends_with("\nnot IP: ARP (EtherType 0x0806): 1"), "{detailed}");
     }

@@ -16,7 +16,7 @@ pub const IPV4: u16 = 0x0800;
 pub const IPV6: u16 = 0x86dd;
 pub const CUSTOMER_TAG: u16 = 0x8100;
 pub const SERVICE_TAG: u16 = 0x88a8;
-/// Of a service tag, before IEEE 802.1ad gave it another type.
+/// Service tag, before IEEE 802.1ad.
 pub const OLD_SERVICE_TAG: u16 = 0x9100;
 pub const BACKBONE_TAG: u16 = 0x88e7;
 pub const MPLS: u16 = 0x8847;
@@ -63,19 +63,19 @@ pub struct Frame {
 #[derive(Clone, Debug, Default)]
 pub struct Ethernet {
     pub tags: Vec<Tag>,
-    /// Behind the tags, the outermost first.
+    /// Headers after the tags, the outermost first.
     pub inside: Vec<Encapsulation>,
-    /// What the last of them announces; `None`: what the packet is.
+    /// Type in the last of them; `None`: the packet's.
     pub ether_type: Option<u16>,
 }
 
-/// A header that may stand between an Ethernet header and IP.
+/// A header between Ethernet and IP.
 #[derive(Clone, Copy, Debug)]
 pub enum Encapsulation {
     Pppoe,
-    /// A stack of so many labels. It announces nothing.
+    /// A stack of so many labels. It has no type.
     Mpls(u8),
-    /// A backbone's tag, and both addresses of the customer's frame.
+    /// A backbone tag with both addresses of the customer's frame.
     Backbone,
     /// A tag of the customer's frame.
     Tag(u16),
@@ -199,7 +199,7 @@ impl Frame {
         self
     }
 
-    /// With these headers before the packet, the outermost first.
+    /// With these headers between tags and packet, the outermost first.
     pub fn inside(mut self, inside: &[Encapsulation]) -> Self {
         self.link = Some(Ethernet { inside: inside.to_vec(), ..self.link.unwrap_or_default() });
         self

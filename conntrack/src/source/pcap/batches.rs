@@ -1,4 +1,4 @@
-//! Cuts the packets of a capture into batches, each of one interval of the capture's own time.
+//! Divides the packets of a capture into batches of one interval each, by the capture's own time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,15 +7,15 @@ use conntrack_common::{policy::Policy, wire::LinkLayer};
 use super::cache::{FlowCache, Nanoseconds};
 use crate::source::{FlowBatch, SourceCounters, SourceError};
 
-/// What is still to be handed out.
+/// The batch so far.
 pub struct Batches {
     cache: FlowCache,
     interval: Duration,
-    /// Times of the packets in the batch so far, since 1970.
+    /// Times of its packets.
     span: Option<Span>,
 }
 
-/// The earliest and the latest time; `None` where nothing says when it was.
+/// Earliest and latest time since 1970; `None` if the times are unknown.
 #[derive(Clone, Copy)]
 struct Span(Option<(Duration, Duration)>);
 
@@ -27,7 +27,7 @@ impl Span {
         }
     }
 
-    /// With one more packet; `None` if that is not of the same interval. Clocks may step, also back.
+    /// With one more packet; `None` if that exceeds the interval. Clocks may step, also back.
     fn with(self, time: Option<Duration>, interval: Duration) -> Option<Self> {
         let (earliest, latest) = match (self.0, time) {
             (Some((earliest, latest)), Some(time)) => (earliest.min(time), latest.max(time)),
@@ -43,7 +43,7 @@ impl Span {
 }
 
 impl Batches {
-    /// No packets yet. A batch has at most `max_flows`, coarse ones under this policy.
+    /// An empty batch, of at most `max_flows` coarse flows under this policy.
     ///
     /// # Errors
     /// Those of the flow cache.
@@ -51,8 +51,8 @@ impl Batches {
         Ok(Self { cache: FlowCache::new(max_flows, policy)?, interval, span: None })
     }
 
-    /// Adds a packet with what its first byte belongs to, if that can be read, and its time since 1970,
-    /// if that is known. Hands out the batch before it if that is complete.
+    /// Adds a packet with its link layer, if supported, and its time since 1970, if known. Returns the
+    /// previous batch if that is complete.
     pub fn add(
         &mut self,
         data: &[u8],
@@ -70,24 +70,24 @@ impl Batches {
         complete
     }
 
-    /// The batch so far.
+    /// Ends the batch.
     pub fn complete(&mut self) -> FlowBatch {
         let captured_at = self.span.take().and_then(Span::captured_at);
         FlowBatch { flows: self.cache.take(), captured_at, is_first: false }
     }
 
-    /// From now on, this policy is in force.
+    /// Replaces the policy.
     pub fn set_policy(&mut self, policy: &Policy) {
         self.cache.set_policy(policy);
     }
 
-    /// What was counted since the beginning.
+    /// The counters since the start.
     pub fn counters(&self) -> SourceCounters {
         self.cache.counters()
     }
 }
 
-/// Since 1970, until 2554. Packets without a time are of one moment.
+/// Since 1970, up to 2554. Packets of unknown time count as simultaneous.
 fn nanoseconds(time: Option<Duration>) -> Nanoseconds {
     time.map_or(0, |time| Nanoseconds::try_from(time.as_nanos()).unwrap_or(Nanoseconds::MAX))
 }
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// The batches of datagrams with these times, in seconds: how many flows, and when.
+    /// Batches of one datagram for each of these times, in seconds: number of flows, and time.
     fn batches(times: &[Option<u64>]) -> Vec<(usize, Option<u64>)> {
         let mut batches =
             Batches::new(Duration::from_secs(10), 100, &Policy::NONE).expect("random numbers");

@@ -1,4 +1,4 @@
-//! The flow cache: what the kernel's maps are to eBPF, for frames that come to user space.
+//! The flow cache: the counterpart in user space of the kernel's flow map.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -17,16 +17,16 @@ use crate::source::{
     unread::{EtherType, Unread},
 };
 
-/// Nanoseconds of whatever clock the frames come with.
+/// Nanoseconds by the clock of the frames.
 pub(super) type Nanoseconds = u64;
 
-/// Distinct flows since they were last taken, in the order of their first packets.
+/// Distinct flows since the last drain, in the order of their first packets.
 #[derive(Debug)]
 pub(super) struct FlowCache {
-    /// Where each flow is.
+    /// Index of each flow in `flows`.
     known: HashMap<FlowKey, usize>,
     flows: Vec<Flow>,
-    /// How many of them are neither of nor to the device.
+    /// Number of `else` flows.
     others: usize,
     max_flows: usize,
     max_others: usize,
@@ -38,10 +38,10 @@ pub(super) struct FlowCache {
 }
 
 impl FlowCache {
-    /// A cache that keeps at most `max_flows`, coarse ones under this policy.
+    /// An empty cache for at most `max_flows` coarse flows under this policy.
     ///
     /// # Errors
-    /// That the kernel gives no random numbers.
+    /// The kernel's refusal of random numbers.
     pub(super) fn new(max_flows: u32, policy: &Policy) -> Result<Self, SourceError> {
         let usize_of = |number| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self {
@@ -58,12 +58,12 @@ impl FlowCache {
         })
     }
 
-    /// From now on, this policy is in force.
+    /// Replaces the policy.
     pub(super) fn set_policy(&mut self, policy: &Policy) {
         *self.policy = *policy;
     }
 
-    /// Looks at one frame, that was seen at this time.
+    /// Counts a frame that was captured at this time, and keeps its flow.
     pub(super) fn observe(
         &mut self,
         frame: &(impl PacketBytes + ?Sized),
@@ -80,18 +80,18 @@ impl FlowCache {
         };
         self.counters.count(outcome);
         if outcome == Outcome::Skipped(Skip::NotIp)
-            && let Some(ether_type) = wire::dead_end(frame, link)
+            && let Some(ether_type) = wire::unsupported_type(frame, link)
         {
             self.unread.count(EtherType(ether_type), 1);
         }
     }
 
-    /// Counts a frame that cannot be looked at.
+    /// Counts a frame of an unsupported link type.
     pub(super) fn skip(&mut self) {
         self.counters.count(Outcome::Skipped(Skip::NotIp));
     }
 
-    /// The flows, leaving none.
+    /// Drains the flows.
     pub(super) fn take(&mut self) -> Vec<Flow> {
         let start = Instant::now();
         self.known.clear();
@@ -101,17 +101,17 @@ impl FlowCache {
         flows
     }
 
-    /// Whether there may be no room for what the next frame shows.
+    /// Whether the next frame's flow may not fit.
     pub(super) fn is_full(&self) -> bool {
         self.flows.len() >= self.max_flows || self.others >= self.max_others
     }
 
-    /// Whether it is time to take them.
+    /// Whether it should be drained early.
     pub(super) fn is_half_full(&self) -> bool {
         self.flows.len() >= self.max_flows.div_ceil(2)
     }
 
-    /// What was counted since the beginning; what libpcap dropped, it does not know.
+    /// The counters since the start, without libpcap's drops.
     pub(super) fn counters(&self) -> SourceCounters {
         let (packets, unread) = (Some(self.counters), self.unread);
         SourceCounters { packets, unread, drained: self.drained, ..SourceCounters::default() }
@@ -141,7 +141,7 @@ impl FlowCache {
         }
     }
 
-    /// Keeps what was seen of a flow, unless it is known.
+    /// Merges the flow with an existing entry, or adds one.
     fn keep_coarse(&mut self, flow: &Flow, direction: Option<Direction>) -> Outcome {
         if let Some(known) = self.known.get(&flow.key).and_then(|at| self.flows.get_mut(*at)) {
             let is_first_packet = flow.seen.has_packet() && !known.seen.has_packet();
@@ -173,7 +173,7 @@ impl Pairs {
         Self { secret, buckets: vec![Bucket::default(); BUCKETS as usize].into() }
     }
 
-    /// Whether a datagram answers one of the reverse 5-tuple; it is remembered from now on.
+    /// Whether a datagram answers one of the reverse 5-tuple. Remembers the datagram.
     fn is_answer(&mut self, datagram: &FlowKey, at: Nanoseconds) -> bool {
         let place = Place::of(datagram, &self.secret);
         let bucket = &mut self.buckets[place.bucket() as usize];

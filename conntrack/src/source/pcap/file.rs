@@ -1,8 +1,8 @@
-//! A capture file as a source: pcap and pcapng, read on a thread of its own, so that a pipe that
-//! says nothing keeps nobody waiting. A batch spans one interval of the capture's own time.
+//! A capture file as a source, read on its own thread, so that an idle pipe does not block the agent. A batch
+//! spans one interval of the capture's own time.
 //!
-//! The file is opened on one thread and read on another, which starts when the first batch is asked
-//! for: what whoever opened it gives up meanwhile, the reader never has.
+//! One thread opens the file. Another reads it and starts with the first batch, after the process has
+//! dropped its privileges.
 
 use std::{
     collections::VecDeque,
@@ -26,26 +26,26 @@ use tokio::{
 use super::{
     batches::Batches,
     capture::{Capture, decompressed},
-    link_types::{LinkTypes, Unreadable},
+    link_types::{LinkTypes, Unsupported},
 };
 use crate::source::{FlowBatch, Source, SourceCounters, SourceError};
 
-/// Batches that may wait for the agent.
+/// Batches to queue for the agent at most.
 const AHEAD: usize = 2;
 
-/// A capture file that is being read.
+/// A capture file being read.
 pub struct FileSource {
-    /// Until it is read.
+    /// Taken by the reading thread.
     opened: Option<Box<CaptureFile>>,
     shared: Arc<Shared>,
     interval: Duration,
 }
 
 impl FileSource {
-    /// Opens the file at `path`; `-` is standard input. How far it is read is drawn on `progress`.
+    /// Opens the file at `path`; `-` is standard input. Progress is drawn on `progress`.
     ///
     /// # Errors
-    /// A file that cannot be opened or is no capture, or one of a link type that is unknown.
+    /// The file cannot be opened, is not a capture, or has an unsupported link type.
     pub async fn open(
         path: &Path,
         interval: Duration,
@@ -57,7 +57,7 @@ impl FileSource {
         let (sender, opened) = oneshot::channel();
         let path = path.to_owned();
         start(move || {
-            // Nobody listens for it if we were told to stop meanwhile.
+            // The receiver is gone after a signal to stop.
             let _unheard = sender.send(CaptureFile::open(path, progress));
         })?;
         let panicked = |_| SourceError::failed("capture file", "the opening thread panicked");
@@ -65,7 +65,7 @@ impl FileSource {
         Ok(Self { opened, shared, interval })
     }
 
-    /// Once.
+    /// Starts the reading thread, once.
     fn start_reading(&mut self) -> Result<(), SourceError> {
         let Some(file) = self.opened.take() else { return Ok(()) };
         let shared = Arc::clone(&self.shared);
@@ -86,14 +86,14 @@ impl Source for FileSource {
             if let Some(step) = self.shared.next() {
                 return step;
             }
-            // A pipe may be quiet for long: what it has said by then is shown.
+            // An idle pipe: show what was read so far.
             if timeout(self.interval, self.shared.changed.notified()).await.is_err() {
                 return Ok(Some(self.shared.oldest()));
             }
         }
     }
 
-    /// Everything that was read. The thread ends at its next packet.
+    /// Stops the reading thread at its next packet.
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
         self.shared.stop();
         (self.next_left().unwrap_or_default(), Ok(()))
@@ -113,12 +113,12 @@ impl Source for FileSource {
     }
 }
 
-/// What the reading thread and the agent share.
+/// State shared by the reading thread and the agent.
 struct Shared {
     state: Mutex<State>,
-    /// For the agent: a batch is complete, or the end is reached.
+    /// To the agent: a batch is complete, or the file has ended.
     changed: Notify,
-    /// For the reader: there is room for another batch.
+    /// To the reader: a batch was taken.
     room: Condvar,
 }
 
@@ -136,19 +136,18 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic of the other side does not make what is in there any worse.
+        // The state is valid even if the other thread panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what the file has in memory, as there is room for the batches that it completes; whether to
-    /// go on.
+    /// Adds all buffered packets, waiting while the queue of batches is full; whether to continue.
     fn add(&self, file: &mut CaptureFile) -> Result<bool, SourceError> {
         let mut state = self.wait_for_room(self.state());
         while !state.stopped {
             match file.add_buffered(&mut state.batches)? {
                 Added::Nothing => return Ok(true),
                 Added::Packet => {}
-                Added::PacketBehind(batch) => {
+                Added::PacketAfter(batch) => {
                     state.complete.push_back(batch);
                     self.changed.notify_one();
                     state = self.wait_for_room(state);
@@ -168,7 +167,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// The next batch or the end, if it is there. What was read before an error counts.
+    /// The next complete batch, else the end of the file, if reached.
     fn next(&self) -> Option<Result<Option<FlowBatch>, SourceError>> {
         let mut state = self.state();
         if let Some(batch) = state.complete.pop_front() {
@@ -179,7 +178,7 @@ impl Shared {
         Some(end.map(|()| None))
     }
 
-    /// The oldest batch, complete or not.
+    /// The oldest batch, even if incomplete.
     fn oldest(&self) -> FlowBatch {
         let mut state = self.state();
         let complete = state.complete.pop_front();
@@ -187,7 +186,7 @@ impl Shared {
         complete.unwrap_or_else(|| state.batches.complete())
     }
 
-    /// Nothing is read any more; what was read is complete.
+    /// Stops reading and completes the last batch.
     fn stop(&self) {
         let mut state = self.state();
         state.stopped = true;
@@ -233,7 +232,7 @@ impl CaptureFile {
         Ok(())
     }
 
-    /// Adds the next packet that is in memory.
+    /// Adds the next buffered packet.
     fn add_buffered(&mut self, batches: &mut Batches) -> Result<Added, SourceError> {
         let packet = self.capture.buffered_packet().map_err(|error| failed(&self.path, error))?;
         let Some(packet) = packet else { return Ok(Added::Nothing) };
@@ -242,20 +241,20 @@ impl CaptureFile {
             log::warn!("{}: packets of {link_type} are not read", self.path.display());
         }
         let complete = batches.add(packet.data, link, packet.time);
-        Ok(complete.map_or(Added::Packet, Added::PacketBehind))
+        Ok(complete.map_or(Added::Packet, Added::PacketAfter))
     }
 }
 
-/// What was added to the batches.
+/// Outcome of adding a packet.
 enum Added {
-    /// There is no whole packet in memory.
+    /// No complete packet is buffered.
     Nothing,
     Packet,
-    /// A packet behind this batch.
-    PacketBehind(FlowBatch),
+    /// A packet, after this complete batch.
+    PacketAfter(FlowBatch),
 }
 
-/// Has the agent hear of a reader that panicked, instead of waiting for it.
+/// Reports a panic of the reading thread to the agent, which would otherwise wait for ever.
 struct EndOfPanic<'a>(&'a Shared);
 
 impl Drop for EndOfPanic<'_> {
@@ -266,16 +265,16 @@ impl Drop for EndOfPanic<'_> {
     }
 }
 
-/// A file that is open.
+/// An open file.
 struct OpenFile {
     file: File,
-    /// If it is a regular one.
+    /// Of a regular file.
     length: Option<u64>,
-    /// When it was written, since 1970, if it is a regular one.
+    /// Modification time of a regular file, since 1970.
     modified: Option<Duration>,
 }
 
-/// It is opened once: a pipe has but one reading.
+/// Opens the file once: a pipe can be read only once.
 fn open(path: &Path) -> io::Result<OpenFile> {
     let file = if path == Path::new("-") {
         File::from(io::stdin().as_fd().try_clone_to_owned()?)
@@ -293,7 +292,7 @@ fn open(path: &Path) -> io::Result<OpenFile> {
     Ok(OpenFile { file, length: Some(metadata.len()), modified })
 }
 
-/// Shows how far a file was read.
+/// A file whose reads advance the progress bar.
 struct Counted {
     file: File,
     progress: ProgressBar,
@@ -321,7 +320,7 @@ fn failed(path: &Path, why: impl Display) -> SourceError {
     SourceError::File { path: path.display().to_string(), why: why.to_string() }
 }
 
-fn cannot_be_read(link_type: &Unreadable) -> String {
+fn cannot_be_read(link_type: &Unsupported) -> String {
     format!("{link_type} cannot be read")
 }
 
@@ -331,7 +330,7 @@ mod tests {
 
     use super::*;
 
-    /// The destination port of each flow, with its batch's time in Unix seconds.
+    /// Each flow's destination port, with the batch's time in Unix seconds.
     fn ports(batch: &FlowBatch) -> Vec<(u16, Option<u64>)> {
         let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).expect("not before");
         let seconds = batch.captured_at.map(|time| since_1970(time).as_secs());

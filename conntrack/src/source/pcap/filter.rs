@@ -1,18 +1,17 @@
-//! The filter that the kernel runs for a live capture, in libpcap's language: it keeps out of user
-//! space what the parser would skip, and lets through everything that the parser would take.
+//! The kernel's filter for live captures, in libpcap's language. It passes every packet that the parser
+//! would count as a flow and drops most others.
 //!
-//! libpcap's own `tcp or udp` does neither: it passes by tags in the frame, knows the TCP flags of
-//! IPv4 only and takes every fragment. What the language cannot walk (IPv6 extension headers, tags
-//! behind a cooked header, MPLS) is let through for the parser to judge. So is every unknown
-//! `EtherType`, to be counted. Truncated packets are kept out: an instruction that reads behind the end
-//! refuses the packet.
+//! libpcap's own `tcp or udp` does neither: it ignores tags in the frame, knows TCP flags for IPv4 only and
+//! passes every fragment. Headers that the language cannot walk (IPv6 extension headers, tags after a cooked
+//! header, MPLS) pass for the parser to decide. Unknown `EtherType`s pass to be counted. Truncated packets
+//! are dropped, because a load beyond the end rejects the packet.
 
 use conntrack_common::wire::{IPV4, IPV6, LinkLayer, llc, pppoe, vlan};
 
 /// The filter for frames with this link layer.
 pub(super) fn expression(link: LinkLayer) -> String {
     let alternatives = match link {
-        // In the kernel a tag that the NIC took off is not in the bytes.
+        // The kernel's filter does not see the tag that the NIC strips.
         LinkLayer::Ethernet => (0..=vlan::MAX_TAGS).map(frame_with_tags).collect(),
         LinkLayer::Sll => vec![by_keyword(), cooked(14, 16)],
         LinkLayer::Sll2 => vec![by_keyword(), cooked(0, 20)],
@@ -21,7 +20,7 @@ pub(super) fn expression(link: LinkLayer) -> String {
     alternatives.join(" or ")
 }
 
-/// An Ethernet frame with this many tags in its bytes, which libpcap's keywords do not look behind.
+/// An Ethernet frame with this many tags in its bytes. libpcap's keywords ignore such tags.
 fn frame_with_tags(tags: usize) -> String {
     let at = 12 + 4 * tags;
     let mut all: Vec<_> = (0..tags).map(|tag| one_of(12 + 4 * tag, &TAGS)).collect();
@@ -30,7 +29,7 @@ fn frame_with_tags(tags: usize) -> String {
     format!("({})", all.join(" and "))
 }
 
-/// A `PPPoE` session's packet, with IP or MPLS by the numbers that PPP has for them.
+/// A `PPPoE` session packet with IP or MPLS.
 fn pppoe_session(ether_type: usize) -> String {
     const IP: [u16; 2] = [0x0021, 0x0057];
     const MPLS: [u16; 2] = [0x0281, 0x0283];
@@ -39,15 +38,14 @@ fn pppoe_session(ether_type: usize) -> String {
     format!("({is_session} and ({} or {}))", opening_ip(ppp, IP, ppp + 2), one_of(ppp, &MPLS))
 }
 
-/// A frame with a cooked header, if it is none whose IP header libpcap finds: its protocol is here, and
-/// this is where its payload begins.
+/// A frame with a cooked header and no IP, given the offsets of its protocol field and payload.
 fn cooked(protocol: usize, payload: usize) -> String {
     let kinds =
         [one_of(protocol, &TAGS), one_of(protocol, &[pppoe::SESSION]), unusual(protocol, payload)];
     kinds.join(" or ")
 }
 
-/// A type that is neither IP nor kept out: what may have IP further inside, and what is unknown.
+/// An `EtherType` whose payload may contain IP, or an unknown one.
 fn unusual(ether_type: usize, payload: usize) -> String {
     const ARP: u16 = 0x0806;
     let told = [&TAGS[..], &[IPV4, IPV6, pppoe::SESSION, ARP]].concat();
@@ -56,17 +54,17 @@ fn unusual(ether_type: usize, payload: usize) -> String {
     format!("({is_other} and (link[{ether_type}:2] >= {first} or link[{payload}:2] == 0xaaaa))")
 }
 
-/// VLAN tags of all kinds.
+/// All types of VLAN tags.
 const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
-/// The two octets here are one of these numbers.
+/// The two octets at this offset are one of these numbers.
 fn one_of(at: usize, numbers: &[u16]) -> String {
     let is = |number| format!("link[{at}:2] == {number}");
     let alternatives: Vec<_> = numbers.iter().map(is).collect();
     format!("({})", alternatives.join(" or "))
 }
 
-/// An IP header that opens a conversation, if the two octets at `number` are IPv4's or IPv6's number.
+/// An IPv4 or IPv6 packet that passes, by its protocol number at the offset `number`.
 fn opening_ip(number: usize, [ipv4, ipv6]: [u16; 2], header: usize) -> String {
     let octets = |at: &str| format!("link[{header} + {at}");
     let opening = [(ipv4, opening_ipv4(&octets)), (ipv6, opening_ipv6(&octets))];
@@ -84,7 +82,8 @@ fn by_keyword() -> String {
 /// TCP that opens, answers or refuses, or UDP; and no later fragment. `octets` opens an access to the IP
 /// header, up to the offset: the closing bracket, with a length before it or not, is added here.
 fn opening_ipv4(octets: &dyn Fn(&str) -> String) -> String {
-    let (fragment, protocol) = (octets("6"), octets("9"));
+    let fragment = octets("6");
+    let protocol = octets("9");
     let header = format!("({}] & 0x0f) * 4", octets("0"));
     let tcp = telling_tcp(&|at| octets(&format!("{header} + {at}")));
     format!("{fragment}:2] & 0x1fff == 0 and ({protocol}] == 17 or ({protocol}] == 6 and {tcp}))")
@@ -94,7 +93,8 @@ fn opening_ipv4(octets: &dyn Fn(&str) -> String) -> String {
 /// header comes first.
 fn opening_ipv6(octets: &dyn Fn(&str) -> String) -> String {
     const EXTENSIONS: [u8; 4] = [0, 43, 51, 60];
-    let (next, fragment) = (octets("6"), octets("42"));
+    let next = octets("6");
+    let fragment = octets("42");
     let tcp = telling_tcp(&|at| octets(&format!("{}", 40 + at)));
     let extensions = EXTENSIONS.map(|number| format!("{next}] == {number}")).join(" or ");
     format!(
@@ -140,7 +140,7 @@ mod tests {
         paths.filter(|path| path.extension().is_some_and(|ending| ending == "pcap")).collect()
     }
 
-    /// Hands every frame of the captures to `each`, with what the parser makes of it.
+    /// Calls `each` with every frame of the captures and the parser's result.
     fn for_each_frame(mut each: impl FnMut(&Path, &[u8], Result<(), Skip>)) {
         for path in captures() {
             let mut capture = Capture::from_file(&path).expect("a capture");
@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn everything_that_the_parser_takes_gets_through() {
-        let (program, mut taken) = (ethernet(), 0);
+        let program = ethernet();
+        let mut taken = 0;
         for_each_frame(|path, frame, parsed| {
             if parsed.is_ok() {
                 taken += 1;
@@ -166,7 +167,7 @@ mod tests {
         assert!(taken > 100, "only {taken} flows in the captures");
     }
 
-    /// Of the kinds that are let through unseen: IPv6 extension headers, and what may have IP inside.
+    /// Passes for the parser to decide: IPv6 extension headers, and headers that may precede IP.
     fn is_for_the_parser_to_judge(frame: &[u8]) -> bool {
         const NEXT_HEADER: usize = 14 + 6;
         let tags = frame[12..]
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn what_is_no_flow_is_kept_out_unless_only_the_parser_can_tell() {
-        let (program, mut kept_out) = (ethernet(), 0);
+        let program = ethernet();
+        let mut kept_out = 0;
         for_each_frame(|path, frame, parsed| {
             let is_readable = |skip| !Skip::UNREADABLE.contains(&skip);
             if parsed.is_err_and(is_readable) && !is_for_the_parser_to_judge(frame) {

@@ -1,14 +1,14 @@
-//! libpcap's link types, as far as the parser reads them.
+//! libpcap's link types, and the link layers of the parser.
 
 use conntrack_common::wire::LinkLayer;
 use pcap::Linktype;
 
 use super::capture::LinkType;
 
-/// Raw IP by the number that Linux has for it live; files have 101, [`Linktype::RAW`].
+/// Raw IP on Linux devices; files have 101, [`Linktype::RAW`].
 pub(super) const DLT_RAW: Linktype = Linktype(12);
 
-/// What stands before the IP header; the link type's name if that is something unknown.
+/// The link layer of a link type, or the name of an unsupported one.
 pub(super) fn layer(link_type: Linktype) -> Result<LinkLayer, String> {
     known(link_type).ok_or_else(|| name(link_type))
 }
@@ -27,19 +27,19 @@ fn known(link_type: Linktype) -> Option<LinkLayer> {
     }
 }
 
-/// What people call it, or its number.
+/// Its name, else its number.
 pub(super) fn name(link_type: Linktype) -> String {
     link_type.get_name().unwrap_or_else(|_| link_type.0.to_string())
 }
 
 impl LinkType {
-    /// What stands before the IP header, if that can be read.
+    /// Its link layer, if supported.
     pub fn layer(self) -> Option<LinkLayer> {
         known(self.into())
     }
 }
 
-/// Files have the same numbers, but for those that differ between systems.
+/// Link types of files and devices have the same numbers, except those that differ between systems.
 impl From<LinkType> for Linktype {
     fn from(LinkType(number): LinkType) -> Self {
         Self(number.into())

@@ -1,4 +1,4 @@
-//! The link types of a capture file, of which it may have several.
+//! The link types of a capture file, which may have several.
 
 use std::{fmt, io::Read};
 
@@ -9,25 +9,25 @@ use super::{
     link,
 };
 
-/// Which link types there were, as far as packets had them.
+/// Link types of the packets so far.
 #[derive(Default)]
 pub(super) struct LinkTypes {
-    is_any_readable: bool,
-    /// At most [`REMEMBERED`].
-    unreadable: Vec<LinkType>,
-    /// How many of them were said.
+    is_any_supported: bool,
+    /// Unsupported ones, at most [`REMEMBERED`].
+    unsupported: Vec<LinkType>,
+    /// Number of those already reported.
     said: usize,
 }
 
-/// A hostile file has 65,536 to choose from.
+/// A hostile file could have 65,536.
 const REMEMBERED: usize = 8;
 
 impl LinkTypes {
-    /// Of a capture from which no packet was read yet.
+    /// Of a capture before its first packet.
     ///
     /// # Errors
-    /// That it has a single one, and that cannot be read.
-    pub(super) fn of<R: Read>(capture: &Capture<R>) -> Result<Self, Unreadable> {
+    /// Its only link type is unsupported.
+    pub(super) fn of<R: Read>(capture: &Capture<R>) -> Result<Self, Unsupported> {
         let mut types = Self::default();
         if let Some(link_type) = capture.link_type() {
             types.layer(link_type);
@@ -36,39 +36,39 @@ impl LinkTypes {
         Ok(types)
     }
 
-    /// What a packet's first byte belongs to, if that can be read.
+    /// The link layer of a packet, if supported.
     pub(super) fn layer(&mut self, link_type: LinkType) -> Option<LinkLayer> {
         let layer = link_type.layer();
         if layer.is_some() {
-            self.is_any_readable = true;
-        } else if self.unreadable.len() < REMEMBERED && !self.unreadable.contains(&link_type) {
-            self.unreadable.push(link_type);
+            self.is_any_supported = true;
+        } else if self.unsupported.len() < REMEMBERED && !self.unsupported.contains(&link_type) {
+            self.unsupported.push(link_type);
         }
         layer
     }
 
-    /// What is left out, each once, of a capture that is not left out as a whole.
-    pub(super) fn take_unsaid(&mut self) -> Option<Unreadable> {
-        let link_type = self.unreadable.get(self.said).filter(|_| self.is_any_readable)?;
+    /// An unsupported link type that was not reported yet, in a capture with supported ones.
+    pub(super) fn take_unsaid(&mut self) -> Option<Unsupported> {
+        let link_type = self.unsupported.get(self.said).filter(|_| self.is_any_supported)?;
         self.said += 1;
-        Some(Unreadable(*link_type))
+        Some(Unsupported(*link_type))
     }
 
     /// # Errors
-    /// That there were packets and none could be read.
-    pub(super) fn check(&self) -> Result<(), Unreadable> {
-        match self.unreadable.first() {
-            Some(link_type) if !self.is_any_readable => Err(Unreadable(*link_type)),
+    /// There were packets, all of unsupported link types.
+    pub(super) fn check(&self) -> Result<(), Unsupported> {
+        match self.unsupported.first() {
+            Some(link_type) if !self.is_any_supported => Err(Unsupported(*link_type)),
             _ => Ok(()),
         }
     }
 }
 
-/// A link type that the parser does not know.
+/// An unsupported link type.
 #[derive(Debug)]
-pub(super) struct Unreadable(LinkType);
+pub(super) struct Unsupported(LinkType);
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(link_type) = *self;
         write!(f, "link type {}", link::name(link_type.into()))

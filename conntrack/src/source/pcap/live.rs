@@ -67,7 +67,7 @@ pub struct LiveSource {
     ticks: Interval,
     /// Whether no batch has been handed out yet.
     is_first: bool,
-    /// Until it is read.
+    /// Taken by the reading thread.
     opened: Option<(Capture<Active>, LinkLayer)>,
     reader: Option<Reader>,
 }

@@ -1,5 +1,5 @@
-//! Frames that come to user space, from libpcap or out of a capture file: the same parser and rules as in
-//! the kernel, on a flow cache of our own.
+//! Frames in user space, from libpcap or a capture file: same parser and rules as in the kernel, with a flow
+//! cache in place of the kernel's maps.
 
 pub mod batches;
 mod bound;

@@ -25,7 +25,7 @@ const NOT_WALKED: [u8; 6] = [ESP, NO_NEXT_HEADER, ICMPV6, MOBILITY, HOST_IDENTIT
 const UNOPENED: [u8; 5] = [GRE, ESP, NO_NEXT_HEADER, SCTP, EXPERIMENTAL];
 
 /// ARP, `PPPoE` discovery, `MACsec`, `PPPoE`, MPLS, two lengths (IEEE 802.3 clause 3.2.6), local
-/// experimental: what stands behind is not what they announce.
+/// experimental: they do not match the payload.
 const OTHER_TYPES: [u16; 8] = [0x0806, 0x8863, 0x88e5, 0x8864, 0x8847, 0x0004, 0x05dc, 0x88b5];
 
 /// Any frame: a third of them valid but perhaps damaged, most of the rest odd, some mere noise.
@@ -59,7 +59,7 @@ pub fn valid_frames() -> impl Strategy<Value = Frame> {
     })
 }
 
-/// The same with other headers between the tags and the packet, and without padding.
+/// The same with headers between tags and packet, without padding.
 pub fn valid_encapsulated_frames() -> impl Strategy<Value = Frame> {
     (vec(tag(), 0..=2), valid_encapsulation(), valid_packet()).prop_map(|(tags, inside, packet)| {
         let link = Some(Ethernet { tags, inside, ether_type: None });
@@ -109,8 +109,7 @@ fn odd_link() -> impl Strategy<Value = Option<Ethernet>> {
     option::weighted(0.95, link)
 }
 
-/// A customer's frame in a backbone's or not, by Ethernet or IEEE 802.3, with IP in it or in `PPPoE` or
-/// MPLS.
+/// With or without a backbone tag, SNAP, `PPPoE` and MPLS, in this order.
 fn valid_encapsulation() -> impl Strategy<Value = Vec<Encapsulation>> {
     let tags = vec(select(&[CUSTOMER_TAG, SERVICE_TAG][..]).prop_map(Encapsulation::Tag), 0..=2);
     let customer = tags.prop_map(|tags| [vec![Encapsulation::Backbone], tags].concat());

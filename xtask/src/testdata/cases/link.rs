@@ -199,7 +199,8 @@ fn not_internet_protocol() -> Vec<Frame> {
 }
 
 fn not_tcp_or_udp() -> Vec<Frame> {
-    let (us, peer) = ("192.168.200.230", "10.0.0.1");
+    let us = "192.168.200.230";
+    let peer = "10.0.0.1";
     // RFC 792: port unreachable, with the packet that was refused.
     let unreachable = [&[3, 3, 0, 0, 0, 0, 0, 0], packet_of(&udp4(9511)).as_slice()].concat();
     // RFC 4861, section 4.3: neighbour solicitation for fd00::1.
@@ -221,7 +222,8 @@ fn not_tcp_or_udp() -> Vec<Frame> {
 }
 
 fn tunnels() -> Vec<Frame> {
-    let (us, peer) = ("192.168.200.230", "10.0.0.1");
+    let us = "192.168.200.230";
+    let peer = "10.0.0.1";
     // RFC 2784, section 2: no options, version 0, EtherType.
     let in_gre = [&[0, 0, 8, 0], packet_of(&udp4(9521)).as_slice()].concat();
     // RFC 7348, section 5: a valid network identifier, 7; then a whole frame.
@@ -244,10 +246,15 @@ fn packet_of(frame: &Frame) -> Vec<u8> {
 /// Frames that were cut at every length, up to the first that has all that is asked for: ports,
 /// and TCP's flags. The source port is 40000 and the length, so the tree shows where it began.
 pub(in crate::testdata) fn truncated() -> Vec<Frame> {
-    let (ethernet, ipv4, ipv6) = (14, 20, 40);
-    let (ports, flags) = (4, 14);
-    let (here, there) = ("192.0.2.1", "198.51.100.1:7000");
-    let (here6, there6) = ("[2001:db8::1]", "[2001:db8::2]:7000");
+    let ethernet = 14;
+    let ipv4 = 20;
+    let ipv6 = 40;
+    let ports = 4;
+    let flags = 14;
+    let here = "192.0.2.1";
+    let there = "198.51.100.1:7000";
+    let here6 = "[2001:db8::1]";
+    let there6 = "[2001:db8::2]:7000";
     [
         up_to(ethernet + ipv4 + ports, udp, here, there),
         up_to(ethernet + ipv4 + flags, syn, here, there),

@@ -1,28 +1,27 @@
-//! A window on a stream of octets: what was read and not yet taken. It grows only as far as is asked
-//! for, and never beyond the longest block that holds a packet.
+//! Read buffer: octets read and not yet consumed. It grows on demand, up to the longest packet block.
 
 use std::io::{ErrorKind, Read};
 
 use super::{error::CaptureError, pcapng::MAX_BLOCK};
 
-/// Octets that are read at once.
+/// Initial size: octets per read.
 const SIZE: usize = 1 << 18;
 
 pub(super) struct Buffer<R> {
     reader: R,
-    /// Filled up to `end`.
+    /// Valid from `start` to `end`.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Octets that are still to be thrown away, once they come.
-    unwanted: u64,
-    /// Octets before `start` in the stream.
+    /// Octets to discard as soon as they are read.
+    to_discard: u64,
+    /// Offset of `start` in the stream.
     position: u64,
 }
 
 impl<R: Read> Buffer<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, bytes: vec![0; SIZE], start: 0, end: 0, unwanted: 0, position: 0 }
+        Self { reader, bytes: vec![0; SIZE], start: 0, end: 0, to_discard: 0, position: 0 }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -34,17 +33,17 @@ impl<R: Read> Buffer<R> {
         self.bytes.capacity()
     }
 
-    /// Where the bytes begin in the stream.
+    /// Offset of the bytes in the stream.
     pub(super) const fn position(&self) -> u64 {
         self.position
     }
 
-    /// Whether everything was taken that was read.
+    /// Whether all octets read were consumed.
     pub(super) const fn is_at_end(&self) -> bool {
-        self.start == self.end && self.unwanted == 0
+        self.start == self.end && self.to_discard == 0
     }
 
-    /// Waits for so many octets, and leaves them there; `None` if the stream ends before.
+    /// Reads until so many octets are buffered; `None` if the stream ends first.
     pub(super) fn need(&mut self, length: usize) -> Result<Option<&[u8]>, CaptureError> {
         while self.bytes().len() < length {
             if !self.fill()? {
@@ -54,7 +53,7 @@ impl<R: Read> Buffer<R> {
         Ok(Some(self.bytes()))
     }
 
-    /// Takes octets that are there.
+    /// Consumes buffered octets.
     pub(super) fn take(&mut self, length: usize) -> &[u8] {
         let start = self.start;
         self.start += length;
@@ -62,13 +61,13 @@ impl<R: Read> Buffer<R> {
         &self.bytes[start..self.start]
     }
 
-    /// Takes octets and throws them away, also those that are yet to come.
+    /// Consumes octets, including those not read yet.
     pub(super) fn discard(&mut self, length: u32) {
-        self.unwanted += u64::from(length);
-        self.throw_away();
+        self.to_discard += u64::from(length);
+        self.discard_buffered();
     }
 
-    /// Has room for so many octets with the next [`Self::fill`].
+    /// Grows to hold at least so many octets.
     pub(super) fn make_room(&mut self, length: usize) {
         debug_assert!(length <= MAX_BLOCK as usize, "a block that long was refused");
         if length > self.bytes.len() {
@@ -76,7 +75,7 @@ impl<R: Read> Buffer<R> {
         }
     }
 
-    /// Waits for more octets; whether there are any.
+    /// Reads once; `false` at the end of the stream.
     pub(super) fn fill(&mut self) -> Result<bool, CaptureError> {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -88,14 +87,15 @@ impl<R: Read> Buffer<R> {
             }
         };
         self.end += read;
-        self.throw_away();
+        self.discard_buffered();
         Ok(read > 0)
     }
 
-    fn throw_away(&mut self) {
+    fn discard_buffered(&mut self) {
         let there = self.bytes().len();
-        let length = usize::try_from(self.unwanted).map_or(there, |unwanted| unwanted.min(there));
+        let length =
+            usize::try_from(self.to_discard).map_or(there, |to_discard| to_discard.min(there));
         self.take(length);
-        self.unwanted -= length as u64;
+        self.to_discard -= length as u64;
     }
 }

@@ -1,6 +1,6 @@
 //! The byte order of a capture.
 
-/// Of the machine that wrote the file.
+/// Byte order of the machine that wrote the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ByteOrder {
     #[default]
@@ -9,7 +9,7 @@ pub(super) enum ByteOrder {
 }
 
 impl ByteOrder {
-    /// The two octets at `at`, which are there.
+    /// The two octets at `at`. Panics if they are out of bounds.
     pub(super) fn u16(self, bytes: &[u8], at: usize) -> u16 {
         let octets = [bytes[at], bytes[at + 1]];
         match self {
@@ -18,7 +18,7 @@ impl ByteOrder {
         }
     }
 
-    /// The four octets at `at`, which are there.
+    /// The four octets at `at`. Panics if they are out of bounds.
     pub(super) fn u32(self, bytes: &[u8], at: usize) -> u32 {
         let octets = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
         match self {

@@ -1,5 +1,5 @@
-//! pcap (draft-ietf-opsawg-pcap): a header for the file, and one for each packet. In both byte orders,
-//! in micro- and nanoseconds, and as Kuznetzov's libpcap wrote it.
+//! pcap (draft-ietf-opsawg-pcap): a file header, and a header for each packet. Both byte orders, micro- and
+//! nanoseconds, and Kuznetzov's modified format.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use super::{
     located::{Found, LinkType, Located, MAX_PACKET},
 };
 
-/// Octets of the file's header.
+/// Octets of the file header.
 pub(super) const HEADER: usize = 24;
-/// Octets of a packet's header.
+/// Octets of a packet header.
 const RECORD: usize = 16;
-/// The same with the interface, the protocol and the packet's type behind it.
+/// The same in the modified format, with interface, protocol and packet type.
 const MODIFIED_RECORD: usize = 24;
 
 mod field {
@@ -30,21 +30,21 @@ mod record {
     pub(super) const ORIGINAL: usize = 12;
 }
 
-/// The only version in use, since 1998.
+/// The only version written since 1998.
 const VERSION: (u16, u16) = (2, 4);
 
 pub(super) struct Classic {
     order: ByteOrder,
     is_in_nanoseconds: bool,
-    /// Octets of a packet's header.
+    /// Octets of a packet header.
     record: usize,
-    /// Whether the two lengths of a packet may stand in either order.
+    /// Old versions have captured and original length in either order.
     is_old: bool,
     pub(super) link_type: LinkType,
 }
 
 impl Classic {
-    /// By the file's header.
+    /// Parses the file header.
     pub(super) fn new(header: &[u8]) -> Result<Self, CaptureError> {
         let (order, is_in_nanoseconds, record) = kind(header)?;
         let major = order.u16(header, field::MAJOR);
@@ -52,7 +52,7 @@ impl Classic {
             return Err(CaptureError::Damaged { at: 0, what: Damage::Version(major) });
         }
         let is_old = order.u16(header, field::MINOR) < VERSION.1;
-        // The other half of the field says how long a checksum is behind each packet.
+        // The other half of the field is about frame check sequences.
         let link_type = LinkType((order.u32(header, field::LINK_TYPE) & 0xffff) as u16);
         Ok(Self { order, is_in_nanoseconds, record, is_old, link_type })
     }
@@ -74,11 +74,15 @@ impl Classic {
             return Ok(Found::Needs(length));
         }
         let time = self.time(field(record::SECONDS), field(record::FRACTION));
-        let (data, link_type) = (self.record..length, self.link_type);
-        Ok(Found::Packet(Located { data, length, link_type, time: Some(time) }))
+        Ok(Found::Packet(Located {
+            data: self.record..length,
+            length,
+            link_type: self.link_type,
+            time: Some(time),
+        }))
     }
 
-    /// Seconds have no sign: they last until 2106.
+    /// Seconds are unsigned, up to 2106.
     fn time(&self, seconds: u32, fraction: u32) -> Duration {
         let fraction = if self.is_in_nanoseconds {
             Duration::from_nanos(fraction.into())
@@ -89,7 +93,7 @@ impl Classic {
     }
 }
 
-/// Byte order, whether times are in nanoseconds, and the length of a packet's header.
+/// Byte order, whether times are in nanoseconds, and the length of a packet header.
 fn kind(header: &[u8]) -> Result<(ByteOrder, bool, usize), CaptureError> {
     for order in [ByteOrder::Little, ByteOrder::Big] {
         match order.u32(header, field::MAGIC) {

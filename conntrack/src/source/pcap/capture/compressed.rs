@@ -1,5 +1,5 @@
-//! Compressed captures, told by how they begin: gzip and zstd, however many parts they were put
-//! together of. What comes out is read on as a capture, and not looked into for further compression.
+//! Decompression of captures, recognised by their magic number: gzip with any number of members, zstd with
+//! any number of frames. Only one layer of compression is removed.
 
 use std::{
     error::Error as _,
@@ -13,19 +13,19 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-/// Octets that tell a compression.
+/// Octets of the longest magic number.
 const MAGIC: usize = 4;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Compressions that are not read, and the program that does.
+/// Unsupported compressions, and their programs.
 const OTHERS: [(&[u8], &str); 3] =
     [(&[0x04, 0x22, 0x4d, 0x18], "lz4"), (b"\xfd7zX", "xz"), (b"BZh", "bzip2")];
 
-/// The octets that a capture has when it is not compressed.
+/// The decompressed octets; those of the reader itself if it is not compressed.
 ///
 /// # Errors
-/// Those of reading, and a compression that is not known.
+/// Read errors, and unsupported compressions.
 pub fn decompressed(mut reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut start = Vec::new();
     reader.by_ref().take(MAGIC as u64).read_to_end(&mut start)?;
@@ -45,7 +45,7 @@ pub fn decompressed(mut reader: impl Read + Send + 'static) -> io::Result<Box<dy
     })
 }
 
-/// Has errors say what could not be decompressed.
+/// Adds the name of the compression to errors.
 struct Named<R>(&'static str, R);
 
 impl<R: Read> Read for Named<R> {
@@ -61,13 +61,13 @@ impl<R: Read> Read for Named<R> {
     }
 }
 
-/// zstd, frame by frame. The crate bounds the memory: it refuses a window of more than 128 MiB, as
-/// zstd(1) does unless told otherwise.
+/// zstd, frame by frame. The crate bounds memory: it refuses windows above 128 MiB, as zstd(1) does by
+/// default.
 struct Zstd<R> {
     source: R,
     decoder: FrameDecoder,
     is_in_frame: bool,
-    /// That the data end early, once all that was decoded is handed out.
+    /// The error to return after the decoded octets.
     truncated: Option<io::Error>,
 }
 
@@ -76,7 +76,7 @@ impl<R: BufRead> Zstd<R> {
         Self { source, decoder: FrameDecoder::new(), is_in_frame: false, truncated: None }
     }
 
-    /// Begins the next frame; whether there is one.
+    /// Starts the next frame; `false` at the end.
     fn begin_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.init(&mut self.source) {
@@ -97,11 +97,11 @@ impl<R: BufRead> Zstd<R> {
         Ok(false)
     }
 
-    /// Decodes a block. The decoder keeps a window of what it has decoded up to the end of the frame; so
-    /// where the data end early, the frame is ended, and what came before counts.
+    /// Decodes a block. The decoder holds back a window of decoded octets until the frame ends, so a
+    /// truncated frame is ended here to get them.
     fn decode_block(&mut self) -> io::Result<()> {
         const ONE: BlockDecodingStrategy = BlockDecodingStrategy::UptoBlocks(1);
-        /// The last block, raw and empty, and in the place of a checksum nothing.
+        /// An empty raw block marked as the last, and a dummy checksum.
         const END: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
         let Err(error) = self.decoder.decode_blocks(&mut self.source, ONE) else { return Ok(()) };
         let error = in_words(&error);
@@ -113,7 +113,7 @@ impl<R: BufRead> Zstd<R> {
         Ok(())
     }
 
-    /// All of a frame was handed out.
+    /// Checks a frame after its last octet was read.
     fn end_frame(&mut self) -> io::Result<()> {
         self.is_in_frame = false;
         if let Some(error) = self.truncated.take() {
@@ -148,7 +148,7 @@ impl<R: BufRead> Read for Zstd<R> {
     }
 }
 
-/// The error, of the kind of the failed reading that it comes from.
+/// The error, with the kind of the read error that caused it.
 fn in_words(error: &FrameDecoderError) -> io::Error {
     let mut causes = iter::successors(error.source(), |cause| (*cause).source());
     let read = causes.find_map(|cause| cause.downcast_ref::<io::Error>());

@@ -2,47 +2,47 @@
 
 use std::io;
 
-/// Why a capture cannot be read, or not to its end.
+/// Why a capture cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// It begins as no capture does.
+    /// No known magic number.
     #[error("unknown file format: it is neither pcap nor pcapng")]
     UnknownFormat,
-    /// It ends too early.
+    /// The file ends too early.
     #[error("truncated: it ends in the middle of a {0}")]
     Truncated(&'static str),
-    /// It contradicts itself.
+    /// Invalid content.
     #[error("damaged at octet {at}: {what}")]
     Damaged {
-        /// Where, after decompression.
+        /// Offset after decompression.
         at: u64,
-        /// What is wrong there.
+        /// What is invalid.
         what: Damage,
     },
-    /// Its bytes cannot be had.
+    /// A read error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What is wrong in a capture.
+/// What is invalid in a capture.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// A version that does not exist, or not yet.
+    /// Unknown version.
     #[error("version {0} of the format")]
     Version(u16),
-    /// A packet is longer than one can be.
+    /// Packet too long.
     #[error("a packet of {0} octets")]
     PacketLength(u32),
-    /// A block is too short or too long, or not a multiple of 4 octets.
+    /// Block too short, too long, or not a multiple of 4 octets.
     #[error("a block of {0} octets")]
     BlockLength(u32),
-    /// A block's fields do not fit into it.
+    /// Block too short for its fields.
     #[error("a block of type {0} whose fields do not fit into it")]
     Block(u32),
-    /// A packet of an interface that was not described.
+    /// Packet of an undescribed interface.
     #[error("a packet of interface {0}, which was not described")]
     Interface(u32),
-    /// More interfaces than are remembered.
+    /// Too many interfaces.
     #[error("more than {0} interfaces")]
     Interfaces(usize),
 }

@@ -2,28 +2,28 @@
 
 use std::{ops::Range, time::Duration};
 
-/// Octets that a packet may have; libpcap takes no more either.
+/// Octets of the longest packet, the same as libpcap's limit.
 pub(super) const MAX_PACKET: u32 = 262_144;
 
 /// A number of <https://www.tcpdump.org/linktypes.html>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkType(pub u16);
 
-/// What is at the buffer's start.
+/// Result of parsing the start of the buffer.
 pub(super) enum Found {
     Packet(Located),
-    /// Something that is no packet, of so many octets.
+    /// So many octets without a packet.
     Other(u32),
-    /// So many octets must be there before it can be told.
+    /// So many octets are required.
     Needs(usize),
 }
 
-/// Where a packet is in the buffer.
+/// A packet's place in the buffer.
 pub(super) struct Located {
     pub(super) data: Range<usize>,
-    /// Octets up to what comes next.
+    /// Octets up to the next record or block.
     pub(super) length: usize,
     pub(super) link_type: LinkType,
-    /// Since 1970, if the packet says.
+    /// Since 1970, if the packet has a time.
     pub(super) time: Option<Duration>,
 }

@@ -1,7 +1,7 @@
-//! Capture files: pcap and pcapng, from their bytes to packets with link type and time. Any bytes may
-//! be one, so lengths are checked before they are believed, and memory is bounded.
+//! Capture formats: from the bytes of pcap and pcapng files to packets with link type and time. Input is
+//! hostile: every length is checked before use, and memory is bounded.
 //!
-//! It knows no files, no threads and no flows.
+//! No files, threads or flows here.
 
 mod buffer;
 mod byte_order;
@@ -21,11 +21,11 @@ pub use located::LinkType;
 use located::{Found, Located};
 use pcapng::Pcapng;
 
-/// A capture that is being read.
+/// A capture being read.
 pub struct Capture<R> {
     buffer: Buffer<R>,
     format: Format,
-    /// The time of the last packet that had one.
+    /// Time of the last packet with one.
     latest: Option<Duration>,
 }
 
@@ -37,20 +37,20 @@ enum Format {
 /// One packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// As much of it as was captured.
+    /// The captured octets.
     pub data: &'a [u8],
-    /// What its first byte belongs to.
+    /// Link type of the interface.
     pub link_type: LinkType,
-    /// Since 1970; `None` if neither the packet nor the file says.
+    /// Since 1970; `None` if unknown.
     pub time: Option<Duration>,
 }
 
 impl<R: Read> Capture<R> {
-    /// Reads how the capture begins. A packet without a time of its own has that of the packet before
-    /// it, and the first ones `file_time`.
+    /// Reads the file header. A packet without a time gets that of the packet before it, the first ones get
+    /// `file_time`.
     ///
     /// # Errors
-    /// That this is no capture.
+    /// Not a capture, or a read error.
     pub fn new(reader: R, file_time: Option<Duration>) -> Result<Self, CaptureError> {
         let mut buffer = Buffer::new(reader);
         let format = if buffer.need(4)?.is_some_and(pcapng::is_pcapng) {
@@ -65,7 +65,7 @@ impl<R: Read> Capture<R> {
         Ok(Self { buffer, format, latest: file_time })
     }
 
-    /// The link type of all packets; `None` if each may have another.
+    /// The link type of all packets; `None` if they may differ.
     pub fn link_type(&self) -> Option<LinkType> {
         match &self.format {
             Format::Classic(classic) => Some(classic.link_type),
@@ -76,7 +76,7 @@ impl<R: Read> Capture<R> {
     /// The next packet; `None` at the end.
     ///
     /// # Errors
-    /// Why there is none. What was read before counts.
+    /// Why there is none. Packets before it are valid.
     pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         loop {
             if let Some(located) = self.locate()? {
@@ -88,7 +88,7 @@ impl<R: Read> Capture<R> {
         }
     }
 
-    /// The next packet, if it is in the buffer with all its octets.
+    /// The next packet that is completely buffered.
     ///
     /// # Errors
     /// As [`Self::next_packet`].
@@ -96,7 +96,7 @@ impl<R: Read> Capture<R> {
         Ok(self.locate()?.map(|located| self.packet(located)))
     }
 
-    /// Waits for more octets; whether there are any.
+    /// Reads once; `false` at the end.
     ///
     /// # Errors
     /// As [`Self::next_packet`].
@@ -110,7 +110,7 @@ impl<R: Read> Capture<R> {
         }
     }
 
-    /// Steps over what is no packet.
+    /// Finds the next packet that is completely buffered.
     fn locate(&mut self) -> Result<Option<Located>, CaptureError> {
         loop {
             let found = match &mut self.format {

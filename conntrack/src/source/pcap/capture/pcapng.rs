@@ -1,9 +1,8 @@
-//! pcapng (draft-ietf-opsawg-pcapng): blocks of many types, of which those are read that describe an
-//! interface or hold a packet. Each interface has a link type, a snap length and a clock of its own.
+//! pcapng (draft-ietf-opsawg-pcapng): section headers, interface descriptions and packet blocks are read,
+//! other blocks are skipped. Each interface has its own link type, snap length and clock.
 //!
-//! The fields of a block are the crate's to find. How long a block is, and what a time means, is found
-//! here: the crate takes lengths as they come, knows no binary resolutions, and reads time offsets as
-//! little-endian in every file.
+//! The crate parses the fields of a block. Block lengths and times are handled here: the crate does not
+//! bound lengths, rejects binary time resolutions, and reads time offsets as little-endian in every file.
 
 use std::time::Duration;
 
@@ -23,39 +22,40 @@ use super::{
     located::{Found, LinkType, Located, MAX_PACKET},
 };
 
-/// Octets that a block may have of which the fields are read. Others are stepped over.
+/// Octets of the longest block to read. Skipped blocks may be longer.
 pub(super) const MAX_BLOCK: u32 = 1 << 24;
 
-/// Interfaces that a section may have; one costs a file 20 octets.
+/// Interfaces of a section at most; a file needs only 20 octets for one.
 const MAX_INTERFACES: usize = 1 << 16;
 
-/// What a packet was written as before there were enhanced packet blocks.
+/// Type of the obsolete packet block, before enhanced packet blocks.
 const OBSOLETE_PACKET: u32 = 2;
 
-/// Of every block: its type and its length, the latter once more at its end.
+/// Every block: type and length, and the length again at its end.
 mod block {
     pub(super) const TYPE: usize = 0;
     pub(super) const LENGTH: usize = 4;
-    /// Of a section header only.
+    /// Section header only.
     pub(super) const BYTE_ORDER: usize = 8;
-    /// As much as tells where a block ends, and the shortest block.
+    /// The shortest block.
     pub(super) const MIN: usize = 12;
-    /// At the end.
+    /// Octets of the length at the end.
     pub(super) const TRAILER: usize = 4;
-    /// Where an enhanced and an obsolete packet has its data, and a simple one.
+    /// Offset of the data in enhanced and obsolete packet blocks.
     pub(super) const PACKET_DATA: usize = 28;
+    /// Offset of the data in simple packet blocks.
     pub(super) const SIMPLE_PACKET_DATA: usize = 12;
 }
 
-/// What a section header says in the byte order of its machine.
+/// The byte-order magic of a section header.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
-/// Whether a file begins like this: with a section header, which reads the same in both byte orders.
+/// Whether a file starts with a section header, whose type reads the same in both byte orders.
 pub(super) fn is_pcapng(bytes: &[u8]) -> bool {
     ByteOrder::Little.u32(bytes, block::TYPE) == SHB_MAGIC
 }
 
-/// The section that is being read.
+/// The current section.
 #[derive(Default)]
 pub(super) struct Pcapng {
     order: ByteOrder,
@@ -64,7 +64,7 @@ pub(super) struct Pcapng {
 
 struct Interface {
     link_type: LinkType,
-    /// 0: no limit.
+    /// 0 means unlimited.
     snap_length: u32,
     clock: Clock,
 }
@@ -128,7 +128,7 @@ impl Pcapng {
         let offset = description.options.iter().find(|it| it.code == OptionCode::IfTsoffset);
         let offset = offset.and_then(|it| it.value.first_chunk().copied());
         self.interfaces.push(Interface {
-            // The field has 16 bits.
+            // A field of 16 bits.
             link_type: LinkType(u16::try_from(description.linktype.0).unwrap_or(u16::MAX)),
             snap_length: description.snaplen,
             clock: Clock {
@@ -151,8 +151,7 @@ impl Pcapng {
         self.packet(block, packet.if_id, ticks, packet.caplen)
     }
 
-    /// Its interface has 16 bits and stands beside a number of lost packets; all else is where an
-    /// enhanced packet has it.
+    /// Like an enhanced packet block, but with an interface of 16 bits and a drop count.
     fn obsolete_packet(&self, block: &[u8]) -> Result<Found, Damage> {
         if block.len() < block::PACKET_DATA + block::TRAILER {
             return Err(Damage::Block(OBSOLETE_PACKET));
@@ -179,7 +178,7 @@ impl Pcapng {
         }))
     }
 
-    /// Of the first interface, and without a time. How much of it was captured, it does not say.
+    /// On the first interface, without time and captured length.
     fn simple_packet(&self, block: &[u8]) -> Result<Found, Damage> {
         let packet = match self.order {
             ByteOrder::Little => parsed(SPB_MAGIC, parse_simplepacketblock_le(block))?,
@@ -204,38 +203,38 @@ impl Pcapng {
     }
 }
 
-/// As the section header at the start says.
+/// By the byte-order magic of a section header.
 fn byte_order(bytes: &[u8]) -> Option<ByteOrder> {
     let orders = [ByteOrder::Little, ByteOrder::Big];
     orders.into_iter().find(|order| order.u32(bytes, block::BYTE_ORDER) == BYTE_ORDER)
 }
 
-/// A block's fields.
+/// The fields of a block.
 fn parsed<T>(kind: u32, block: IResult<&[u8], T, PcapError<&[u8]>>) -> Result<T, Damage> {
     block.map(|(_rest, fields)| fields).map_err(|_where| Damage::Block(kind))
 }
 
-/// Of a block that is not too long.
+/// Length of a block that was checked.
 fn length(block: &[u8]) -> u32 {
     u32::try_from(block.len()).unwrap_or(MAX_BLOCK)
 }
 
-/// What an interface's ticks mean.
+/// An interface's clock.
 #[derive(Clone, Copy)]
 struct Clock {
-    /// A tick is so many times a tenth of a second, or with the highest bit so many times half of one.
+    /// Negative power of 10 of a second, or of 2 with the highest bit set.
     resolution: u8,
-    /// Seconds from 1970 to tick 0.
+    /// Seconds to add.
     offset: i64,
 }
 
 impl Clock {
-    /// Since 1970. A time before that is 1970, and one that is too late is the latest.
+    /// Time since 1970, saturating.
     fn time(self, ticks: u64) -> Duration {
         const BINARY: u8 = 0x80;
         let exponent = u32::from(self.resolution & !BINARY);
         let base: u128 = if self.resolution & BINARY == 0 { 10 } else { 2 };
-        // Ticks that are too fine for 128 bits never come to a second.
+        // With such a resolution 64 bits of ticks are less than a second.
         let Some(per_second) = base.checked_pow(exponent) else { return self.since_1970(0, 0) };
         let ticks = u128::from(ticks);
         let nanoseconds = (ticks % per_second).checked_mul(1_000_000_000);

@@ -1,4 +1,4 @@
-//! Captures that are odd or hostile. What the usual ones lead to is in `tests/captures.rs`.
+//! Unusual and hostile captures. The common ones are tested in `tests/captures.rs`.
 
 use std::iter;
 
@@ -13,7 +13,7 @@ const PACKET: [u8; 6] = [1, 2, 3, 4, 5, 6];
 /// A packet's octets, link type and time.
 type Told = (Vec<u8>, u16, Option<Duration>);
 
-/// What is read of a capture, and how it ends.
+/// All packets of a capture, and its end.
 fn read(capture: &[u8]) -> (Vec<Told>, Result<(), CaptureError>) {
     let mut packets = Vec::new();
     let mut capture = match Capture::new(capture, None) {
@@ -31,7 +31,7 @@ fn read(capture: &[u8]) -> (Vec<Told>, Result<(), CaptureError>) {
     }
 }
 
-/// How a capture ends that has so many packets before.
+/// Fails unless the capture ends with this error after so many packets.
 #[track_caller]
 fn assert_ends(capture: &[u8], packets: usize, message: &str) {
     let (read, end) = read(capture);
@@ -65,7 +65,7 @@ fn interface(options: &[u8]) -> Vec<u8> {
     block(1, &[&bytes_of([RAW.into(), 4])[..], options].concat())
 }
 
-/// Of the first interface, at this tick.
+/// An enhanced packet block of the first interface at this tick.
 fn enhanced(ticks: u64) -> Vec<u8> {
     let [low, high] = [ticks & 0xffff_ffff, ticks >> 32];
     let [low, high] = [low, high].map(|half| u32::try_from(half).expect("half of 64 bits"));
@@ -77,7 +77,7 @@ fn pcapng(blocks: &[Vec<u8>]) -> Vec<u8> {
     [section(), interface(&[]), blocks.concat()].concat()
 }
 
-/// When this tick of an interface was.
+/// The time of this tick with these interface options.
 #[track_caller]
 fn time(options: &[u8], ticks: u64) -> Duration {
     let capture = [section(), interface(options), enhanced(ticks)].concat();
@@ -151,7 +151,7 @@ fn a_block_with_a_packet_has_a_limit_and_others_are_stepped_over() {
     assert!(capture.buffer.capacity() < 1 << 20);
 }
 
-/// Octets that are nowhere in memory.
+/// A reader of generated octets.
 struct Octets<I>(I);
 
 impl<I: Iterator<Item = u8>> Read for Octets<I> {
