@@ -75,9 +75,6 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<u64> {
     cargo.arg(format!("-max_total_time={seconds}"));
     // An input that takes 30 s is a hang; libFuzzer's default is 20 minutes.
     cargo.args(["-timeout=30", "-print_final_stats=1", "-verbosity=0"]);
-    // Between inputs a reader's thread may be ending, and its memory in the C library looks leaked. A
-    // real leak meets libFuzzer's memory limit.
-    cargo.arg("-detect_leaks=0");
     eprintln!("+ {}", command::line(&cargo));
     let output = cargo.stdin(Stdio::null()).stdout(Stdio::inherit()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);

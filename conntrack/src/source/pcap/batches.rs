@@ -94,6 +94,7 @@ fn nanoseconds(time: Option<Duration>) -> Nanoseconds {
 
 #[cfg(test)]
 mod tests {
+    use conntrack_common::counters::{Loss, Outcome};
     use etherparse::PacketBuilder;
 
     use super::*;
@@ -149,5 +150,34 @@ mod tests {
     #[test]
     fn a_time_that_the_system_does_not_know_is_now() {
         assert_eq!(batches(&[Some(u64::MAX)]), [(1, None)]);
+    }
+
+    /// An answer is a flow, and its request another.
+    #[test]
+    fn a_batch_ends_while_there_is_room_for_both_flows_of_an_answer() {
+        const HERE: [u8; 4] = [10, 0, 0, 1];
+        const THERE: [u8; 4] = [10, 0, 0, 2];
+        const MAX_FLOWS: u32 = 4;
+        let mut batches = Batches::new(Duration::from_secs(10), MAX_FLOWS, &Policy::NONE)
+            .expect("random numbers");
+        let mut add = |(src, src_port), (dst, dst_port)| {
+            let mut packet = Vec::new();
+            PacketBuilder::ipv4(src, dst, 64)
+                .udp(src_port, dst_port)
+                .write(&mut packet, &[])
+                .expect("a Vec takes every byte");
+            batches.add(&packet, Some(LinkLayer::Ip), Some(Duration::from_secs(1000)));
+        };
+        // After different numbers of flows in the batch.
+        for others in 0..8 {
+            let port = 1000 + 100 * others;
+            add((HERE, port), (THERE, 53));
+            for other in 1..=4 + others {
+                add((HERE, port + other), (THERE, 54));
+            }
+            add((THERE, 53), (HERE, port));
+        }
+        let counters = batches.counters().packets.expect("known");
+        assert_eq!(counters.get(Outcome::Lost(Loss::MapFull)), 0);
     }
 }

@@ -101,9 +101,11 @@ impl FlowCache {
         flows
     }
 
-    /// Whether the next frame's flow may not fit.
+    /// Whether the next frame's flows may not fit.
     pub(super) fn is_full(&self) -> bool {
-        self.flows.len() >= self.max_flows || self.others >= self.max_others
+        /// An answer's own flow and the one that it answers.
+        const OF_A_FRAME: usize = 2;
+        self.flows.len() + OF_A_FRAME > self.max_flows || self.others + OF_A_FRAME > self.max_others
     }
 
     /// Whether it should be drained early.

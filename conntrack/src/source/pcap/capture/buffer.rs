@@ -4,8 +4,10 @@ use std::io::{ErrorKind, Read};
 
 use super::{error::CaptureError, pcapng::MAX_BLOCK};
 
-/// Initial size: octets per read.
-const SIZE: usize = 1 << 18;
+/// Initial size.
+const SMALL: usize = 1 << 12;
+/// Size while reads fill it.
+const LARGE: usize = 1 << 18;
 
 pub(super) struct Buffer<R> {
     reader: R,
@@ -21,7 +23,7 @@ pub(super) struct Buffer<R> {
 
 impl<R: Read> Buffer<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, bytes: vec![0; SIZE], start: 0, end: 0, to_discard: 0, position: 0 }
+        Self { reader, bytes: vec![0; SMALL], start: 0, end: 0, to_discard: 0, position: 0 }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -77,6 +79,9 @@ impl<R: Read> Buffer<R> {
 
     /// Reads once; `false` at the end of the stream.
     pub(super) fn fill(&mut self) -> Result<bool, CaptureError> {
+        if self.end == self.bytes.len() {
+            self.make_room(LARGE.min(2 * self.bytes.len()));
+        }
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
