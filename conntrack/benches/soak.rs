@@ -14,11 +14,13 @@ use std::{
 };
 
 use support::{
-    Files,
+    Files, PATIENCE,
+    bpf::{Hook, detach_first, number_on},
     collector::Collector,
     frames::{Tcp, Wire, tcp, udp},
     lab::{DEVICE, Lab},
     slow::Slowed,
+    wait_until,
 };
 
 const HOST: [&str; 2] = ["192.168.200.230", "2001:db8:200::230"];
@@ -86,6 +88,7 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
     let mut blocked = 0;
     let mut slowed = 0;
     let mut seen = 0;
+    let mut detached = 0;
     let mut settled: Option<Held> = None;
     let start = Instant::now();
     while start.elapsed() < time {
@@ -100,6 +103,13 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
         if rounds.is_multiple_of(7) {
             let part = ["in", "out/udp", "else"][usize::from(rounds) % 3];
             fs::remove_dir_all(collector.path().join(part)).expect("removed");
+        }
+        if rounds.is_multiple_of(4) {
+            detached += u32::from(detach(&lab, arguments));
+        }
+        if rounds.is_multiple_of(13) {
+            rename_and_back(&lab, &mut collector);
+            flaps += 1;
         }
         if rounds.is_multiple_of(10) {
             wire = gone_and_back(&lab, &mut collector);
@@ -127,6 +137,7 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
     assert_eq!(lost, 0, "{}", ended.said);
     assert!(now.anonymous <= settled.anonymous + MAY_GROW, "memory grows");
     assert_eq!(now.descriptors, settled.descriptors, "descriptors grow");
+    eprintln!("programs were taken away and came back {detached} times");
     let minutes = time.as_secs() / 60;
     format!(
         "| {name} | {minutes} min | {rounds} | {flaps} | {changes} | {blocked} | {slowed} | {seen} | \
@@ -134,6 +145,30 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
          {} KiB, at the end {} KiB | {}, at the end {} |",
         settled.anonymous, now.anonymous, settled.descriptors, now.descriptors
     )
+}
+
+/// Takes our program off arriving packets, and waits until it is back; whether there is one.
+fn detach(lab: &Lab, arguments: &[&str]) -> bool {
+    if arguments.contains(&"pcap") {
+        return false;
+    }
+    let hook = if arguments.contains(&"xdp") { Hook::Xdp } else { Hook::Ingress };
+    detach_first(&lab.host, DEVICE, hook);
+    let is_back = wait_until(PATIENCE, || match hook {
+        Hook::Xdp => lab.xdp(),
+        _ => number_on(&lab.host, DEVICE, hook) == 1,
+    });
+    assert!(is_back, "{hook:?} stays away");
+    true
+}
+
+/// Gives the device another name, so that there is none of its own, and gives it back.
+fn rename_and_back(lab: &Lab, collector: &mut Collector) {
+    const OTHER: &str = "ct-lan";
+    lab.host.run("ip", &["link", "set", DEVICE, "name", OTHER]);
+    collector.wait_for_line("is gone");
+    lab.host.run("ip", &["link", "set", OTHER, "name", DEVICE]);
+    collector.wait_for_line("is back");
 }
 
 /// Deletes the device and makes it again.
