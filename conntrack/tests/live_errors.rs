@@ -1,12 +1,11 @@
 //! Starting where something is missing: privilege, eBPF in the kernel, a readable device. Needs root,
 //! to drop privileges.
 
-use std::{net::SocketAddr, process::Output};
+use std::process::Output;
 
 use crate::support::{
-    Files, assert_same_tree,
     collector::Collector,
-    frames::{Tcp, Wire, tcp},
+    frames::Wire,
     lab::{DEVICE, Lab, Namespace},
     refusal::refuse_bpf,
     usual::{HOST, each_way, request},
@@ -99,27 +98,6 @@ fn auto_falls_back_where_the_kernel_has_no_bpf() {
 fn auto_falls_back_where_the_kernel_lacks_a_kind_of_map() {
     // As before Linux 5.8, which has no ring buffers.
     auto_falls_back(EINVAL, Some(MAP_CREATE), "loading the maps: ");
-}
-
-#[test]
-fn without_batches_the_flow_map_is_walked() {
-    /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`, which is of Linux 5.6.
-    const BATCH: u64 = 25;
-    let lab = Lab::new(&[HOST]);
-    let mut wire = Wire::of(&lab);
-    let mut collector = lab.host.enter(|| {
-        refuse_bpf(EINVAL, Some(BATCH));
-        Collector::start(&lab.host, &["--mode", "ebpf", "-v"])
-    });
-    let mut expected = Files::new();
-    for port in 1000..3000 {
-        let server = SocketAddr::from(([10, 0, 0, 1], port));
-        wire.leave(&tcp("192.168.200.230:40000".parse().expect("an address"), server, Tcp::Syn));
-        expected.insert(format!("out/tcp/192.168.200.230-PORT-10.0.0.1-{port}"));
-    }
-    collector.wait_for_line("no batches");
-    collector.wait_for_files(&expected);
-    assert_same_tree("walked", &expected, &collector.stop().files);
 }
 
 /// Runs the program to its end while bpf(2) fails with this error.
