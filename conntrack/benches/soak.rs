@@ -107,6 +107,10 @@ fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
         if rounds.is_multiple_of(4) {
             detached += u32::from(detach(&lab, arguments));
         }
+        if rounds.is_multiple_of(11) {
+            storm(&lab);
+            changes += 2;
+        }
         if rounds.is_multiple_of(13) {
             rename_and_back(&lab, &mut collector);
             flaps += 1;
@@ -160,6 +164,17 @@ fn detach(lab: &Lab, arguments: &[&str]) -> bool {
     });
     assert!(is_back, "{hook:?} stays away");
     true
+}
+
+/// Addresses come all at once, as on a container host, and go again.
+fn storm(lab: &Lab) {
+    const ADDRESSES: u8 = 200;
+    for verb in ["add", "delete"] {
+        let lines =
+            (1..=ADDRESSES).map(|last| format!("address {verb} 10.77.0.{last}/32 dev {DEVICE}\n"));
+        let script: String = lines.collect();
+        lab.host.run("sh", &["-c", &format!("printf '{script}' | ip -batch -")]);
+    }
 }
 
 /// Gives the device another name, so that there is none of its own, and gives it back.

@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use crate::support::{
+    assert_same_tree,
     collector::Collector,
     frames::Wire,
     lab::{DEVICE, Lab, Namespace},

@@ -90,7 +90,9 @@ impl Agent {
     /// The same, and the tree states this about the run.
     #[must_use]
     pub fn stating(self, statement: Statement) -> Self {
-        Self { statement: Some(statement), ..self }
+        let mut stating = Self { statement: Some(statement), ..self };
+        stating.state();
+        stating
     }
 
     /// The same, and this machine is asked for what packets do not tell.
@@ -140,7 +142,6 @@ impl Agent {
         tokio::pin!(shutdown);
         let mut interruptions = Interruptions::new(shutdown, report_requests);
         self.stats.source = source.counters();
-        self.state();
         report.progress(&self.stats);
         let opening = FlowBatch { is_first: true, ..FlowBatch::default() };
         let mut is_ending = self.take(&opening, &mut source, &mut interruptions, report).await;
