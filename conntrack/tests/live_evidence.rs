@@ -101,6 +101,13 @@ fn use_services(lab: &Lab, patience: Duration) -> Vec<String> {
     unanswered
 }
 
+/// The files of those who use a service, of both families.
+fn of_clients(service: Service) -> [String; 3] {
+    let protocol = if matches!(service, Service::Tcp(_)) { "tcp" } else { "udp" };
+    let ends = [(GATEWAY[0], HOST), ("INTERNET", HOST), ("INTERNET", HOST_V6)];
+    ends.map(|(client, host)| format!("in/{protocol}/{client}-PORT-{host}-{}", service.port()))
+}
+
 fn is_served(service: impl Fn(u16) -> Service, port: u16) -> bool {
     SERVICES.contains(&service(port))
 }
@@ -142,10 +149,7 @@ fn a_scan_leaves_no_rule(way: &[&str]) {
     let mut wire = Wire::of(&lab);
     let collector = Collector::start(&lab.host, &[way, &["--udp-direction", "pairs"]].concat());
     assert_eq!(use_services(&lab, PATIENCE), [""; 0]);
-    let served = SERVICES.map(|service| {
-        let protocol = if matches!(service, Service::Tcp(_)) { "tcp" } else { "udp" };
-        format!("in/{protocol}/INTERNET-PORT-{HOST}-{}", service.port())
-    });
+    let served: Vec<_> = SERVICES.into_iter().flat_map(of_clients).collect();
     wait_for_evidence(collector.path(), served.iter().map(|path| (path.as_str(), "answered")));
     let before = rules_of(collector.path(), &["--enforce"]);
 
