@@ -205,6 +205,9 @@ fn without_room_for_attributes_files_are_made_and_it_is_over_when_there_is_some(
     assert_eq!([1, 2, 3].map(|port| word(&root, port)), [Some("refused".into()), None, None]);
 
     fs::remove_file(&filler).expect("removed");
+    // Blocks are free again once the journal has them.
+    let root_directory = File::open(mount.path()).expect("a directory");
+    rustix::fs::syncfs(&root_directory).expect("synced");
     let shown = show(&mut tree, [only(Evidence::Answered, 1), with(Evidence::Served, 2)]);
     assert!(shown.evidence.first_error.is_none() && shown.evidence.is_over);
     assert_eq!(
