@@ -60,7 +60,8 @@ impl Address {
     /// Whether both are the same. The last octets differ most often.
     #[inline(always)]
     pub const fn is(&self, other: &Self) -> bool {
-        let (one, two) = (&self.words, &other.words);
+        let one = &self.words;
+        let two = &other.words;
         one[3] == two[3]
             && one[2] == two[2]
             && one[1] == two[1]

@@ -181,7 +181,8 @@ impl FlowKey {
     /// The whole key in words, for hashing and comparing.
     #[inline(always)]
     pub const fn words(&self) -> [u64; KEY_WORDS] {
-        let (src, dst) = (&self.src, &self.dst);
+        let src = &self.src;
+        let dst = &self.dst;
         let ports = (self.src_port as u32) << 16 | self.dst_port as u32;
         let kind = [self.protocol, self.version, self.direction, self.is_remote_cleared];
         [
@@ -211,7 +212,8 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_back() {
-        let (src, dst) = (end("192.0.2.1", 1), end("192.0.2.2", 53));
+        let src = end("192.0.2.1", 1);
+        let dst = end("192.0.2.2", 53);
         let key = FlowKey::new(Protocol::Udp, src, dst);
         assert_eq!((key.src(), key.src_port()), src);
         assert_eq!((key.dst(), key.dst_port()), dst);

@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_connected_socket_has_another_end_and_takes_nothing_from_others() {
-        let (server, client) = (bound_to("127.0.0.1:0"), bound_to("127.0.0.1:0"));
+        let server = bound_to("127.0.0.1:0");
+        let client = bound_to("127.0.0.1:0");
         client.connect(server.local_addr().expect("bound")).expect("connected");
         assert!(taken(&client).is_empty());
         let ends = Connected {

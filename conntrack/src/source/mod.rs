@@ -111,7 +111,8 @@ impl Drained {
 /// Of what was and what came after it: sums, and the later of what is not summed.
 impl AddAssign for Drained {
     fn add_assign(&mut self, later: Self) {
-        let (drains, total) = (self.drains + later.drains, self.total + later.total);
+        let drains = self.drains + later.drains;
+        let total = self.total + later.total;
         *self = Self { drains, total, ..later };
     }
 }

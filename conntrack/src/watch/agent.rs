@@ -194,7 +194,8 @@ impl Agent {
         }
         let last_seen = batch.captured_at.map_or(LastSeen::Now, LastSeen::At);
         let mut showing = self.tree.begin(sightings, last_seen);
-        let (begun, all) = (Instant::now(), showing.left());
+        let begun = Instant::now();
+        let all = showing.left();
         let mut is_ending = false;
         loop {
             let start = Instant::now();

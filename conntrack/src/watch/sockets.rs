@@ -47,7 +47,8 @@ impl Sockets {
         if !self.is_any()
             && let Some(state) = device::State::of(&mut self.route, &self.device)?
         {
-            let (device, part_of) = (state.device.index, state.master);
+            let device = state.device.index;
+            let part_of = state.master;
             self.arrival = Arrival::At { device, part_of };
         }
         Ok(self.arrival)

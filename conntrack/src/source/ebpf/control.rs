@@ -25,7 +25,8 @@ pub(super) struct ControlMaps {
 impl ControlMaps {
     /// Takes the maps out of the loaded object; the policy in force clears nothing.
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SourceError> {
-        let (policies, control) = (map(ebpf, "POLICY")?, map(ebpf, "CONTROL")?);
+        let policies = map(ebpf, "POLICY")?;
+        let control = map(ebpf, "CONTROL")?;
         Ok(Self { policies, control, current: Control::default() })
     }
 

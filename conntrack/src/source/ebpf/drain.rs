@@ -132,7 +132,8 @@ impl Drain {
 
     /// Moves every entry out of the map.
     fn take_all(&mut self) -> Result<(), SourceError> {
-        let (start, mut found) = (now(), 0);
+        let start = now();
+        let mut found = 0;
         let taken = self.move_all(&mut found);
         let took = Duration::from_nanos(now().saturating_sub(start));
         self.drained.count(found, took);

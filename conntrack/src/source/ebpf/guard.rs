@@ -150,7 +150,8 @@ impl Guard {
             Err(error) => {
                 self.failures += 1;
                 if self.failures >= TRIES {
-                    let (device, source) = (device.clone(), Box::new(error));
+                    let device = device.clone();
+                    let source = Box::new(error);
                     return Err(SourceError::Detached { device, what, source });
                 }
                 if self.failures == 1 {

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn an_answer_does_not_overtake_its_request() {
-        let (request, answer) = (flow(1), flow(2));
+        let request = flow(1);
+        let answer = flow(2);
         let mut held_back = HoldBack::default();
         // The walk begins at 10, misses the request of 11 and meets the answer of 12.
         held_back.add(answer, 12);

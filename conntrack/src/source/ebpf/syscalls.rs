@@ -71,7 +71,8 @@ pub(super) struct Taking<K, V> {
 impl<K: Pod + Default + PartialEq, V: Pod + Default> Taking<K, V> {
     /// A walk from the first bucket on, with room for so many entries.
     pub(super) fn with_room(entries: usize) -> Self {
-        let (keys, values) = (vec![K::default(); entries], vec![V::default(); entries]);
+        let keys = vec![K::default(); entries];
+        let values = vec![V::default(); entries];
         Self { position: None, keys, values }
     }
 

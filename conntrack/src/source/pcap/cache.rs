@@ -115,7 +115,8 @@ impl FlowCache {
 
     /// The counters since the start, without libpcap's drops.
     pub(super) fn counters(&self) -> SourceCounters {
-        let (packets, unread) = (Some(self.counters), self.unread);
+        let packets = Some(self.counters);
+        let unread = self.unread;
         SourceCounters { packets, unread, drained: self.drained, ..SourceCounters::default() }
     }
 

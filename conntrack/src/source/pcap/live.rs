@@ -362,7 +362,8 @@ fn read_rest(
     const STEP: Duration = Duration::from_millis(5);
     let mut capture = capture.setnonblock()?;
     let start = Instant::now();
-    let (mut latest, mut is_behind) = (start, false);
+    let mut latest = start;
+    let mut is_behind = false;
     // Packets that are kept back come within that time.
     while latest.elapsed() < *BUFFERED.end() * 2 && start.elapsed() < PATIENCE {
         let read = capture.dispatch(Some(AT_ONCE), |packet| shared.observe(&packet, link));
