@@ -400,35 +400,11 @@ fn rules_for_a_device_leave_others_alone() {
     }
 }
 
-/// A network behind the host, which routes between it and its peer.
-fn network_behind(lab: &Lab) -> Lab {
-    let behind = Lab::new(&[]);
-    let far = behind.peer.name.as_str();
-    let ends = ["link", "add", "ct-behind", "type", "veth", "peer", "name", "ct-far", "netns", far];
-    lab.host.run("ip", &ends);
-    lab.host.up("ct-behind");
-    behind.peer.up("ct-far");
-    for (routers, fars, hosts) in
-        [("10.8.0.1", "10.8.0.2", HOST_V4), ("fd00:8::1", "fd00:8::2", HOST_V6)]
-    {
-        lab.host.add_address("ct-behind", routers);
-        behind.peer.add_address("ct-far", fars);
-        let network = if routers.contains(':') { "fd00:8::/64" } else { "10.8.0.0/24" };
-        lab.peer.run("ip", &["route", "add", network, "via", hosts]);
-        let network = if routers.contains(':') { "fd00:200::/64" } else { "192.168.200.0/24" };
-        behind.peer.run("ip", &["route", "add", network, "via", routers]);
-    }
-    for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        lab.host.run("sh", &["-c", &format!("echo 1 > /proc/sys/net/{switch}")]);
-    }
-    behind
-}
-
 /// What others say to each other through the host.
 #[test]
 fn forwarded_traffic_goes_on_and_no_other() {
     let lab = lab();
-    let behind = network_behind(&lab);
+    let behind = lab.network_behind([HOST_V4, HOST_V6]);
     let recorder = Collector::start(&lab.host, &["-m", "pcap"]);
     let ends = [("10.8.0.2", INTERNAL[0]), ("fd00:8::2", INTERNAL[1])];
     let ends = ends.map(|(far, near)| (address(far), address(near)));

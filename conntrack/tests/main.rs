@@ -37,6 +37,7 @@ mod live_evidence;
 mod live_floods;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_hostile_tree;
+mod live_iptables;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_lifecycle;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

@@ -1,48 +1,42 @@
-//! iptables: one file for both `iptables-restore` and `ip6tables-restore`; each skips the lines of the
-//! other, which have `-4` or `-6`. It replaces the filter table: iptables has no tables of one's own.
-//! Knows nothing of how rules are made.
+//! iptables: one file for both `iptables-restore --noflush` and `ip6tables-restore --noflush`; each skips
+//! the lines of the other, which have `-4` or `-6`. Chains of our own, to which the built-in ones jump.
+//! They only ever drop a packet or hand it back (`RETURN`): what the host's own rules refuse stays
+//! refused. Knows nothing of how rules are made.
 
 use std::fmt;
 
-use super::{header, words};
+use super::{
+    header,
+    words::{self, Closing},
+};
 use crate::{
-    connection::{IpVersion, Protocol},
+    connection::IpVersion,
     rules::{
         addresses::{AddressSet, Interval},
         essentials::{ESSENTIALS, Essential, Icmp},
-        internet::folded_groups,
         rule_set::RuleSet,
         vocabulary::{BaseChain, Chain, PortRange, Rule, Side},
     },
 };
-
-const LOAD: &str = "iptables-restore FILE; ip6tables-restore FILE";
-
-const ESSENTIALS_CHAIN: &str = "essentials";
-/// Chains that accept what comes from the internet or goes to it.
-const FROM_INTERNET: &str = "from_internet";
-const TO_INTERNET: &str = "to_internet";
 
 /// Addresses in one line; iptables makes a rule of each.
 const ADDRESSES_IN_LINE: usize = 8;
 /// What the multiport match takes; a range counts as two.
 const PORTS_IN_LINE: usize = 15;
 
+const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
+
 /// A rule set as a file.
 pub struct File<'a>(pub &'a RuleSet);
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        header::write(f, self.0, LOAD)?;
-        writeln!(f, "# They replace all that is in the filter table.\n\n*filter")?;
-        for base in BaseChain::ALL {
-            writeln!(f, ":{} {} [0:0]", name(base), self.policy(base))?;
-        }
-        for chain in [ESSENTIALS_CHAIN, FROM_INTERNET, TO_INTERNET] {
+        header::write(f, self.0, "the commands below, not without --noflush")?;
+        self.write_commands(f)?;
+        writeln!(f, "\n*filter")?;
+        for chain in BaseChain::ALL.into_iter().flat_map(own_chains) {
             writeln!(f, ":{chain} - [0:0]")?;
         }
-        write_essentials(f)?;
-        self.write_internet(f)?;
         for chain in &self.0.chains {
             self.write_chain(f, chain)?;
         }
@@ -50,75 +44,162 @@ impl fmt::Display for File<'_> {
     }
 }
 
+/// Commands of the header: they are what follows three spaces.
 impl File<'_> {
-    fn policy(&self, base: BaseChain) -> &'static str {
-        if self.0.filters(base) && self.0.request.enforce { "DROP" } else { "ACCEPT" }
+    fn write_commands(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# Other rules stay as they are, and judge what is accepted here.")?;
+        writeln!(f, "# To load them, as root, now and whenever they have changed:")?;
+        write_command(f, "$i-restore --noflush FILE")?;
+        for chain in &self.0.chains {
+            let jump = jump(chain.base);
+            write_command(f, &format!("$i -C {jump} 2>/dev/null || $i -I {jump}"))?;
+        }
+        writeln!(f, "# To take them away:")?;
+        for base in BaseChain::ALL {
+            write_command(f, &format!("while $i -D {} 2>/dev/null; do :; done", jump(base)))?;
+        }
+        for verb in ["-F", "-X"] {
+            let chains: Vec<_> = BaseChain::ALL.into_iter().flat_map(own_chains).collect();
+            let chains = chains.join(" ");
+            write_command(f, &format!("for c in {chains}; do $i {verb} $c; done"))?;
+        }
+        Ok(())
+    }
+}
+
+/// One for both families.
+fn write_command(f: &mut fmt::Formatter<'_>, command: &str) -> fmt::Result {
+    writeln!(f, "#   for i in iptables ip6tables; do {command}; done")
+}
+
+/// What a built-in chain jumps with.
+fn jump(base: BaseChain) -> String {
+    format!("{} -j {}", built_in(base), own(base))
+}
+
+impl File<'_> {
+    fn write_chain(&self, f: &mut fmt::Formatter<'_>, chain: &Chain) -> fmt::Result {
+        let name = own(chain.base);
+        writeln!(f)?;
+        self.write_opening(f, chain.base)?;
+        for rule in chain.rules.iter().filter(|rule| End::internet(rule).is_none()) {
+            write_rule(f, &name, rule)?;
+        }
+        let ends = End::ALL.into_iter().filter(|end| end.has_rules(chain));
+        for end in ends.clone() {
+            self.write_internet(f, chain.base, end)?;
+        }
+        writeln!(f, "-A {name} -g {}", rest(chain.base))?;
+        for end in ends {
+            let name = end.chain(chain.base);
+            for rule in chain.rules.iter().filter(|rule| End::internet(rule) == Some(end)) {
+                write_rule(f, &name, rule)?;
+            }
+            writeln!(f, "-A {name} -g {}", rest(chain.base))?;
+        }
+        write_closing(f, chain.base, self.0.request.enforce)
     }
 
-    fn write_internet(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for version in [IpVersion::V4, IpVersion::V6] {
+    /// Before the rules: traffic that is not judged, and packets of connections that are open.
+    fn write_opening(&self, f: &mut fmt::Formatter<'_>, base: BaseChain) -> fmt::Result {
+        let name = own(base);
+        let request = &self.0.request;
+        if let Some(device) = &request.device {
+            writeln!(f, "-A {name} {} -j RETURN", other_devices(base, device))?;
+        }
+        match base {
+            BaseChain::Input => writeln!(f, "-A {name} -i lo -j RETURN")?,
+            BaseChain::Output => writeln!(f, "-A {name} -o lo -j RETURN")?,
+            BaseChain::Forward => {}
+        }
+        let invalid = if request.enforce { "DROP" } else { "RETURN" };
+        writeln!(f, "-A {name} -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN")?;
+        writeln!(f, "-A {name} -m conntrack --ctstate INVALID -j {invalid}")?;
+        ESSENTIALS.iter().try_for_each(|it| write_essential(f, &name, it))
+    }
+
+    /// Packets with this end in the internet have a chain of their own. They go there (`-g`), so that its
+    /// `RETURN` hands them back to the built-in chain.
+    fn write_internet(&self, f: &mut fmt::Formatter<'_>, base: BaseChain, end: End) -> fmt::Result {
+        for version in VERSIONS {
             for interval in self.0.internet(version).iter().flat_map(AddressSet::intervals) {
-                let [source, destination] = address_matches(interval);
                 let option = option(version);
-                writeln!(f, "-A {FROM_INTERNET} {option} {source} -j ACCEPT")?;
-                writeln!(f, "-A {TO_INTERNET} {option} {destination} -j ACCEPT")?;
+                let addresses = end.matching(interval);
+                writeln!(f, "-A {} {option} {addresses} -g {}", own(base), end.chain(base))?;
             }
         }
         Ok(())
     }
+}
 
-    fn write_chain(&self, f: &mut fmt::Formatter<'_>, chain: &Chain) -> fmt::Result {
-        let name = name(chain.base);
-        let request = &self.0.request;
-        writeln!(f)?;
-        if let Some(device) = &request.device {
-            writeln!(f, "-A {name} {} -j ACCEPT", other_devices(chain.base, device))?;
+/// One end of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Source,
+    Destination,
+}
+
+impl End {
+    const ALL: [Self; 2] = [Self::Source, Self::Destination];
+
+    /// The end of a rule that is the internet.
+    fn internet(rule: &Rule) -> Option<Self> {
+        Self::ALL.into_iter().find(|end| end.side(rule) == &Side::Internet)
+    }
+
+    const fn side(self, rule: &Rule) -> &Side {
+        match self {
+            Self::Source => &rule.source,
+            Self::Destination => &rule.destination,
         }
-        match chain.base {
-            BaseChain::Input => writeln!(f, "-A {name} -i lo -j ACCEPT")?,
-            BaseChain::Output => writeln!(f, "-A {name} -o lo -j ACCEPT")?,
-            BaseChain::Forward => {}
+    }
+
+    fn has_rules(self, chain: &Chain) -> bool {
+        chain.rules.iter().any(|rule| Self::internet(rule) == Some(self))
+    }
+
+    /// The chain for packets that have this end in the internet; iptables takes 28 characters.
+    fn chain(self, base: BaseChain) -> String {
+        match self {
+            Self::Source => format!("{}-from-inet", own(base)),
+            Self::Destination => format!("{}-to-inet", own(base)),
         }
-        let invalid = if request.enforce { "DROP" } else { "ACCEPT" };
-        writeln!(f, "-A {name} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")?;
-        writeln!(f, "-A {name} -m conntrack --ctstate INVALID -j {invalid}")?;
-        writeln!(f, "-A {name} -j {ESSENTIALS_CHAIN}")?;
-        for rule in &chain.rules {
-            write_rule(f, name, rule)?;
+    }
+
+    fn matching(self, interval: Interval) -> String {
+        let (flag, range) = match self {
+            Self::Source => ("-s", "--src-range"),
+            Self::Destination => ("-d", "--dst-range"),
+        };
+        match interval.network() {
+            Some(_) => format!("{flag} {interval}"),
+            None => format!("-m iprange {range} {interval}"),
         }
-        write_closing(f, name, request.enforce)
+    }
+
+    /// This end of a rule as matches, one for each line. The internet is no match but a chain.
+    fn matches(self, rule: &Rule) -> Vec<String> {
+        let Some(intervals) = self.side(rule).intervals() else { return vec![String::new()] };
+        let (networks, ranges): (Vec<_>, Vec<_>) =
+            intervals.into_iter().partition(|it| it.network().is_some());
+        let flag = if self == Self::Source { "-s" } else { "-d" };
+        let networks = networks.chunks(ADDRESSES_IN_LINE).map(|line| {
+            let line: Vec<_> = line.iter().map(ToString::to_string).collect();
+            format!(" {flag} {}", line.join(","))
+        });
+        let ranges = ranges.iter().map(|range| format!(" {}", self.matching(*range)));
+        networks.chain(ranges).collect()
     }
 }
 
-/// An interval as source and as destination.
-fn address_matches(interval: Interval) -> [String; 2] {
-    match interval.network() {
-        Some(_) => [format!("-s {interval}"), format!("-d {interval}")],
-        None => [
-            format!("-m iprange --src-range {interval}"),
-            format!("-m iprange --dst-range {interval}"),
-        ],
-    }
-}
-
-fn write_essentials(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for essential in ESSENTIALS {
-        match essential {
-            Essential::Igmp => writeln!(f, "-A {ESSENTIALS_CHAIN} -4 -p igmp -j ACCEPT")?,
-            Essential::IcmpV4(messages) => {
-                write_icmp(f, "-4 -p icmp -m icmp --icmp-type", messages)?;
-            }
-            Essential::IcmpV6(messages) => {
-                write_icmp(f, "-6 -p ipv6-icmp -m icmp6 --icmpv6-type", messages)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn write_icmp(f: &mut fmt::Formatter<'_>, matching: &str, messages: &[Icmp]) -> fmt::Result {
+fn write_essential(f: &mut fmt::Formatter<'_>, name: &str, essential: &Essential) -> fmt::Result {
+    let (matching, messages) = match essential {
+        Essential::Igmp => return writeln!(f, "-A {name} -4 -p igmp -j RETURN"),
+        Essential::IcmpV4(messages) => ("-4 -p icmp -m icmp --icmp-type", messages),
+        Essential::IcmpV6(messages) => ("-6 -p ipv6-icmp -m icmp6 --icmpv6-type", messages),
+    };
     messages.iter().try_for_each(|message| {
-        writeln!(f, "-A {ESSENTIALS_CHAIN} {matching} {} -j ACCEPT", icmp_type(*message))
+        writeln!(f, "-A {name} {matching} {} -j RETURN", icmp_type(*message))
     })
 }
 
@@ -141,30 +222,23 @@ const fn icmp_type(message: Icmp) -> &'static str {
     }
 }
 
-/// Packets that no rule accepts: counted, and logged up to a limit. The policy decides about them.
-fn write_closing(f: &mut fmt::Formatter<'_>, name: &str, enforce: bool) -> fmt::Result {
-    let (log, count) =
-        if enforce { ("drops", "dropped") } else { ("would drop", "would be dropped") };
+/// Packets that no rule accepts: logged up to a limit, counted, and dropped or handed back.
+fn write_closing(f: &mut fmt::Formatter<'_>, base: BaseChain, enforce: bool) -> fmt::Result {
+    let name = rest(base);
+    let Closing { log, count } = Closing::of(enforce);
     // iptables takes 29 characters.
-    let prefix = format_args!("conntrack {log} {name} ");
+    let prefix = format_args!("conntrack {log} {} ", words::hook(base));
     let limit = "-m limit --limit 10/minute --limit-burst 20";
+    let verdict = if enforce { "DROP" } else { "RETURN" };
     writeln!(f, "-A {name} {limit} -j LOG --log-prefix \"{prefix}\"")?;
-    writeln!(f, "-A {name} -m comment --comment \"{count}\"")
+    writeln!(f, "-A {name} -m comment --comment \"{count}\" -j {verdict}")
 }
 
 /// One line, or more where a line cannot hold it.
 fn write_rule(f: &mut fmt::Formatter<'_>, chain: &str, rule: &Rule) -> fmt::Result {
-    let sources = matches("-s", &rule.source);
-    let destinations = matches("-d", &rule.destination);
-    let protocol = match rule.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
-    let target = match (&rule.source, &rule.destination) {
-        (Side::Internet, _) => FROM_INTERNET,
-        (_, Side::Internet) => TO_INTERNET,
-        _ => "ACCEPT",
-    };
+    let sources = End::Source.matches(rule);
+    let destinations = End::Destination.matches(rule);
+    let protocol = words::protocol(rule.protocol);
     let version = option(rule.version);
     let comment = words::comment(rule);
     for source in &sources {
@@ -173,27 +247,12 @@ fn write_rule(f: &mut fmt::Formatter<'_>, chain: &str, rule: &Rule) -> fmt::Resu
                 writeln!(
                     f,
                     "-A {chain} {version}{source}{destination} -p {protocol} {ports} \
-                     -m comment --comment \"{comment}\" -j {target}"
+                     -m comment --comment \"{comment}\" -j RETURN"
                 )?;
             }
         }
     }
     Ok(())
-}
-
-/// A side as matches, one for each line. The internet is no match but a chain.
-fn matches(flag: &str, side: &Side) -> Vec<String> {
-    let lines = |elements: Vec<String>| {
-        let lines = elements.chunks(ADDRESSES_IN_LINE);
-        lines.map(|line| format!(" {flag} {}", line.join(","))).collect()
-    };
-    match side {
-        Side::Internet => vec![String::new()],
-        Side::FoldedGroups => lines(folded_groups().intervals().map(|it| it.to_string()).collect()),
-        Side::Networks(networks) => {
-            lines(networks.iter().map(|it| Interval::from(*it).to_string()).collect())
-        }
-    }
 }
 
 /// Ports as matches, one for each line.
@@ -229,12 +288,33 @@ fn other_devices(base: BaseChain, device: &str) -> String {
     }
 }
 
-const fn name(base: BaseChain) -> &'static str {
+const fn built_in(base: BaseChain) -> &'static str {
     match base {
         BaseChain::Input => "INPUT",
         BaseChain::Output => "OUTPUT",
         BaseChain::Forward => "FORWARD",
     }
+}
+
+/// The chain that a built-in one jumps to.
+fn own(base: BaseChain) -> String {
+    format!("conntrack-{}", words::hook(base))
+}
+
+/// The chain of packets that no rule accepts.
+fn rest(base: BaseChain) -> String {
+    format!("{}-rest", own(base))
+}
+
+/// All chains that a built-in one may lead to, from the first to the last.
+fn own_chains(base: BaseChain) -> impl Iterator<Item = String> {
+    let ends = match base {
+        BaseChain::Input => &[End::Source][..],
+        BaseChain::Output => &[End::Destination],
+        BaseChain::Forward => &End::ALL,
+    };
+    let ends = ends.iter().map(move |end| end.chain(base));
+    [own(base)].into_iter().chain(ends).chain([rest(base)])
 }
 
 const fn option(version: IpVersion) -> &'static str {
@@ -256,5 +336,12 @@ mod tests {
         let counts: Vec<_> = lines.iter().map(|line| line.matches(':').count()).collect();
         assert_eq!(counts, [7, 2]);
         assert_eq!(ports(&ranges[..1]), ["--dport 0:1"]);
+    }
+
+    #[test]
+    fn names_of_chains_are_not_too_long_for_iptables() {
+        for name in BaseChain::ALL.into_iter().flat_map(own_chains) {
+            assert!(name.len() <= 28, "{name}");
+        }
     }
 }

@@ -3,17 +3,23 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{header, words};
+use super::{
+    header,
+    words::{self, Closing},
+};
 use crate::{
-    connection::{IpVersion, Protocol},
+    connection::IpVersion,
     rules::{
-        addresses::{AddressSet, Interval},
+        addresses::AddressSet,
         essentials::{ESSENTIALS, Essential, Icmp},
         internet::folded_groups,
         rule_set::RuleSet,
         vocabulary::{BaseChain, Chain, Rule, Side},
     },
 };
+
+/// A base chain has the name of its hook.
+pub(crate) use super::words::hook as name;
 
 /// The table that holds all of it.
 pub const TABLE: &str = "inet conntrack_learned";
@@ -138,21 +144,11 @@ fn opening(base: BaseChain, device: Option<&str>, enforce: bool) -> Vec<String> 
 
 /// Packets that no rule accepts: counted, and logged up to a limit. The policy decides about them.
 fn closing(chain: &str, enforce: bool) -> [String; 2] {
-    let (log, count) =
-        if enforce { ("drops", "dropped") } else { ("would drop", "would be dropped") };
+    let Closing { log, count } = Closing::of(enforce);
     [
         format!("limit rate 10/minute burst 20 packets log prefix \"conntrack {log} {chain}: \""),
         format!("counter comment \"{count}\""),
     ]
-}
-
-/// A base chain has the name of its hook.
-pub(crate) const fn name(base: BaseChain) -> &'static str {
-    match base {
-        BaseChain::Input => "input",
-        BaseChain::Output => "output",
-        BaseChain::Forward => "forward",
-    }
 }
 
 fn essential(essential: &Essential) -> String {
@@ -196,7 +192,7 @@ fn common_sets(rule_set: &RuleSet) -> Vec<Set> {
 }
 
 fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
-    let protocol = protocol(rule.protocol);
+    let protocol = words::protocol(rule.protocol);
     let ip = match rule.version {
         IpVersion::V4 => "ip",
         IpVersion::V6 => "ip6",
@@ -221,7 +217,7 @@ fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
 fn set_name(base: BaseChain, rule: &Rule) -> String {
     let first_port = rule.ports.first().map_or(0, |range| range.first);
     let version = if rule.version == IpVersion::V6 { "_v6" } else { "" };
-    format!("{}_{}_{first_port}{version}", name(base), protocol(rule.protocol))
+    format!("{}_{}_{first_port}{version}", name(base), words::protocol(rule.protocol))
 }
 
 /// A side of a rule.
@@ -229,8 +225,9 @@ fn addresses(side: &Side, version: IpVersion, set: &(String, usize), sets: &mut 
     match side {
         Side::Internet => format!("@{}", internet_set(version)),
         Side::FoldedGroups => format!("@{FOLDED_GROUPS_SET}"),
-        Side::Networks(networks) => {
-            let elements = networks.iter().map(|it| Interval::from(*it).to_string()).collect();
+        Side::Networks(_) => {
+            let intervals = side.intervals().unwrap_or_default();
+            let elements = intervals.iter().map(ToString::to_string).collect();
             operand(elements, set, address_kind(version), sets)
         }
     }
@@ -272,13 +269,6 @@ const fn address_kind(version: IpVersion) -> &'static str {
     match version {
         IpVersion::V4 => "ipv4_addr",
         IpVersion::V6 => "ipv6_addr",
-    }
-}
-
-const fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     record::Outcome,
     rules::{
         omissions::{Omission, Peers, Reason},
-        vocabulary::{Facts, PortRange, Rule, Side},
+        vocabulary::{BaseChain, Facts, PortRange, Rule, Side},
         warnings::Warning,
     },
     utc::Utc,
@@ -20,6 +20,39 @@ const OMISSIONS_NAMED: usize = 40;
 const LIST_WIDTH: usize = 60;
 /// More addresses are only counted.
 const ADDRESSES_NAMED: usize = 3;
+
+/// What becomes of packets that no rule accepts: in the log, and beside their counter.
+pub(super) struct Closing {
+    pub(super) log: &'static str,
+    pub(super) count: &'static str,
+}
+
+impl Closing {
+    pub(super) const fn of(enforce: bool) -> Self {
+        if enforce {
+            Self { log: "drops", count: "dropped" }
+        } else {
+            Self { log: "would drop", count: "would be dropped" }
+        }
+    }
+}
+
+/// The hook that a base chain is named after.
+pub(crate) const fn hook(base: BaseChain) -> &'static str {
+    match base {
+        BaseChain::Input => "input",
+        BaseChain::Output => "output",
+        BaseChain::Forward => "forward",
+    }
+}
+
+/// As either firewall has it.
+pub(super) const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
 
 /// "1 connection", "2 connections".
 pub(crate) fn count_of(count: usize, noun: &str) -> String {
@@ -63,7 +96,7 @@ pub(crate) fn how_to_take_in(omissions: &[Omission]) -> Option<&'static str> {
 
 /// What is left out, and why.
 fn omission(it: &Omission) -> String {
-    let protocol = protocol(it.protocol);
+    let protocol = name(it.protocol);
     let connections = count_of(it.connections, &format!("{protocol} connection"));
     let ports = ports(it);
     let locals = addresses(&it.locals);
@@ -109,7 +142,7 @@ fn listener(outcome: Outcome) -> &'static str {
     }
 }
 
-const fn protocol(protocol: Protocol) -> &'static str {
+const fn name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "TCP",
         Protocol::Udp => "UDP",
@@ -118,7 +151,7 @@ const fn protocol(protocol: Protocol) -> &'static str {
 
 /// "998 TCP ports", "1 ephemeral UDP port".
 fn ports(omission: &Omission) -> String {
-    let protocol = protocol(omission.protocol);
+    let protocol = name(omission.protocol);
     let kind = match omission.reason {
         Reason::Ephemeral(_) => "ephemeral ",
         _ => "",

@@ -9,7 +9,10 @@ use std::{
 use ipnet::IpNet;
 use rangemap::RangeInclusiveSet;
 
-use super::addresses::version;
+use super::{
+    addresses::{AddressSet, Interval, version},
+    internet::folded_groups,
+};
 use crate::{
     connection::{Evidence, IpVersion, Protocol},
     record::{Outcome, Record},
@@ -116,6 +119,19 @@ pub enum Side {
     Internet,
     /// The multicast and broadcast addresses that the tree folds into `INTERNET`.
     FoldedGroups,
+}
+
+impl Side {
+    /// The fewest intervals that hold exactly its addresses; `None` for the internet, which depends on what
+    /// is internal.
+    pub(crate) fn intervals(&self) -> Option<Vec<Interval>> {
+        let addresses = match self {
+            Self::Internet => return None,
+            Self::FoldedGroups => folded_groups(),
+            Self::Networks(networks) => AddressSet::of(networks.iter().copied()),
+        };
+        Some(addresses.intervals().collect())
+    }
 }
 
 /// Ports from the first to the last.

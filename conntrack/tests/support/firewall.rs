@@ -55,19 +55,55 @@ impl Firewall for Nftables {
 
 pub struct Iptables;
 
+impl Iptables {
+    /// Loads a file with the commands of its header.
+    pub fn load_once(host: &Namespace, file: &str) {
+        Self::run(host, file, "# To load them");
+    }
+
+    /// Takes the chains away with the commands of the file's header.
+    pub fn take_away(host: &Namespace, file: &str) {
+        Self::run(host, file, "# To take them away");
+    }
+
+    /// Runs the commands below a line of the header.
+    fn run(host: &Namespace, file: &str, below: &str) {
+        let text = fs::read_to_string(file).expect("the file");
+        let lines = text.lines().skip_while(|line| !line.contains(below)).skip(1);
+        let commands: Vec<_> = lines.map_while(|line| line.strip_prefix("#   ")).collect();
+        assert!(!commands.is_empty(), "{text}");
+        let script = commands.join("\n").replace("FILE", file);
+        host.run("sh", &["-c", &script]);
+    }
+
+    /// What is in force, of both families, without counters and times.
+    pub fn saved(host: &Namespace) -> String {
+        let saved = ["iptables-save", "ip6tables-save"].map(|save| host.run(save, &[]));
+        let lines = saved.iter().flat_map(|saved| saved.lines());
+        let lines = lines.filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.split(" [").next().unwrap_or(line).to_owned() + "\n").collect()
+    }
+}
+
 impl Firewall for Iptables {
     const FORMAT: &'static str = "iptables";
 
     fn load(host: &Namespace, file: &str) {
         for restore in ["iptables-restore", "ip6tables-restore"] {
-            host.run(restore, &["--test", file]);
-            host.run(restore, &[file]);
-            host.run(restore, &[file]);
+            host.run(restore, &["--noflush", "--test", file]);
         }
+        Self::load_once(host, file);
+        let once = Self::saved(host);
+        Self::load_once(host, file);
+        assert_eq!(Self::saved(host), once, "loaded again");
     }
 
     fn not_accepted(host: &Namespace, direction: Direction) -> u64 {
-        let chain = if direction == Direction::In { "INPUT" } else { "OUTPUT" };
+        let chain = match direction {
+            Direction::In => "conntrack-input-rest",
+            Direction::Out => "conntrack-output-rest",
+            Direction::Else => "conntrack-forward-rest",
+        };
         let packets = |iptables| {
             let rules = host.run(iptables, &["-L", chain, "-v", "-n", "-x"]);
             let count = rules.lines().find(|line| line.contains("dropped */")).expect("a rule");

@@ -45,6 +45,30 @@ impl Lab {
         }
     }
 
+    /// Another laboratory, whose peer is behind this host: 10.8.0.2 and fd00:8::2. The host, which has these
+    /// addresses, routes between it and its own peer.
+    pub fn network_behind(&self, host: [&str; 2]) -> Self {
+        let behind = Self::new(&[]);
+        let far = behind.peer.name.as_str();
+        let ends =
+            ["link", "add", "ct-behind", "type", "veth", "peer", "name", "ct-far", "netns", far];
+        self.host.run("ip", &ends);
+        self.host.up("ct-behind");
+        behind.peer.up("ct-far");
+        let networks = [("10.8.0.0/24", "192.168.200.0/24"), ("fd00:8::/64", "fd00:200::/64")];
+        let ends = [("10.8.0.1", "10.8.0.2"), ("fd00:8::1", "fd00:8::2")];
+        for (((router, far), (network, back)), host) in ends.into_iter().zip(networks).zip(host) {
+            self.host.add_address("ct-behind", router);
+            behind.peer.add_address("ct-far", far);
+            self.peer.run("ip", &["route", "add", network, "via", host]);
+            behind.peer.run("ip", &["route", "add", back, "via", router]);
+        }
+        for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            self.host.run("sh", &["-c", &format!("echo 1 > /proc/sys/net/{switch}")]);
+        }
+        behind
+    }
+
     /// Deletes the wire, and with it the watched device.
     pub fn unplug(&self) {
         ip(&["-n", &self.host.name, "link", "delete", DEVICE]);

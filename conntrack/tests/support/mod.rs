@@ -65,6 +65,15 @@ pub fn files(root: &Path) -> Files {
     files
 }
 
+/// Makes empty files below `root`, with their directories.
+pub fn add_files(root: &Path, paths: &[impl AsRef<str>]) {
+    for path in paths {
+        let path = root.join(path.as_ref());
+        fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+        fs::write(path, "").expect("written");
+    }
+}
+
 /// Panics with a line for each difference if the trees differ.
 #[track_caller]
 pub fn assert_same_tree(what: &str, expected: &Files, found: &Files) {
