@@ -45,7 +45,7 @@ impl Lab {
         }
     }
 
-    /// Another laboratory, whose peer is behind this host: 10.8.0.2 and fd00:8::2. The host, which has these
+    /// Another laboratory, whose peer is behind this host: 10.8.0.2 and `fd00:8::2`. The host, which has these
     /// addresses, routes between it and its own peer.
     pub fn network_behind(&self, host: [&str; 2]) -> Self {
         let behind = Self::new(&[]);
