@@ -14,7 +14,7 @@
 //!
 //! [`watch`] is the running collector and the only module that knows source, tracker and tree. [`cli`]
 //! is what is typed; nothing here imports it. [`host`] is what this machine is, [`privilege`] what we
-//! may do on it, [`doctor`] says what is missing, [`report`] tells how it goes.
+//! may do on it, [`doctor`] says what is missing, [`report`] tells how it goes, [`program`] what to type.
 
 pub mod audit;
 pub mod cli;
@@ -24,6 +24,7 @@ pub mod doctor;
 pub mod host;
 pub mod print;
 pub mod privilege;
+pub mod program;
 pub mod record;
 pub mod recording;
 pub mod report;

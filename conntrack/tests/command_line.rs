@@ -44,6 +44,26 @@ fn assert_path_refused(path: &Path, says: &str) {
     assert_refused(&arguments.each_ref().map(String::as_str), 1, says);
 }
 
+/// As in a package, where the name `conntrack` is netfilter's.
+#[test]
+fn messages_and_help_follow_the_name_it_was_called_by() {
+    let place = tempfile::tempdir().expect("a directory");
+    let name = place.path().join("conntrack-tree");
+    symlink(env!("CARGO_BIN_EXE_conntrack"), &name).expect("a link");
+    let says = |arguments: &[&str]| {
+        let output = Command::new(&name).args(arguments).output().expect("the program runs");
+        String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8")
+    };
+    assert!(says(&["--help"]).contains("Usage: conntrack-tree "));
+    assert!(says(&["--version"]).starts_with("conntrack-tree "));
+    let refused = says(&["-p", "x", "-u", "0"]);
+    assert!(refused.starts_with("conntrack-tree: "), "{refused}");
+    assert!(refused.contains("conntrack-tree --help"), "{refused}");
+    assert!(says(&["rules"]).contains("conntrack-tree rules --help"));
+    let failed = says(&["rules", "-p", "/no/such/tree"]);
+    assert!(failed.starts_with("conntrack-tree: "), "{failed}");
+}
+
 #[test]
 fn a_port_is_a_number_from_1_to_65535() {
     for port in ["0", "65536", "abc", "-1", "", "80x"] {

@@ -9,6 +9,7 @@ mod captures;
 mod coarsening;
 #[cfg(feature = "pcap")]
 mod command_line;
+mod completion;
 #[cfg(feature = "pcap")]
 mod evidence_conversations;
 #[cfg(feature = "pcap")]

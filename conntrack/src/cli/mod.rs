@@ -1,6 +1,7 @@
 //! The command line: parses arguments and runs commands. Nothing else in the library imports it.
 
 mod commands;
+mod completion;
 mod doctor;
 mod export;
 mod values;
@@ -26,6 +27,7 @@ use self::{
 };
 use crate::{
     doctor::Report,
+    program,
     report::{
         Screen,
         log::{printable, start_log},
@@ -38,6 +40,7 @@ const WRONG_COMMAND_LINE: u8 = 2;
 
 /// Runs the command; returns the exit status.
 pub fn run() -> ExitCode {
+    completion::answer();
     match parse() {
         Ok(Invocation::Watch(args)) => watch(*args),
         Ok(Invocation::Export(command)) => export(command),
@@ -81,7 +84,7 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
 fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if error.use_stderr() {
         let complaint = printable(&one_line(error, arguments));
-        Screen::blocking().say(format_args!("conntrack: {complaint}"));
+        Screen::blocking().say(format_args!("{}: {complaint}", program::name()));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
     match error.print() {
@@ -142,9 +145,9 @@ fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
 }
 
 /// Recording has no subcommand; everything else is one.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     // In this order, so that the program's description is the one of `Args`.
-    let command = ExportCommand::augment_subcommands(clap::Command::new("conntrack"));
+    let command = ExportCommand::augment_subcommands(clap::Command::new(program::name()));
     Args::augment_args(DoctorCommand::augment_subcommands(command))
         .subcommand_required(false)
         .arg_required_else_help(false)
@@ -157,9 +160,10 @@ fn command() -> clap::Command {
 fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
     let complaint = stray(error, arguments).unwrap_or_else(|| complaint(error));
     let subcommand = arguments.first().and_then(|word| word.to_str());
+    let name = program::name();
     let command = match subcommand.filter(|word| command().find_subcommand(word).is_some()) {
-        Some(subcommand) => format!("conntrack {subcommand}"),
-        None => "conntrack".to_owned(),
+        Some(subcommand) => format!("{name} {subcommand}"),
+        None => name.to_owned(),
     };
     format!("{complaint}; see {command} --help")
 }

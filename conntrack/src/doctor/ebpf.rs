@@ -3,7 +3,7 @@
 use super::check::{Check, Keeps};
 #[cfg(feature = "ebpf")]
 use crate::{
-    privilege,
+    privilege, program,
     source::{SourceError, ebpf::probe},
 };
 
@@ -34,7 +34,8 @@ pub(super) fn checks() -> Vec<Check> {
 
 #[cfg(feature = "ebpf")]
 fn not_tried(why: &str) -> Check {
-    Check::warn("eBPF hooks", format!("not tried, {why}"), "run `conntrack doctor` as root")
+    let fix = format!("run `{} doctor` as root", program::name());
+    Check::warn("eBPF hooks", format!("not tried, {why}"), fix)
 }
 
 #[cfg(feature = "ebpf")]

@@ -1,17 +1,20 @@
 //! The beginning of a message: its kind in words, or for the journal its priority.
 
-use std::env;
+use std::{borrow::Cow, env};
 
 use log::Level;
 use rustix::{fs::fstat, stdio::stderr};
 
+use crate::program;
+
 /// Prefix of a message, depending on who reads standard error.
-pub(super) fn prefix(level: Level) -> &'static str {
-    if is_journal() { for_journal(level) } else { for_people(level) }
+pub(super) fn prefix(level: Level) -> Cow<'static, str> {
+    if is_journal() { for_journal(level).into() } else { for_people(level).into() }
 }
 
-fn for_people(level: Level) -> &'static str {
-    if level == Level::Warn { "conntrack: warning: " } else { "conntrack: " }
+fn for_people(level: Level) -> String {
+    let kind = if level == Level::Warn { "warning: " } else { "" };
+    format!("{}: {kind}", program::name())
 }
 
 /// sd-daemon(3). The journal adds the program's name.

@@ -19,8 +19,8 @@ use rustix::{
 
 use super::{PATIENCE, wait_until};
 
-const ROWS: NonZero<u16> = NonZero::new(24).expect("more than none");
-const COLUMNS: NonZero<u16> = NonZero::new(100).expect("more than none");
+pub const ROWS: NonZero<u16> = NonZero::new(24).expect("more than none");
+pub const COLUMNS: NonZero<u16> = NonZero::new(100).expect("more than none");
 
 /// A terminal, and its screen.
 pub struct Terminal {

@@ -31,7 +31,9 @@ impl Package {
             let others = ["nmap", "strace"];
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
             let trees = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"];
-            let programs = watching.into_iter().chain(others).chain(rules).chain(trees);
+            let shells = ["bash", "fish", "setsid", "zsh"];
+            let programs =
+                watching.into_iter().chain(others).chain(rules).chain(trees).chain(shells);
             packages.extend(programs.map(Self::Program));
         }
         if purpose.benches() {
@@ -69,7 +71,7 @@ impl Package {
             (Self::Program("ip"), Family::Fedora) => "iproute".into(),
             (Self::Program("tc"), Family::Fedora) => "iproute-tc".into(),
             (Self::Program("ip" | "tc"), _) => "iproute2".into(),
-            (Self::Program("setpriv" | "unshare"), _) => "util-linux".into(),
+            (Self::Program("setpriv" | "setsid" | "unshare"), _) => "util-linux".into(),
             (Self::Program("nft"), _) => "nftables".into(),
             (Self::Program("iptables-restore" | "ip6tables-restore"), Family::Fedora) => {
                 "iptables-nft".into()
@@ -303,17 +305,17 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        let debian = "btrfs-progs e2fsprogs g++ iproute2 iptables libpcap-dev nftables nmap strace systemd \
-            tcpdump util-linux xfsprogs";
+        let debian = "bash btrfs-progs e2fsprogs fish g++ iproute2 iptables libpcap-dev nftables nmap strace systemd \
+            tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Debian), debian);
-        let fedora = "btrfs-progs e2fsprogs gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
-            nftables nmap strace systemd tcpdump util-linux xfsprogs";
+        let fedora = "bash btrfs-progs e2fsprogs fish gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
+            nftables nmap strace systemd tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Fedora), fedora);
-        let arch = "btrfs-progs e2fsprogs gcc iproute2 iptables libpcap nftables nmap strace systemd \
-            tcpdump util-linux xfsprogs";
+        let arch = "bash btrfs-progs e2fsprogs fish gcc iproute2 iptables libpcap nftables nmap strace systemd \
+            tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Arch), arch);
-        let suse = "btrfsprogs e2fsprogs gcc-c++ iproute2 iptables libpcap-devel nftables nmap strace \
-            systemd tcpdump util-linux xfsprogs";
+        let suse = "bash btrfsprogs e2fsprogs fish gcc-c++ iproute2 iptables libpcap-devel nftables nmap strace \
+            systemd tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Suse), suse);
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
     }

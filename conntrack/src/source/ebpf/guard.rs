@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     host::device::{Device, State},
+    program,
     source::{SourceError, monitor::Monitor},
 };
 
@@ -172,7 +173,8 @@ impl Guard {
         let moved = self.attachment.put_first();
         let what = match &moved {
             _ if before.is_empty() => {
-                format!("what takes them is not known, see `conntrack doctor -d {device}`")
+                let program = program::name();
+                format!("what takes them is not known, see `{program} doctor -d {device}`")
             }
             Ok(true) => format!("before ours came {}; ours is put first now", list(&before)),
             Ok(false) => format!("before ours comes {}, in the first place", list(&before)),
