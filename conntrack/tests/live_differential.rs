@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
+
 use crate::support::{
     Files, PATIENCE, assert_same_tree,
     collector::Collector,
@@ -72,39 +74,49 @@ fn ebpf_and_libpcap_leave_the_same_tree() {
     }
 }
 
-/// A thousand questions and answers a second, while the collector starts.
 #[test]
 fn a_start_in_the_middle_of_conversations_takes_no_answer_for_a_request() {
     for (mode, udp_direction) in
         MODES.into_iter().flat_map(|mode| [(mode, "ports"), (mode, "pairs")])
     {
-        let lab = Lab::new(&HOST);
-        let mut wire = Wire::of(&lab);
-        let is_over = AtomicBool::new(false);
-        let ended = thread::scope(|scope| {
-            scope.spawn(|| {
-                let server = end("10.0.0.1", 53);
-                for port in (1024..=u16::MAX).cycle() {
-                    let client = end(HOST[0], port);
-                    wire.leave(&udp(client, server));
-                    thread::sleep(Duration::from_micros(500));
-                    wire.arrive(&udp(server, client));
-                    if is_over.load(Ordering::Relaxed) {
-                        break;
-                    }
-                }
-            });
-            let collector =
-                Collector::start(&lab.host, &[mode, &["--udp-direction", udp_direction]].concat());
-            collector
-                .wait_for_files(&["out/udp/192.168.200.230-PORT-10.0.0.1-53".to_owned()].into());
-            let ended = collector.stop();
-            is_over.store(true, Ordering::Relaxed);
-            ended
+        let settings = [mode, &["--udp-direction", udp_direction]].concat();
+        start_in_the_middle(&[&settings[..], &["--interval", "10ms"]].concat(), |_| {});
+        // It does not get to run until the first interval is over.
+        start_in_the_middle(&settings, |collector| {
+            collector.signal(Signal::STOP);
+            thread::sleep(3 * Duration::from_millis(100));
+            collector.signal(Signal::CONT);
         });
-        let answers = ended.files.iter().filter(|file| file.starts_with("in/udp/")).count();
-        assert_eq!(answers, 0, "{mode:?} {udp_direction}: answers were taken for requests");
     }
+}
+
+/// A thousand questions and answers a second, while the collector starts and `hold_up` is done to it.
+fn start_in_the_middle(arguments: &[&str], hold_up: impl FnOnce(&Collector)) {
+    let lab = Lab::new(&HOST);
+    let mut wire = Wire::of(&lab);
+    let is_over = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| {
+            let server = end("10.0.0.1", 53);
+            for port in (1024..=u16::MAX).cycle() {
+                let client = end(HOST[0], port);
+                wire.leave(&udp(client, server));
+                thread::sleep(Duration::from_micros(500));
+                wire.arrive(&udp(server, client));
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let collector = Collector::start(&lab.host, arguments);
+        hold_up(&collector);
+        collector.wait_for_files(&["out/udp/192.168.200.230-PORT-10.0.0.1-53".to_owned()].into());
+        let ended = collector.stop();
+        is_over.store(true, Ordering::Relaxed);
+        ended
+    });
+    let answers = ended.files.iter().filter(|file| file.starts_with("in/udp/")).count();
+    assert_eq!(answers, 0, "{arguments:?}: answers were taken for requests");
 }
 
 #[test]
@@ -116,6 +128,7 @@ fn no_answer_overtakes_its_request() {
         let lab = Lab::new(&HOST);
         let mut wire = Wire::of(&lab);
         let collector = Collector::start(&lab.host, &[mode, &["--interval", "10ms"]].concat());
+        pass_first_batch(&mut wire, &[&collector]);
         let host = end(HOST[0], 40_000);
         for port in 1..1024 {
             let server = end("10.0.0.1", port);

@@ -306,7 +306,17 @@ fn secret() -> Result<Secret, SourceError> {
     Ok(secret)
 }
 
-/// When a device's batches are due: the first after one interval, and a late one delays the next.
+/// The least time for the first batch. It is judged by the requests in it, so it must be long enough for some.
+const FIRST_BATCH: Duration = Duration::from_millis(100);
+
+/// When a device's batches are due.
+fn batch_ticks(interval: Duration) -> Interval {
+    let mut ticks = ticks(interval);
+    ticks.reset_after(interval.max(FIRST_BATCH));
+    ticks
+}
+
+/// The first after one interval, and a late one delays the next.
 fn ticks(interval: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

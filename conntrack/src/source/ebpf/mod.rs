@@ -109,7 +109,7 @@ impl EbpfSource {
         give_back_memory();
         Ok(Self {
             drain,
-            ticks: source::ticks(interval),
+            ticks: source::batch_ticks(interval),
             refreshes: source::ticks(REFRESH),
             wake,
             log,

@@ -6,9 +6,9 @@
 
 use std::{
     future::pending,
-    io, mem,
+    io,
     ops::RangeInclusive,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,7 +22,10 @@ use conntrack_common::{
     wire::{LinkLayer, PacketBytes, vlan},
 };
 use pcap::{Active, BreakLoop, Capture, Packet};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    time::{ClockId, clock_gettime},
+};
 use tokio::{
     sync::Notify,
     time::{Interval, sleep},
@@ -64,9 +67,10 @@ pub struct LiveSource {
     /// None for all devices.
     guard: Option<Guard>,
     shared: Arc<Shared>,
+    interval: Duration,
     ticks: Interval,
-    /// Whether no batch has been handed out yet.
-    is_first: bool,
+    /// None once the first batch has been handed out.
+    first: Option<FirstBatch>,
     /// Taken by the reading thread.
     opened: Option<(Capture<Active>, LinkLayer)>,
     reader: Option<Reader>,
@@ -77,6 +81,15 @@ struct Guard {
     monitor: Monitor,
     /// libpcap's socket.
     socket: OwnedFd,
+}
+
+/// Decides when the first batch ends. A request in it makes answers of what came before, so it must hold an
+/// interval's packets, however late the reader gets to run.
+struct FirstBatch {
+    /// libpcap's socket.
+    socket: OwnedFd,
+    /// Checks left: under a flood the reader may never be done.
+    patience: u32,
 }
 
 struct Reader {
@@ -111,6 +124,7 @@ impl LiveSource {
             SourceError::failed("cannot watch", format!("{}: link type {link_type}", name(device)))
         })?;
         capture.filter(&filter::expression(link), true).map_err(failed)?;
+        let first = FirstBatch::of(&capture)?;
 
         let shared = Arc::new(Shared {
             cache: Mutex::new(FlowCache::new(max_flows, policy)?),
@@ -121,8 +135,9 @@ impl LiveSource {
         Ok(Self {
             guard,
             shared,
-            ticks: source::ticks(interval),
-            is_first: true,
+            interval,
+            ticks: source::batch_ticks(interval),
+            first: Some(first),
             opened: Some((capture, link)),
             reader: None,
         })
@@ -132,6 +147,7 @@ impl LiveSource {
     fn start_reading(&mut self) -> Result<(), SourceError> {
         if let Some((capture, link)) = self.opened.take() {
             self.reader = Some(Reader::start(capture, link, Arc::clone(&self.shared))?);
+            self.ticks = source::batch_ticks(self.interval);
         }
         Ok(())
     }
@@ -142,8 +158,18 @@ impl LiveSource {
         missing.unwrap_or_else(|| reader.failure())
     }
 
+    /// Nothing is forgotten if the future is dropped before it is ready.
+    async fn due(ticks: &mut Interval, first: Option<&mut FirstBatch>) {
+        ticks.tick().await;
+        let Some(first) = first else { return };
+        while first.is_behind() {
+            ticks.reset_after(FirstBatch::STEP);
+            ticks.tick().await;
+        }
+    }
+
     fn batch(&mut self) -> FlowBatch {
-        let is_first = mem::replace(&mut self.is_first, false);
+        let is_first = self.first.take().is_some();
         FlowBatch { flows: self.shared.cache().take(), captured_at: None, is_first }
     }
 }
@@ -152,7 +178,7 @@ impl Source for LiveSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
         self.start_reading()?;
         tokio::select! {
-            _ = self.ticks.tick() => {}
+            () = Self::due(&mut self.ticks, self.first.as_mut()) => {}
             () = self.shared.wake.notified() => {}
             error = keep(self.guard.as_mut()) => return Err(error),
         }
@@ -182,19 +208,33 @@ impl Source for LiveSource {
     }
 }
 
+impl FirstBatch {
+    const STEP: Duration = Duration::from_millis(5);
+
+    fn of(capture: &Capture<Active>) -> Result<Self, SourceError> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let patience = u32::try_from(PATIENCE.as_millis() / Self::STEP.as_millis()).unwrap_or(1);
+        let socket = duplicate(capture)?;
+        Ok(Self { socket, patience })
+    }
+
+    /// Whether the reader is not through with what the kernel has handed over. A block of the buffer is the
+    /// kernel's again once all its packets are in the cache.
+    fn is_behind(&mut self) -> bool {
+        self.patience = self.patience.saturating_sub(1);
+        self.patience > 0 && is_readable(&self.socket)
+    }
+}
+
 impl Guard {
     fn new(
         capture: &Capture<Active>,
         device: &Device,
         interval: Duration,
     ) -> Result<Self, SourceError> {
-        let opened = || {
-            let socket = capture.as_fd().try_clone_to_owned()?;
-            Ok(Self { monitor: Monitor::new(device, interval)?, socket })
-        };
-        let mut guard = opened().map_err(|error: io::Error| {
-            SourceError::caused_by("cannot look after libpcap's socket", error)
-        })?;
+        let socket = duplicate(capture)?;
+        let monitor = Monitor::new(device, interval).map_err(not_looked_after)?;
+        let mut guard = Self { monitor, socket };
         // libpcap was given a name, which may have been given to another device meanwhile.
         guard.monitor.look()?;
         guard.look_at_socket()?;
@@ -229,6 +269,21 @@ impl Guard {
             Err(error) => Err(SourceError::caused_by("libpcap's socket", error)),
         }
     }
+}
+
+fn duplicate(capture: &Capture<Active>) -> Result<OwnedFd, SourceError> {
+    capture.as_fd().try_clone_to_owned().map_err(not_looked_after)
+}
+
+fn not_looked_after(error: io::Error) -> SourceError {
+    SourceError::caused_by("cannot look after libpcap's socket", error)
+}
+
+/// What cannot be asked is not waited for.
+fn is_readable(socket: impl AsFd) -> bool {
+    let mut asked = [PollFd::new(&socket, PollFlags::IN)];
+    let answered = poll(&mut asked, Some(&Timespec::default()));
+    answered.is_ok() && asked[0].revents().contains(PollFlags::IN)
 }
 
 /// Nothing is to be looked after where all devices are watched.
