@@ -201,6 +201,25 @@ fn help_and_version_are_no_errors() {
     }
 }
 
+/// What a failed start makes, root cannot use afterwards where it belongs to somebody else.
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let tree = scratch.path().join("tree");
+    let path = tree.to_str().expect("UTF-8");
+    let no_capture = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    for (wrong, says) in [
+        (&["-d", "nosuchdev0"][..], "no such device"),
+        (&["-r", no_capture, "--local", "::1"], "Cargo.toml"),
+        (&["-r", "/nosuchfile", "--local", "::1"], "/nosuchfile"),
+        (&["-d", "lo", "--user", "nosuchuser"], "nosuchuser"),
+        (&["-d", "lo", "--metrics-file", "/nosuchdirectory/x.prom"], "/nosuchdirectory"),
+    ] {
+        assert_refused(&[wrong, &["-p", path]].concat(), 1, says);
+        assert!(!tree.exists(), "{wrong:?}");
+    }
+}
+
 #[test]
 fn a_device_that_is_not_there_is_answered_with_those_that_are() {
     let tree = tempfile::tempdir().expect("a scratch directory");

@@ -12,18 +12,22 @@ use crate::support::{
     usual::{HOST, each_way, request},
 };
 
-/// Runs the program without these capabilities; `-all` takes them all.
+/// Runs the program without these capabilities; `-all` takes them all. It does not start, and leaves
+/// nothing.
+#[track_caller]
 fn without(capabilities: &str, namespace: &Namespace, mode: &str) -> (Output, String) {
-    let tree = tempfile::tempdir().expect("a scratch directory");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let tree = scratch.path().join("tree");
     let output = namespace
         .command("setpriv")
         .arg(format!("--bounding-set={capabilities}"))
         .arg(format!("--inh-caps={capabilities}"))
         .arg(env!("CARGO_BIN_EXE_conntrack"))
         .args(["-d", DEVICE, "-m", mode, "-p"])
-        .arg(tree.path())
+        .arg(&tree)
         .output()
         .expect("setpriv runs");
+    assert!(!tree.exists(), "a start that failed left a tree");
     let error = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     (output, error)
 }
@@ -101,15 +105,18 @@ fn auto_falls_back_where_the_kernel_lacks_a_kind_of_map() {
     auto_falls_back(EINVAL, Some(MAP_CREATE), "loading the maps: ");
 }
 
-/// Runs the program to its end while bpf(2) fails with this error.
+/// Runs the program to its end while bpf(2) fails with this error. It leaves nothing.
+#[track_caller]
 fn with_bpf_refused(errno: u32, mode: &str) -> (Option<i32>, String) {
     let lab = Lab::new(&[HOST]);
-    let tree = tempfile::tempdir().expect("a scratch directory");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let tree = scratch.path().join("tree");
     let output = lab.host.enter(|| {
         refuse_bpf(errno, None);
         let mut command = lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
-        command.args(["-d", DEVICE, "-m", mode, "-p"]).arg(tree.path()).output().expect("it runs")
+        command.args(["-d", DEVICE, "-m", mode, "-p"]).arg(&tree).output().expect("it runs")
     });
+    assert!(!tree.exists(), "a start that failed left a tree");
     (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
 }
 

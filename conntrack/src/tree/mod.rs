@@ -113,8 +113,15 @@ impl Tree {
     /// # Errors
     /// As [`Self::open_or_make`].
     pub fn check(root: &Path) -> Result<(), TreeError> {
+        Self::check_among(Owners::ours(), root)
+    }
+
+    /// The same, with these owners allowed.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_make`].
+    pub fn check_among(owners: Owners, root: &Path) -> Result<(), TreeError> {
         let root: PathBuf = root.components().collect();
-        let owners = Owners::ours();
         owners.check_way(&root)?;
         let place = Place::of(&root, owners)?;
         let Some(directory) = place.root_if_there()? else {

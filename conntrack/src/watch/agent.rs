@@ -87,6 +87,13 @@ impl Agent {
         })
     }
 
+    /// The same, and the source was opened with the policy for these addresses.
+    #[must_use]
+    pub fn with_policy_for(mut self, local: BTreeSet<IpAddr>) -> Self {
+        self.policy_for(&local);
+        Self { has_policy_for: local, ..self }
+    }
+
     /// The same, and the tree states this about the run.
     #[must_use]
     pub fn stating(self, statement: Statement) -> Self {
@@ -108,8 +115,8 @@ impl Agent {
         self
     }
 
-    /// The policy for a source to start with.
-    pub fn policy(&mut self) -> Policy {
+    /// The policy for the addresses that are local now.
+    fn policy(&mut self) -> Policy {
         let local = self.was_local.clone();
         self.policy_for(&local)
     }

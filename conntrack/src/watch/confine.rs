@@ -54,19 +54,32 @@ pub(crate) struct OpenTree {
     pub(crate) reach: OwnedFd,
 }
 
+/// Checks that the tree can be opened or made, and makes nothing.
+pub(crate) fn check_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<()> {
+    with_tree(config, rights, |owners| Tree::check_among(owners, &config.path))
+}
+
 /// Opens the tree.
 pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<OpenTree> {
-    let open = || -> Result<_, TreeError> {
-        // `Owners::ours` depends on the thread's user, so it belongs in here.
-        let owners = if config.force_path { Owners::Anybody } else { Owners::ours() };
+    with_tree(config, rights, |owners| {
         let tree = Tree::open_or_make_among(owners, &config.path)?.with_limits(config.limits)?;
         let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
         let requested_ports = requested_ports(&tree)?;
         let reach = tree.reach()?;
         Ok(OpenTree { tree, requested_ports, before, reach })
-    };
-    let opened = with_rights(rights, TreeError::is_denied, open)?;
-    opened.map_err(|error| match &config.user {
+    })
+}
+
+/// Works on the tree with these rights, and with the owners that are fine for them.
+fn with_tree<T: Send>(
+    config: &Config,
+    rights: &mut Rights,
+    work: impl Fn(Owners) -> Result<T, TreeError> + Sync,
+) -> anyhow::Result<T> {
+    // `Owners::ours` depends on the thread's user, so it belongs in here.
+    let work = || work(if config.force_path { Owners::Anybody } else { Owners::ours() });
+    let done = with_rights(rights, TreeError::is_denied, work)?;
+    done.map_err(|error| match &config.user {
         Some(user) if error.is_denied() => {
             let advice = how_to_make(&config.path, user).unwrap_or_default();
             anyhow!("as {user}: {error}{advice}")

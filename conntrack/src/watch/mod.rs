@@ -16,7 +16,7 @@ mod sockets;
 pub mod statement;
 pub mod stats;
 
-use std::{path::Path, time::SystemTime};
+use std::{collections::BTreeSet, io, net::IpAddr, path::Path, time::SystemTime};
 
 use anyhow::anyhow;
 use tokio::runtime::Builder;
@@ -31,6 +31,7 @@ use self::{
     stats::Stats,
 };
 use crate::{
+    host::addresses::AddressReader,
     report::{Notifier, Outlets, Reports, Screen},
     tracker::Tracker,
 };
@@ -55,19 +56,21 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let mut rights = confine::rights(config)?;
     // Checked before anything is created.
     let metrics = confine::metrics_file(config, &mut rights)?;
-    let OpenTree { tree, requested_ports, before, reach } =
-        confine::open_tree(config, &mut rights)?;
-    let tracker = Tracker::new(config.settings.clone(), requested_ports);
-    let local = config.local.clone();
-    let mut agent = Agent::new(tracker, tree, local)
-        .map_err(|error| anyhow!("cannot list the local addresses: {error}"))?;
-    let policy = agent.policy();
+    confine::check_tree(config, &mut rights)?;
+    let local = local_addresses(config)?;
+    let policy = Tracker::new(config.settings.clone(), []).policy(&local);
     // Opening a FIFO blocks until its writer opens it.
     let opened = tokio::select! {
         biased;
         () = &mut shutdown => return Ok(()),
         opened = open::source(config, &policy, screen) => opened?,
     };
+    // Made last, so that a start that fails leaves nothing behind.
+    let OpenTree { tree, requested_ports, before, reach } =
+        confine::open_tree(config, &mut rights)?;
+    let tracker = Tracker::new(config.settings.clone(), requested_ports);
+    let agent =
+        Agent::new(tracker, tree, config.local.clone()).map_err(no_addresses)?.with_policy_for(local);
     let is_confined = confine::confine(&rights, &opened, &reach, metrics.as_ref(), &notifier)?;
     let agent = if is_confined { agent.confined_to(reach) } else { agent };
     let agent = agent.stating(statement(config, &opened, &before));
@@ -93,6 +96,16 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         Input::File(path) => check_complete(path, &stats),
         Input::Device(_) => Ok(()),
     }
+}
+
+/// The local addresses at the start.
+fn local_addresses(config: &Config) -> anyhow::Result<BTreeSet<IpAddr>> {
+    let addresses = AddressReader::new(config.local.clone()).and_then(|mut it| it.current());
+    Ok(addresses.map_err(no_addresses)?.unwrap_or_default())
+}
+
+fn no_addresses(error: io::Error) -> anyhow::Error {
+    anyhow!("cannot list the local addresses: {error}")
 }
 
 /// What the tree states about this run.
