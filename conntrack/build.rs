@@ -1,13 +1,54 @@
 //! Builds the eBPF programs with the compiler that builds the agent, and puts the object where
-//! `source::ebpf` includes it.
+//! `source::ebpf` includes it. Says which commit is built.
 
 #[cfg(feature = "ebpf")]
 fn main() -> anyhow::Result<()> {
+    commit::tell();
     ebpf::build()
 }
 
 #[cfg(not(feature = "ebpf"))]
-fn main() {}
+fn main() {
+    commit::tell();
+}
+
+/// Which commit `--version` names.
+mod commit {
+    use std::{env, fs, process::Command};
+
+    pub(super) fn tell() {
+        println!("cargo::rerun-if-env-changed=CONNTRACK_COMMIT");
+        println!("cargo::rerun-if-changed=build.rs");
+        let commit = env::var("CONNTRACK_COMMIT").ok().or_else(of_package).or_else(of_checkout);
+        println!("cargo::rustc-env=CONNTRACK_COMMIT={}", commit.unwrap_or_default());
+    }
+
+    /// What `cargo package` has written down.
+    fn of_package() -> Option<String> {
+        let text = fs::read_to_string(".cargo_vcs_info.json").ok()?;
+        let hash = text.split_once("\"sha1\":")?.1.split('"').nth(1)?;
+        Some(hash.chars().take(12).collect())
+    }
+
+    /// Only for a release: in development, each commit would build everything anew.
+    fn of_checkout() -> Option<String> {
+        if env::var("PROFILE").as_deref() != Ok("release") {
+            return None;
+        }
+        let hash = git(&["rev-parse", "--short=12", "HEAD"])?;
+        for file in ["HEAD", "logs/HEAD"] {
+            let path = git(&["rev-parse", "--git-path", file])?;
+            println!("cargo::rerun-if-changed={path}");
+        }
+        Some(hash)
+    }
+
+    fn git(arguments: &[&str]) -> Option<String> {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let is_good = output.status.success();
+        is_good.then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
 
 #[cfg(feature = "ebpf")]
 mod ebpf {

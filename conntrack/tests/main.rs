@@ -14,6 +14,8 @@ mod completion;
 mod evidence_conversations;
 #[cfg(feature = "pcap")]
 mod evidence_oracle;
+#[cfg(feature = "pcap")]
+mod keyboard;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_attached;
 #[cfg(feature = "pcap")]
@@ -39,6 +41,8 @@ mod live_floods;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_hostile_tree;
 mod live_iptables;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_keyboard;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_lifecycle;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

@@ -125,7 +125,7 @@ fn read(path: &Path) -> anyhow::Result<Recording> {
 }
 
 /// Writes to standard output. A broken pipe (`head`) is not an error.
-fn print(text: &impl Display) -> anyhow::Result<()> {
+pub(super) fn print(text: &impl Display) -> anyhow::Result<()> {
     let mut output = BufWriter::new(stdout().lock());
     let written = write!(output, "{text}").and_then(|()| output.flush());
     match written {

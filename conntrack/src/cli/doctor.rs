@@ -15,10 +15,14 @@ pub(super) enum DoctorCommand {
 }
 
 const HELP: &str = "\
-One line for each thing: ok, warn (works, but not all of it) or no (keeps a mode from starting), what
-was found, and the fix. Nothing is changed.
-Exit status: 0 if both modes would start, 3 if only --mode ebpf, 4 if only --mode pcap, 1 if neither,
-2 for a wrong command line.";
+One line for each thing: ok, warn (works, but not all of it) or no (keeps a mode from starting), what was \
+found, and the fix. Nothing is changed.
+
+Example:
+  sudo conntrack doctor -d eth0 -p /tmp/conntrack_data
+
+Exit status: 0 if both modes would start, 3 if only --mode ebpf, 4 if only --mode pcap, 1 if neither, 2 for \
+a wrong command line.";
 
 /// `conntrack doctor`.
 #[derive(Args, Clone, Debug)]

@@ -23,20 +23,32 @@ pub(super) enum ExportCommand {
 }
 
 const RULES_HELP: &str = "\
-The rules go to standard output. Without --enforce nothing is refused: what no rule accepts is
-counted and logged. What has no rule, because nobody answered it or for another reason, is named at
-the top. json, csv and table print every connection, `else` among them, with its evidence.
+The rules go to standard output. Without --enforce nothing is refused: what no rule accepts is counted and \
+logged. What has no rule, because nobody answered it or for another reason, is named at the top. json, csv \
+and table print every connection, `else` among them, with its evidence.
+
+Examples:
+  conntrack rules -p DIR > learned.nft                what would be refused is logged
+  conntrack rules -p DIR --enforce > enforcing.nft    what no rule accepts is refused
+
 Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
 
 const DIFF_HELP: &str = "\
-Exit status: 0 if both hold the same connections, 1 if not or when it could not do its work, 2 for a
-wrong command line.";
+Example:
+  conntrack diff /var/lib/who.october /var/lib/who    what is new since then
+
+Exit status: 0 if both hold the same connections, 1 if not or when it could not do its work, 2 for a wrong \
+command line.";
 
 const AUDIT_HELP: &str = "\
-It understands nftables rules of the form that `conntrack rules` prints, names other lines and leaves
-them out. Rules are judged as if they were enforced. What no rule accepts is listed.
-Exit status: 0 if all connections are accepted, 1 if not or when it could not do its work, 2 for a
-wrong command line.";
+It understands nftables rules of the form that `conntrack rules` prints, names other lines and leaves them \
+out. Rules are judged as if they were enforced. What no rule accepts is listed.
+
+Example:
+  conntrack audit -p DIR --rules enforcing.nft        what would it refuse?
+
+Exit status: 0 if all connections are accepted, 1 if not or when it could not do its work, 2 for a wrong \
+command line.";
 
 /// `conntrack rules`.
 #[derive(Args, Clone, Debug)]

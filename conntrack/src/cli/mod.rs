@@ -1,26 +1,28 @@
 //! The command line: parses arguments and runs commands. Nothing else in the library imports it.
 
 mod commands;
+mod complaint;
 mod completion;
+mod devices;
 mod doctor;
 mod export;
 mod values;
+mod version;
 mod watch;
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
+    fmt::Display,
     io::{Write as _, stdout},
-    os::unix::ffi::OsStrExt as _,
     process::ExitCode,
 };
 
-use clap::{
-    Args as _, FromArgMatches as _, Parser as _, Subcommand as _,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use anyhow::anyhow;
+use clap::{Args as _, FromArgMatches as _, Parser as _, Subcommand as _};
 
 use self::{
+    devices::{Devices, default_device},
     doctor::{DoctorArgs, DoctorCommand},
     export::ExportCommand,
     watch::Args,
@@ -32,7 +34,7 @@ use crate::{
         Screen,
         log::{printable, start_log},
     },
-    watch::config::{Config, Hook, Input, Mode, Verbosity},
+    watch::config::{Config, Hook, Mode, Verbosity},
 };
 
 const FAILED: u8 = 1;
@@ -45,30 +47,45 @@ pub fn run() -> ExitCode {
         Ok(Invocation::Watch(args)) => watch(*args),
         Ok(Invocation::Export(command)) => export(command),
         Ok(Invocation::Doctor(args)) => doctor(&args),
-        Err(error) => no_arguments(&error, &env::args_os().skip(1).collect::<Vec<_>>()),
+        Ok(Invocation::Devices) => list_devices(),
+        Err(error) => no_arguments(&error),
     }
 }
 
-fn watch(args: Args) -> ExitCode {
-    let config = Config::from(args);
-    let screen = screen(&config);
-    start_log(config.verbosity, &screen);
-    match crate::watch::run(&config, &screen) {
+fn watch(mut args: Args) -> ExitCode {
+    let screen = Screen::new(has_live_line(&args));
+    start_log(args.verbosity(), &screen);
+    if args.device.is_none() && args.read.is_none() {
+        args.device = match default_device() {
+            Ok(device) => Some(device),
+            Err(error) => return failed(&error),
+        };
+    }
+    match crate::watch::run(&Config::from(args), &screen) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::from(FAILED)
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &impl Display) -> ExitCode {
+    log::error!("{error}");
+    ExitCode::from(FAILED)
+}
+
+/// Runs `conntrack -D`.
+fn list_devices() -> ExitCode {
+    start_log(Verbosity::Normal, &Screen::blocking());
+    let devices = Devices::now().map_err(|error| anyhow!("cannot list the devices: {error}"));
+    match devices.and_then(|it| commands::print(&it)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
     }
 }
 
 /// Runs a command that reads a tree.
 fn export(command: ExportCommand) -> ExitCode {
     start_log(Verbosity::Normal, &Screen::blocking());
-    commands::run(command).unwrap_or_else(|error| {
-        log::error!("{error}");
-        ExitCode::from(FAILED)
-    })
+    commands::run(command).unwrap_or_else(|error| failed(&error))
 }
 
 /// Runs `conntrack doctor`. The status tells what would start.
@@ -81,9 +98,10 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
 }
 
 /// Help and version go to standard output and are no error.
-fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+fn no_arguments(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
-        let complaint = printable(&one_line(error, arguments));
+        let arguments: Vec<_> = env::args_os().skip(1).collect();
+        let complaint = complaint::lines(error, &arguments).join("\n");
         Screen::blocking().say(format_args!("{}: {complaint}", program::name()));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
@@ -94,9 +112,8 @@ fn no_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
 }
 
 /// A live line for a device; a file has a progress bar.
-fn screen(config: &Config) -> Screen {
-    let is_device = matches!(config.input, Input::Device(_));
-    Screen::new(is_device && config.verbosity != Verbosity::Quiet)
+const fn has_live_line(args: &Args) -> bool {
+    args.read.is_none() && !args.quiet
 }
 
 /// A parsed command line.
@@ -108,6 +125,8 @@ enum Invocation {
     Export(ExportCommand),
     /// Check the machine.
     Doctor(DoctorArgs),
+    /// List the devices.
+    Devices,
 }
 
 /// Parses the command line.
@@ -120,9 +139,14 @@ fn parse() -> Result<Invocation, clap::Error> {
         return subcommand(&matches);
     }
     let args = Args::from_arg_matches(&matches)?;
+    if args.list_devices {
+        return Ok(Invocation::Devices);
+    }
     if args.mode == Mode::Pcap && args.hook == Hook::Xdp {
-        let complaint = "--hook xdp is for eBPF and cannot be used with --mode pcap";
-        return Err(command().error(ErrorKind::ArgumentConflict, complaint));
+        return Err(complaint::hook_without_ebpf());
+    }
+    if args.read.is_some() && args.local.is_empty() {
+        return Err(complaint::local_is_missing());
     }
     Ok(Invocation::Watch(Box::new(args)))
 }
@@ -148,56 +172,28 @@ fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
 pub fn command() -> clap::Command {
     // In this order, so that the program's description is the one of `Args`.
     let command = ExportCommand::augment_subcommands(clap::Command::new(program::name()));
-    Args::augment_args(DoctorCommand::augment_subcommands(command))
+    let command = Args::augment_args(DoctorCommand::augment_subcommands(command))
         .subcommand_required(false)
         .arg_required_else_help(false)
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
-        .disable_help_subcommand(true)
+        .override_usage(usage())
+        .mut_subcommands(naming);
+    naming(command)
 }
 
-/// clap's error in one line, without the usage, and which `--help` to read.
-fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
-    let complaint = stray(error, arguments).unwrap_or_else(|| complaint(error));
-    let subcommand = arguments.first().and_then(|word| word.to_str());
+fn usage() -> String {
     let name = program::name();
-    let command = match subcommand.filter(|word| command().find_subcommand(word).is_some()) {
-        Some(subcommand) => format!("{name} {subcommand}"),
-        None => name.to_owned(),
-    };
-    format!("{complaint}; see {command} --help")
+    format!(
+        "{name} [-d DEV] -p DIR [OPTIONS]\n       {name} -r FILE --local IP -p DIR [OPTIONS]\n       \
+         {name} COMMAND ..."
+    )
 }
 
-fn complaint(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let complaint: Vec<_> = text
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let complaint = complaint.join(" ");
-    complaint.strip_prefix("error: ").unwrap_or(&complaint).to_owned()
-}
-
-/// After flags, an unknown subcommand is really a stray argument: most often a second file from a shell
-/// pattern behind `--read`.
-fn stray(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
-    let starts_with = |word: &OsString, text: &str| word.as_bytes().starts_with(text.as_bytes());
-    if !arguments.first().is_some_and(|word| starts_with(word, "-")) {
-        return None;
-    }
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
-        return None;
-    };
-    let reads = arguments.iter().any(|it| starts_with(it, "-r") || starts_with(it, "--read"));
-    let advice = if reads {
-        ": --read takes one file; merge several with mergecap (-w - FILE...) and read its output \
-         with --read -"
-    } else {
-        ""
-    };
-    Some(format!("unexpected argument '{word}'{advice}"))
+/// The examples of a command, with the name that the program was called by.
+fn naming(command: clap::Command) -> clap::Command {
+    let Some(help) = command.get_after_help().map(ToString::to_string) else { return command };
+    command.after_help(help.replace("conntrack ", &format!("{} ", program::name())))
 }
 
 #[cfg(test)]

@@ -24,10 +24,47 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_hours(1);
-    match humantime::parse_duration(text) {
-        Ok(interval) if (SHORTEST..=LONGEST).contains(&interval) => Ok(interval),
-        _ => Err("an interval is from 10ms to 1h, as in 500ms or 2s".to_owned()),
+    match seconds(text) {
+        Some(interval) if (SHORTEST..=LONGEST).contains(&interval) => Ok(interval),
+        _ => Err("an interval is from 10ms to 1h, as in 500ms or 2s; a number alone is seconds"
+            .to_owned()),
     }
+}
+
+/// How long something goes on.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    seconds(text).filter(|it| !it.is_zero()).ok_or_else(|| {
+        "a duration is a number and a unit, as in 30m or 24h; a number alone is seconds".to_owned()
+    })
+}
+
+/// A duration; a number alone is seconds, as for sleep(1).
+fn seconds(text: &str) -> Option<Duration> {
+    let is_number = text.bytes().all(|it| it.is_ascii_digit() || it == b'.');
+    let number = || text.parse().ok().and_then(|it| Duration::try_from_secs_f64(it).ok());
+    if is_number { number() } else { humantime::parse_duration(text).ok() }
+}
+
+/// An address of this machine, also as `ip address` shows it: with a prefix length, or with a zone.
+pub(super) fn local(text: &str) -> Result<IpAddr, String> {
+    let address = text.split_once('%').map_or(text, |(address, _zone)| address);
+    if let Ok(address) = address.parse() {
+        return Ok(address);
+    }
+    match address.parse::<IpNet>() {
+        Ok(network) if is_network(&network) => Err(format!(
+            "{text} is a network; give the machine's address in it, as in {}/{}",
+            network.hosts().next().unwrap_or(network.addr()),
+            network.prefix_len()
+        )),
+        Ok(network) => Ok(network.addr()),
+        Err(_) => Err("an address is one of IPv4 or IPv6, as in 192.0.2.7".to_owned()),
+    }
+}
+
+/// Whether it is no host's address: it is the first of several that the prefix holds.
+fn is_network(network: &IpNet) -> bool {
+    network.addr() == network.network() && network.max_prefix_len() - network.prefix_len() > 1
 }
 
 pub(super) fn aggregation(text: &str) -> Result<Aggregation, String> {
@@ -76,6 +113,42 @@ mod tests {
         assert_eq!(aggregation("24,64"), Ok(Aggregation { v4: 24, v6: 64 }));
         for text in ["24", "33,64", "24,129", "24,64,1", "-1,64", "a,b"] {
             assert!(aggregation(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_seconds_where_a_duration_is_short() {
+        for (text, milliseconds) in
+            [("5", 5_000), ("0.5", 500), ("500ms", 500), ("2s", 2_000), ("1m 30s", 90_000)]
+        {
+            assert_eq!(interval(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+            assert_eq!(span(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in
+            ["", ".", "0", "0.0", "0s", "-1", "5x", "1..2", "1e3", "99999999999999999999999"]
+        {
+            assert!(interval(text).is_err() && span(text).is_err(), "{text}");
+        }
+        assert!(interval("7200").is_err() && interval("0.001").is_err());
+        assert!(duration("30").is_err(), "days or seconds?");
+    }
+
+    #[test]
+    fn a_local_address_is_taken_as_ip_shows_it() {
+        for (text, address) in [
+            ("10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3/24", "10.1.2.3"),
+            ("10.1.2.3/32", "10.1.2.3"),
+            ("10.1.2.2/31", "10.1.2.2"),
+            ("2001:db8::7/64", "2001:db8::7"),
+            ("fe80::1%eth0", "fe80::1"),
+        ] {
+            assert_eq!(local(text), Ok(address.parse().expect("an address")), "{text}");
+        }
+        let network = local("10.1.2.0/24").expect_err("no host has it");
+        assert!(network.ends_with("as in 10.1.2.1/24"), "{network}");
+        for text in ["", "eth0", "10.1.2.256", "10.1.2.3/33", "10.1.2.3:80", "%eth0"] {
+            assert!(local(text).is_err(), "{text}");
         }
     }
 

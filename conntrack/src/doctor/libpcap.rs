@@ -8,16 +8,14 @@ pub(super) fn check() -> Check {
     Check::no("libpcap", super::Keeps::PCAP, "this program was built without", fix)
 }
 
-/// Its version is part of the library's file name; the crate has no call for it.
 #[cfg(feature = "pcap")]
 pub(super) fn check() -> Check {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    judge(version(&maps))
+    judge(number(&crate::source::pcap::version()))
 }
 
 #[cfg(feature = "pcap")]
 fn judge(version: Option<&str>) -> Check {
-    let Some(version) = version else { return Check::ok("libpcap", "linked in") };
+    let Some(version) = version else { return Check::ok("libpcap", "of an unknown version") };
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or_default());
     if (numbers.next(), numbers.next()) < (Some(1), Some(10)) {
         let found = format!("{version}, whose reader does not hear at once that it should stop");
@@ -26,9 +24,10 @@ fn judge(version: Option<&str>) -> Check {
     Check::ok("libpcap", version)
 }
 
+/// In what libpcap says of itself.
 #[cfg(feature = "pcap")]
-fn version(maps: &str) -> Option<&str> {
-    maps.lines().find_map(|line| line.rsplit_once("/libpcap.so.").map(|(_, version)| version))
+fn number(text: &str) -> Option<&str> {
+    text.strip_prefix("libpcap version ")?.split(' ').next()
 }
 
 #[cfg(all(test, feature = "pcap"))]
@@ -36,11 +35,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_in_the_file_s_name() {
-        let maps = "7f00-7f01 r--p 00000000 fe:00 1 /usr/lib/libc.so.6\n\
-                    7f01-7f02 r-xp 00000000 fe:00 2 /usr/lib/libpcap.so.1.10.5\n";
-        assert_eq!(version(maps), Some("1.10.5"));
-        assert_eq!(version(""), None);
+    fn the_number_is_told_from_what_is_said_about_it() {
+        assert_eq!(number("libpcap version 1.10.5 (with TPACKET_V3)"), Some("1.10.5"));
+        assert_eq!(number("libpcap version 1.9.1"), Some("1.9.1"));
+        assert_eq!(number("something else"), None);
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn index_of(reply: &Reply) -> Option<u32> {
     number(reply.payload.get(HEADER - 4..HEADER)?)
 }
 
-fn local_address(reply: &Reply) -> Option<IpAddr> {
+pub(super) fn local_address(reply: &Reply) -> Option<IpAddr> {
     let local = of_kind(reply, attribute::LOCAL);
     local.or_else(|| of_kind(reply, attribute::ADDRESS)).and_then(address)
 }

@@ -5,6 +5,7 @@ pub mod device;
 pub(crate) mod ephemeral;
 pub(crate) mod groups;
 pub(crate) mod kernel;
+pub mod list;
 pub(crate) mod netlink;
 pub(crate) mod sockets;
 pub(crate) mod thread;

@@ -59,6 +59,8 @@ pub struct Agent {
     machine: Option<Machine>,
     /// Whether what was open before the source that is to come is recorded.
     has_existing: bool,
+    /// New connections after which it ends.
+    count: Option<u64>,
 }
 
 impl Agent {
@@ -84,6 +86,7 @@ impl Agent {
             statement: None,
             machine: None,
             has_existing: false,
+            count: None,
         })
     }
 
@@ -92,6 +95,12 @@ impl Agent {
     pub fn with_policy_for(mut self, local: BTreeSet<IpAddr>) -> Self {
         self.policy_for(&local);
         Self { has_policy_for: local, ..self }
+    }
+
+    /// The same, and it ends with the batch in which this many connections were new.
+    #[must_use]
+    pub fn ending_after(self, count: Option<u64>) -> Self {
+        Self { count, ..self }
     }
 
     /// The same, and the tree states this about the run.
@@ -228,7 +237,7 @@ impl Agent {
             statement.update(self.stats.lost().total().0, &shown.evidence);
         }
         self.state();
-        is_ending
+        is_ending || self.count.is_some_and(|count| self.stats.files.total() >= count)
     }
 
     /// What a batch shows, with what was open before it if it is the first of a source.

@@ -33,8 +33,19 @@ pub struct Config {
     pub max_flows: u32,
     /// User to switch to.
     pub user: Option<String>,
+    /// When it ends by itself.
+    pub ends: Ends,
     /// Which messages are printed.
     pub verbosity: Verbosity,
+}
+
+/// When a run ends by itself, besides at the end of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// After this time.
+    pub after: Option<Duration>,
+    /// With the batch in which this many connections were new in the tree.
+    pub count: Option<u64>,
 }
 
 impl Config {

@@ -16,10 +16,17 @@ mod sockets;
 pub mod statement;
 pub mod stats;
 
-use std::{collections::BTreeSet, io, net::IpAddr, path::Path, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    io,
+    net::IpAddr,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::anyhow;
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::sleep};
 
 use self::{
     agent::Agent,
@@ -69,16 +76,18 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     let OpenTree { tree, requested_ports, before, reach } =
         confine::open_tree(config, &mut rights)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports);
-    let agent =
-        Agent::new(tracker, tree, config.local.clone()).map_err(no_addresses)?.with_policy_for(local);
+    let agent = Agent::new(tracker, tree, config.local.clone())
+        .map_err(|error| no_addresses(&error))?
+        .with_policy_for(local);
     let is_confined = confine::confine(&rights, &opened, &reach, metrics.as_ref(), &notifier)?;
     let agent = if is_confined { agent.confined_to(reach) } else { agent };
-    let agent = agent.stating(statement(config, &opened, &before));
+    let agent = agent.stating(statement(config, &opened, &before)).ending_after(config.ends.count);
     let agent = match machine(config) {
         Some(machine) => agent.asking(machine),
         None => agent,
     };
     opened.announce(config);
+    let shutdown = until(shutdown, config.ends.after);
     let outlets = Outlets { notifier, metrics, screen: screen.clone() };
     let mut reports = Reports::new(opened.subject(config), config.interval, outlets);
     let (stats, outcome) = match opened {
@@ -98,13 +107,23 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     }
 }
 
+/// Ready with `shutdown`, or when this time is over.
+async fn until(shutdown: impl Future<Output = ()>, after: Option<Duration>) {
+    let Some(after) = after else { return shutdown.await };
+    tokio::select! {
+        biased;
+        () = shutdown => {}
+        () = sleep(after) => {}
+    }
+}
+
 /// The local addresses at the start.
 fn local_addresses(config: &Config) -> anyhow::Result<BTreeSet<IpAddr>> {
     let addresses = AddressReader::new(config.local.clone()).and_then(|mut it| it.current());
-    Ok(addresses.map_err(no_addresses)?.unwrap_or_default())
+    Ok(addresses.map_err(|error| no_addresses(&error))?.unwrap_or_default())
 }
 
-fn no_addresses(error: io::Error) -> anyhow::Error {
+fn no_addresses(error: &io::Error) -> anyhow::Error {
     anyhow!("cannot list the local addresses: {error}")
 }
 

@@ -60,6 +60,11 @@ impl Collector {
         Self::start_by(namespace, &[], device, Tree::Own(scratch()), arguments)
     }
 
+    /// Starts watching whichever device it takes, and waits until it does.
+    pub fn start_without_device(namespace: &Namespace, arguments: &[&str]) -> Self {
+        Self::start_by(namespace, &[], "", Tree::Own(scratch()), arguments)
+    }
+
     /// Starts watching [`DEVICE`], with its tree below `directory`, and waits until it does.
     pub fn start_in(directory: &Path, namespace: &Namespace, arguments: &[&str]) -> Self {
         let tree = tempfile::tempdir_in(directory).expect("a scratch directory");
@@ -109,7 +114,8 @@ impl Collector {
         let mut child = namespace
             .command(program[0])
             .args(&program[1..])
-            .args(["-d", device, "-p"])
+            .args([["-d", device]].iter().filter(|_| !device.is_empty()).flatten())
+            .arg("-p")
             .arg(&tree)
             .args(interval)
             .args(arguments)

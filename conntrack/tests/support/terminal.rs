@@ -24,23 +24,81 @@ pub const COLUMNS: NonZero<u16> = NonZero::new(100).expect("more than none");
 
 /// A terminal, and its screen.
 pub struct Terminal {
-    written: Arc<Mutex<Vec<u8>>>,
+    shown: Arc<Mutex<Shown>>,
     end: OwnedFd,
+}
+
+/// What a terminal shows.
+struct Shown {
+    emulator: vt100::Parser,
+    /// Everything that was written to it.
+    written: Vec<u8>,
 }
 
 impl Terminal {
     pub fn new() -> Self {
+        Self::of_columns(COLUMNS)
+    }
+
+    /// A terminal of this width.
+    pub fn of_columns(columns: NonZero<u16>) -> Self {
         let (controller, end) = ends();
-        let written = Arc::default();
-        read(controller, Arc::clone(&written));
-        Self { written, end }
+        let emulator = vt100::Parser::new(ROWS, columns, 0);
+        let shown = Arc::new(Mutex::new(Shown { emulator, written: Vec::new() }));
+        read(controller, Arc::clone(&shown));
+        let terminal = Self { shown, end };
+        terminal.set_size(columns);
+        terminal
+    }
+
+    fn set_size(&self, columns: NonZero<u16>) {
+        set_size(&self.end, columns);
+    }
+
+    /// Changes its width, as most terminals do today: lines that do not fit any more are broken, and the
+    /// cursor stays at its character.
+    pub fn resize(&self, columns: NonZero<u16>) {
+        let mut shown = self.shown.lock().expect("no panic");
+        let (row, column) = shown.emulator.screen().cursor_position();
+        let rows: Vec<_> = shown.emulator.screen().rows(0, u16::MAX).collect();
+        let mut emulator = vt100::Parser::new(ROWS, columns, 0);
+        emulator.process(rows[..usize::from(row)].join("\r\n").trim_start().as_bytes());
+        let line: Vec<_> = rows[usize::from(row)].chars().collect();
+        let (before, behind) = line.split_at(usize::from(column).min(line.len()));
+        if row > 0 {
+            emulator.process(b"\r\n");
+        }
+        let [before, behind] = [before, behind].map(|it| it.iter().collect::<String>());
+        // DECSC and DECRC, whose place is on the screen: nothing may scroll.
+        emulator.process(format!("{before}\x1b7{behind}\x1b8").as_bytes());
+        shown.emulator = emulator;
+        drop(shown);
+        self.set_size(columns);
     }
 
     /// Starts a command with this as its standard input and error.
     pub fn spawn(&self, command: &mut Command) -> Child {
-        let end = || Stdio::from(self.end.try_clone().expect("a descriptor"));
-        let command = command.env("TERM", "xterm").stdin(end()).stdout(Stdio::null()).stderr(end());
+        self.start(command.stdout(Stdio::null()))
+    }
+
+    /// Starts a command with this as all that it reads and writes.
+    pub fn spawn_all(&self, command: &mut Command) -> Child {
+        self.start(command.stdout(self.end()))
+    }
+
+    fn start(&self, command: &mut Command) -> Child {
+        let command = command.env("TERM", "xterm").stdin(self.end()).stderr(self.end());
         command.spawn().expect("the command runs")
+    }
+
+    fn end(&self) -> Stdio {
+        self.end.try_clone().expect("a descriptor").into()
+    }
+
+    /// Everything that was written to it, with what drives it.
+    pub fn written(&self) -> String {
+        let written = self.shown.lock().expect("no panic").written.clone();
+        String::from_utf8(written).expect("UTF-8")
     }
 
     /// Stops its output, as Ctrl-S does.
@@ -55,10 +113,20 @@ impl Terminal {
 
     /// Its rows now, without trailing blanks and empty rows at the end.
     pub fn shows(&self) -> Vec<String> {
-        let mut emulator = vt100::Parser::new(ROWS, COLUMNS, 0);
-        emulator.process(&self.written.lock().expect("no panic"));
-        let screen = emulator.screen();
-        screen.contents().trim_end().lines().map(|row| row.trim_end().to_owned()).collect()
+        let shown = self.shown.lock().expect("no panic");
+        let screen = shown.emulator.screen();
+        let rows = screen.rows(0, u16::MAX).map(|row| row.trim_end().to_owned());
+        let mut rows: Vec<_> = rows.collect();
+        let used = rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1);
+        rows.truncate(used);
+        rows
+    }
+
+    /// The colour of the first character of a row.
+    pub fn colour(&self, row: usize) -> vt100::Color {
+        let shown = self.shown.lock().expect("no panic");
+        let row = u16::try_from(row).expect("a row");
+        shown.emulator.screen().cell(row, 0).expect("a cell").fgcolor()
     }
 
     /// Waits until `is_so` holds of its rows; returns them.
@@ -71,11 +139,13 @@ impl Terminal {
 }
 
 /// Reads until all writers have closed it.
-fn read(mut controller: File, written: Arc<Mutex<Vec<u8>>>) {
+fn read(mut controller: File, shown: Arc<Mutex<Shown>>) {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = controller.read(&mut buffer) {
-            written.lock().expect("no panic").extend(&buffer[..length]);
+            let mut shown = shown.lock().expect("no panic");
+            shown.written.extend(&buffer[..length]);
+            shown.emulator.process(&buffer[..length]);
         }
     });
 }
@@ -88,7 +158,11 @@ pub fn ends() -> (File, OwnedFd) {
     let name = ptsname(&controller, Vec::new()).expect("a name");
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let end = openat(CWD, name, flags, Mode::empty()).expect("its other end");
-    let size = Winsize { ws_row: ROWS.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&end, size).expect("a size");
+    set_size(&end, COLUMNS);
     (File::from(controller), end)
+}
+
+fn set_size(end: &OwnedFd, columns: NonZero<u16>) {
+    let size = Winsize { ws_row: ROWS.get(), ws_col: columns.get(), ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(end, size).expect("a size");
 }

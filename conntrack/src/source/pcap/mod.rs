@@ -10,3 +10,6 @@ mod filter;
 mod link;
 mod link_types;
 pub mod live;
+mod version;
+
+pub use version::version;

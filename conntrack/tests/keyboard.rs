@@ -1,0 +1,242 @@
+//! At the keyboard: help, what is said of a wrong command line, values as they are typed, how a run ends
+//! by itself. None of it takes privileges; what does is in `live_keyboard`.
+
+use std::{
+    fs,
+    io::Write as _,
+    num::NonZero,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::support::{Case, PATIENCE, conntrack, files, terminal::Terminal, wait_until};
+use tempfile::TempDir;
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a scratch directory")
+}
+
+/// What a wrong command line is answered with.
+#[track_caller]
+fn complaint(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        conntrack().args(arguments).output().expect("the program runs");
+    let said = String::from_utf8(stderr).expect("UTF-8");
+    assert_eq!(status.code(), Some(2), "{arguments:?}: {said}");
+    assert!(stdout.is_empty() && said.starts_with("conntrack: "), "{arguments:?}: {said}");
+    said
+}
+
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("the program runs");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+/// Has the seed's capture read into a tree, with these arguments besides.
+fn reading(tree: &Path, arguments: &[&str]) -> Command {
+    let case = Case::named("seed");
+    let mut command = conntrack();
+    command.arg("-r").arg(&case.capture).args(["--local", "192.168.200.230", "-p"]).arg(tree);
+    command.args(arguments);
+    command
+}
+
+/// Without what drives a terminal: bold, underlined.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut pieces = text.split('\u{1b}');
+    plain += pieces.next().unwrap_or_default();
+    plain.extend(pieces.map(|piece| piece.split_once('m').map_or(piece, |(_, text)| text)));
+    plain
+}
+
+/// No line of the last paragraph is broken where its next word would have fitted.
+#[track_caller]
+fn assert_filled(help: &str, columns: usize) {
+    let (_, paragraph) = help.split_once("Exit status: ").expect("a last paragraph");
+    let lines: Vec<_> = format!("Exit status: {paragraph}").lines().map(str::to_owned).collect();
+    for pair in lines.windows(2) {
+        let next = pair[1].split(' ').next().map_or(0, str::len);
+        let is_full = next == 0 || pair[0].len() + 1 + next > columns;
+        assert!(is_full, "broken where it need not be at {columns}: {pair:?}");
+    }
+}
+
+#[test]
+fn help_fits_the_terminal() {
+    for columns in [60, 80, 100] {
+        for arguments in [&["--help"][..], &["-h"], &["help", "rules"], &["diff", "--help"]] {
+            let terminal = Terminal::of_columns(NonZero::new(columns).expect("some"));
+            let mut command = conntrack();
+            let mut child = terminal.spawn_all(command.args(arguments));
+            assert!(child.wait().expect("it ends").success());
+            let is_whole = || terminal.written().contains("Exit status: ");
+            assert!(wait_until(PATIENCE, is_whole), "{}", terminal.written());
+            let help = plain(&terminal.written());
+            let widest = help.lines().max_by_key(|line| line.chars().count()).expect("lines");
+            let width = widest.chars().count();
+            assert!(width <= usize::from(columns), "{arguments:?}, {columns}: {widest}");
+            assert_filled(&help, usize::from(columns));
+        }
+    }
+}
+
+#[test]
+fn help_has_headings_and_examples() {
+    let help = printed(conntrack().arg("--help"));
+    for heading in ["What is watched:", "The tree:", "What is recorded:", "The run:", "Examples:"] {
+        assert!(help.lines().any(|line| line == heading), "{heading} in {help}");
+    }
+    assert_eq!(
+        printed(conntrack().args(["help", "diff"])),
+        printed(conntrack().args(["diff", "-h"]))
+    );
+    assert!(printed(conntrack().arg("help")).contains("Commands:"));
+}
+
+#[test]
+fn the_version_says_which_build_it_is() {
+    let version = printed(conntrack().arg("--version"));
+    let lines: Vec<_> = version.lines().collect();
+    let first = concat!("conntrack ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(lines[0].starts_with(first), "{version}");
+    assert!(lines[1].starts_with("features: ") && lines[1].contains("pcap"), "{version}");
+    assert!(lines[2].starts_with("libpcap version "), "{version}");
+}
+
+#[test]
+fn an_error_keeps_its_lines_and_points_to_the_help_of_its_command() {
+    let said = complaint(&["rules"]);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], "conntrack: the following required arguments were not provided:");
+    assert!(lines.iter().any(|line| line.trim_start().starts_with("--path <DIR>")), "{said}");
+    assert!(lines.iter().any(|line| line.starts_with("Usage: conntrack rules")), "{said}");
+    assert_eq!(lines.last(), Some(&"For more information, try 'conntrack rules --help'."));
+    let similar = complaint(&["-p", "x", "--intervall", "1s"]);
+    assert!(similar.contains("a similar argument exists: '--interval'"), "{similar}");
+}
+
+/// A line break in an argument would pass for the end of the message.
+#[test]
+fn nothing_in_an_argument_drives_the_terminal_or_breaks_a_line() {
+    for arguments in [
+        &["-p", "x", "-u", "1\n2\u{1b}[2J"][..],
+        &["-p", "x", "--udp-in=1\n2\u{1b}[2J"],
+        &["-p", "x", "-u1\n2\u{1b}[2J"],
+        &["1\n2\u{1b}[2J"],
+    ] {
+        let said = complaint(arguments);
+        assert!(!said.contains('\u{1b}') && said.contains("1\\n2\\u{1b}[2J"), "{said}");
+    }
+}
+
+#[test]
+fn netfilter_s_options_are_told_whose_they_are() {
+    for arguments in [&["-L"][..], &["-L", "conntrack"], &["-E"], &["-F"], &["-S"], &["--dump"]] {
+        let said = complaint(arguments);
+        assert!(said.contains("conntrack-tools"), "{said}");
+    }
+    assert!(!complaint(&["-p", "x", "-Z"]).contains("conntrack-tools"));
+}
+
+#[test]
+fn a_device_and_a_directory_without_flags_are_told_what_to_type() {
+    for (typed, meant) in [
+        (&["lo", "/tmp/x"][..], "conntrack -d lo -p /tmp/x\n"),
+        (&["/tmp/x", "lo"], "conntrack -d lo -p /tmp/x\n"),
+        (&["lo"], "conntrack -d lo -p DIR\n"),
+        (&["-d", "lo", "/tmp/x"], "conntrack -d lo -p /tmp/x\n"),
+        (&["-p", "/tmp/x", "lo"], "conntrack -d lo -p /tmp/x\n"),
+        (&["-p", "x", "doctor"], "a command goes first: conntrack doctor"),
+    ] {
+        let said = complaint(typed);
+        assert!(said.contains(meant), "{typed:?}: {said}");
+    }
+    assert!(complaint(&["rule"]).contains("a similar subcommand exists: 'rules'"));
+}
+
+#[test]
+fn a_file_without_local_is_told_why_it_takes_one() {
+    let said = complaint(&["-p", "x", "-r", "file"]);
+    assert!(said.contains("--local IP") && said.contains("what came in"), "{said}");
+}
+
+#[test]
+fn values_are_taken_as_people_type_them() {
+    let case = Case::named("seed");
+    let scratch = scratch();
+    for (number, arguments) in [
+        &["--local", "192.168.200.230/24"][..],
+        &["--local", "192.168.200.230,192.0.2.1"],
+        &["--local", "192.168.200.230", "--interval", "5", "-u", "1,2"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let tree = scratch.path().join(number.to_string());
+        let mut command = conntrack();
+        command.args(["-q", "-r"]).arg(&case.capture).arg("-p").arg(&tree).args(arguments);
+        printed(&mut command);
+        assert_eq!(files(&tree), case.tree, "{arguments:?}");
+    }
+    let tree_of = |name: &str, arguments: &[&str]| {
+        let tree = scratch.path().join(name);
+        printed(&mut reading(&tree, &[&["-q"], arguments].concat()));
+        files(&tree)
+    };
+    let of_several =
+        tree_of("several", &["-u5353,17500", "--internal=203.0.113.0/24,192.0.2.0/24"]);
+    let internal = ["--internal", "203.0.113.0/24", "--internal", "192.0.2.0/24"];
+    let one_by_one =
+        tree_of("one by one", &[&["-u", "5353", "-u", "17500"], &internal[..]].concat());
+    assert_eq!(of_several, one_by_one);
+    assert_ne!(of_several, tree_of("no port", &internal));
+    assert_ne!(of_several, tree_of("no network", &["-u", "5353,17500"]));
+
+    let network = complaint(&["-p", "x", "-r", "file", "--local", "10.1.2.0/24"]);
+    assert!(network.contains("is a network; give the machine's address"), "{network}");
+}
+
+#[test]
+fn devices_are_listed_with_kind_state_and_addresses() {
+    for flag in ["-D", "--list-devices"] {
+        let listed = printed(conntrack().arg(flag));
+        let loopback = listed.lines().find(|line| line.starts_with("lo ")).expect("loopback");
+        let words: Vec<_> = loopback.split_whitespace().collect();
+        assert_eq!(words[..3], ["lo", "loopback", "up"], "{listed}");
+        assert!(words.contains(&"127.0.0.1/8"), "{listed}");
+    }
+}
+
+#[test]
+fn a_run_ends_by_itself_after_a_time_or_a_number_of_connections() {
+    for (arguments, most) in [(&["--duration", "0.2"][..], 9), (&["-c", "1"], 9), (&["-c", "9"], 9)]
+    {
+        let scratch = scratch();
+        // A pipe that stays open: nothing else ends it.
+        let mut child = conntrack()
+            .args(["-q", "--local", "192.168.200.230", "--interval", "20ms", "-r", "-", "-p"])
+            .arg(scratch.path().join("tree"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut pipe = child.stdin.take().expect("piped");
+        let capture = fs::read(Case::named("seed").capture).expect("a capture");
+        pipe.write_all(&capture).expect("written");
+        let mut status = None;
+        let has_ended = wait_until(PATIENCE, || {
+            status = child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        let _gone = child.kill();
+        assert!(has_ended, "{arguments:?}");
+        assert_eq!(status.and_then(|it| it.code()), Some(0), "{arguments:?}");
+        assert!(files(&scratch.path().join("tree")).len() <= most, "{arguments:?}");
+    }
+    for wrong in [&["-c", "0"][..], &["--duration", "0"], &["--duration", "soon"]] {
+        complaint(&[wrong, &["-p", "x"]].concat());
+    }
+}
