@@ -208,11 +208,19 @@ fn a_pipe_that_never_says_anything_can_be_stopped() {
         .expect("the program runs");
     // `Child::wait` would close a pipe to its standard input; this one stays open and silent.
     let silent = reader.stdin.take();
-    // Signal handlers are in place once the tree exists.
-    assert!(wait_until(PATIENCE, || tree.join("else/udp").exists()));
+    assert!(wait_until(PATIENCE, || handles_sigterm(reader.id())));
     terminate(&reader);
     assert!(reader.wait().expect("ended").success());
+    assert!(!tree.exists(), "there was nothing to read");
     drop(silent);
+}
+
+/// By the mask of proc(5).
+fn handles_sigterm(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+    let mask = u64::from_str_radix(mask.trim(), 16).expect("a number");
+    mask & (1 << (Signal::TERM.as_raw() - 1)) != 0
 }
 
 fn terminate(child: &Child) {
