@@ -1,268 +1,332 @@
-//! The audit: which recorded connections the rules of a file would accept, and which not. Rules are
-//! judged as if they were enforced: a policy that accepts what no rule does proves nothing.
+//! The audit: which recorded connections rules would accept. The kernel is the judge: the rules are loaded
+//! into a network namespace of our own, and the first packet of each connection is sent through them, and
+//! then the answer to what was accepted.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `ruleset` | rules, as the programs take them that load them |
+//! | `machine` | what this machine has: devices, addresses, routes |
+//! | `layout` | the host on which rules are tried |
+//! | `stage` | that host, made: a namespace, devices, sockets |
+//! | `network`, `tap` | its parts: rtnetlink, and devices that we hold the other end of |
+//! | `packet` | what is sent |
+//! | `representatives` | who stands for `INTERNET` |
+//! | `trial` | sends, and looks what comes through |
+//! | `attacks` | what nobody answered, or nobody asked for |
 
-mod rules;
-mod syntax;
+mod attacks;
+mod layout;
+mod machine;
+mod network;
+mod packet;
+mod representatives;
+mod ruleset;
+mod stage;
+mod tap;
+mod trial;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+};
 
-use self::rules::{Chain, Rule, Rules};
+use ipnet::IpNet;
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::{getegid, geteuid},
+};
+
+pub use self::{
+    attacks::Attacks,
+    ruleset::{RulesetError, Sources},
+    trial::Part,
+};
+use self::{
+    layout::Layout,
+    machine::Machine,
+    representatives::Representatives,
+    ruleset::Ruleset,
+    trial::{Outcome as Came, Trial},
+};
 use crate::{
-    connection::{Direction, Host, IpVersion},
-    record::Record,
+    connection::{Direction, Evidence, Host, SourcePort},
+    record::{Outcome, Record},
     recording::Recording,
     rules::{
-        addresses::{AddressSet, version},
-        choosing::choose,
+        choosing::{choose, ephemeral_ports},
         internet::Internet,
         omissions::Omission,
-        vocabulary::{BaseChain, PortRange, Request},
+        vocabulary::{PortRange, Request as RulesRequest},
     },
-    tree,
-    utc::Utc,
 };
+
+/// The device, where neither the tree nor the user names one.
+const DEVICE: &str = "eth0";
+/// What a tree of all devices says.
+const ALL_DEVICES: &str = "any";
+
+/// What is to be judged.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The rules.
+    pub sources: Sources,
+    /// The device that was recorded, where the tree does not say or another is meant.
+    pub device: Option<String>,
+    /// Leave out what is between others.
+    pub skip_else: bool,
+    /// Networks that are not the internet.
+    pub internal: Vec<IpNet>,
+    /// Try what nobody answered, too.
+    pub attacks: bool,
+}
+
+/// Why there is no judgement.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// Not allowed.
+    #[error(
+        "cannot make a network namespace to try rules in: {0}; run it as root, or allow user namespaces"
+    )]
+    Namespace(io::Error),
+    /// The host cannot be made.
+    #[error("cannot set up a network namespace to try rules in: {0}")]
+    SetUp(io::Error),
+    /// It failed later on.
+    #[error("cannot send packets through the rules: {0}")]
+    Trial(io::Error),
+    /// The rules.
+    #[error(transparent)]
+    Ruleset(#[from] RulesetError),
+}
 
 /// What came of an audit.
 #[derive(Debug)]
 pub struct Audit {
-    accepted: usize,
-    refused: Vec<Record>,
-    /// Lines of the rules that are not understood, by their numbers.
-    pub not_understood: Vec<(usize, String)>,
-    /// Directions that no chain filters, each with how many records there are.
-    pub unfiltered: Vec<(Direction, usize)>,
+    /// In order of their connections.
+    pub judgements: Vec<Judgement>,
     /// Records that are not judged because they need no rule.
     pub omissions: Vec<Omission>,
+    /// The other side, if it was asked for.
+    pub attacks: Option<Attacks>,
+    /// What the user has to know.
+    pub notes: Vec<String>,
+}
+
+/// A record, judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Which.
+    pub record: Record,
+    /// How.
+    pub verdict: Verdict,
+}
+
+/// What the kernel made of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works.
+    Accepted,
+    /// It does not.
+    Refused {
+        /// What did not come through.
+        part: Part,
+        /// With this address in the place of `INTERNET`.
+        internet: Option<IpAddr>,
+    },
+    /// It does not come through without rules either.
+    NotJudged,
 }
 
 impl Audit {
-    /// Holds a recording against the text of a file of rules; `None` if there is no chain in it.
-    pub fn of(recording: &Recording, text: &str, internet: &Internet) -> Option<Self> {
-        let rules = Rules::read(text);
-        if rules.chains.is_empty() {
-            return None;
+    /// Has the kernel judge a recording.
+    ///
+    /// # Errors
+    /// No namespace, or rules that cannot be read or loaded.
+    pub fn of(recording: &Recording, request: &Request) -> Result<Self, AuditError> {
+        let ruleset = Ruleset::read(&request.sources)?;
+        let forward = !request.skip_else;
+        let choice = choose(recording, &RulesRequest { forward, ..RulesRequest::default() });
+        let mut records: Vec<Record> = choice.chosen.iter().map(|(_, record)| **record).collect();
+        if request.skip_else {
+            records.retain(|record| record.connection.direction != Direction::Else);
         }
-        let mut accepted = 0;
-        let mut refused = Vec::new();
-        let mut unfiltered = BTreeMap::<Direction, usize>::new();
-        let forward = rules.chains.contains_key(&BaseChain::Forward);
-        let choice = choose(recording, &Request { forward, ..Request::default() });
-        for (base, record) in choice.chosen {
-            match rules.chains.get(&base) {
-                Some(chain) if accepts(chain, record, internet) => accepted += 1,
-                Some(_) => refused.push(*record),
-                None => *unfiltered.entry(record.connection.direction).or_default() += 1,
-            }
-        }
-        let unfiltered = unfiltered.into_iter().collect();
-        let not_understood = rules.not_understood;
-        Some(Self { accepted, refused, not_understood, unfiltered, omissions: choice.omissions })
+        records.sort_unstable();
+        let device = device(recording, request);
+        let mut machine = this_machine(recording, &device, request.sources.host)?;
+        let layout =
+            Layout::of(&recording.records, &device, machine.as_mut(), |name| ruleset.names(name));
+        let bench = Bench {
+            representatives: representatives(recording, request, &ruleset),
+            ephemeral: ephemeral_ports(recording),
+            layout,
+            ruleset,
+        };
+        enter_user_namespace()?;
+        let (judgements, mut notes) = bench.judge(&records)?;
+        let attacks = Attacks::of(recording, &bench)?;
+        notes.extend(attacks.let_everything_in().then(|| LETS_EVERYTHING_IN.to_owned()));
+        let attacks = request.attacks.then_some(attacks);
+        Ok(Self { judgements, omissions: choice.omissions, attacks, notes })
     }
 
     /// Whether all that was judged is accepted.
     pub fn is_covered(&self) -> bool {
-        self.refused.is_empty()
+        self.refused().next().is_none()
+    }
+
+    /// What is refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Judgement> {
+        self.judgements.iter().filter(|it| matches!(it.verdict, Verdict::Refused { .. }))
+    }
+
+    /// How many have this verdict.
+    pub(crate) fn count(&self, verdict: Verdict) -> usize {
+        self.judgements.iter().filter(|it| it.verdict == verdict).count()
     }
 }
 
-/// Whether the rules accept everything that the record stands for: with `INTERNET`, all of it.
-fn accepts(chain: &Chain, record: &Record, internet: &Internet) -> bool {
-    let Some(mut undecided) = Undecided::of(record, internet) else { return false };
-    let family = undecided.family;
-    let rules = chain.for_port(record.connection.destination_port);
-    for rule in rules.filter(|rule| is_about(rule, record, family)) {
-        if undecided.decide(rule) && !rule.accepts {
-            return false;
+const LETS_EVERYTHING_IN: &str = "these rules let in every port that was never seen: they may be in learning \
+    mode, or have no chain for what comes in";
+
+/// What trials are made with.
+struct Bench {
+    representatives: Representatives,
+    ephemeral: PortRange,
+    layout: Layout,
+    ruleset: Ruleset,
+}
+
+impl Bench {
+    fn judge(&self, records: &[Record]) -> Result<(Vec<Judgement>, Vec<String>), AuditError> {
+        let mut trials = Vec::new();
+        let mut of_record = Vec::new();
+        for record in records {
+            let first = trials.len();
+            self.add_trials(record, &mut trials);
+            of_record.push(first..trials.len());
+        }
+        let (came, said) = trial::judge(&trials, &self.layout, &self.ruleset)?;
+        let judgement = |(record, range): (&Record, std::ops::Range<usize>)| Judgement {
+            record: *record,
+            verdict: verdict(record, &trials[range.clone()], &came[range]),
+        };
+        Ok((records.iter().zip(of_record).map(judgement).collect(), said))
+    }
+
+    /// One for a connection; for one with `INTERNET`, one for each that stands for it.
+    fn add_trials(&self, record: &Record, trials: &mut Vec<Trial>) {
+        match (record.connection.source, record.connection.destination) {
+            (Host::Address(source), Host::Address(destination)) => {
+                trials.push(self.trial(record, source, destination, trials.len()));
+            }
+            (Host::Address(source), Host::Internet) => {
+                for destination in self.representatives.like(source) {
+                    trials.push(self.trial(record, source, *destination, trials.len()));
+                }
+            }
+            (Host::Internet, Host::Address(destination)) => {
+                for source in self.representatives.like(destination) {
+                    trials.push(self.trial(record, *source, destination, trials.len()));
+                }
+            }
+            (Host::Internet, Host::Internet) => {}
         }
     }
-    undecided.rest.is_empty()
-}
 
-/// What of a record no rule has decided yet. At most one of its sides has several addresses.
-struct Undecided {
-    family: IpVersion,
-    fixed: IpAddr,
-    fixed_is_source: bool,
-    rest: AddressSet,
-}
-
-impl Undecided {
-    fn of(record: &Record, internet: &Internet) -> Option<Self> {
-        let source = record.connection.source;
-        let (fixed, other) = match (source, record.connection.destination) {
-            (Host::Address(source), other) => (source, other),
-            (Host::Internet, Host::Address(destination)) => (destination, Host::Internet),
-            (Host::Internet, Host::Internet) => return None,
+    fn trial(&self, record: &Record, source: IpAddr, destination: IpAddr, number: usize) -> Trial {
+        let connection = &record.connection;
+        let source_port = match connection.source_port {
+            SourcePort::Number(port) => port,
+            SourcePort::Any => self.ephemeral_port(number),
         };
-        let family = version(fixed);
-        let rest = match other {
-            Host::Address(address) => AddressSet::from(address),
-            Host::Internet => internet.addresses(family),
-        };
-        Some(Self { family, fixed, fixed_is_source: source == Host::Address(fixed), rest })
+        Trial {
+            protocol: connection.protocol,
+            source: SocketAddr::new(source, source_port),
+            destination: SocketAddr::new(destination, connection.destination_port),
+            way: self.layout.way(connection.direction, source, destination),
+            is_answered: !self.layout.is_for_many(destination)
+                && record.outcome != Outcome::Seen(Evidence::Served),
+        }
     }
 
-    /// Takes out what the rule matches; whether it matches anything.
-    fn decide(&mut self, rule: &Rule) -> bool {
-        let (fixed, other) = if self.fixed_is_source {
-            (&rule.source, &rule.destination)
-        } else {
-            (&rule.destination, &rule.source)
-        };
-        if fixed.as_ref().is_some_and(|addresses| !addresses.contains(self.fixed)) {
-            return false;
-        }
-        let rest = match other {
-            Some(addresses) => self.rest.without(addresses),
-            None => AddressSet::default(),
-        };
-        let matches = rest != self.rest;
-        self.rest = rest;
-        matches
+    fn ephemeral_port(&self, number: usize) -> u16 {
+        let PortRange { first, last } = self.ephemeral;
+        let offset = number % (usize::from(last - first) + 1);
+        first.saturating_add(u16::try_from(offset).unwrap_or_default())
     }
 }
 
-/// Whether a rule has to do with the record's protocol, family and port.
-fn is_about(rule: &Rule, record: &Record, family: IpVersion) -> bool {
-    let port = record.connection.destination_port;
-    let on_port = |ranges: &Vec<PortRange>| ranges.iter().any(|range| range.contains(port));
-    rule.protocol.is_none_or(|it| it == record.connection.protocol)
-        && rule.family.is_none_or(|it| it == family)
-        && rule.ports.as_ref().is_none_or(on_port)
-}
-
-impl fmt::Display for Audit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for record in &self.refused {
-            writeln!(f, "- {}  {}", tree::path(&record.connection), Utc(record.last_seen))?;
+/// Of all that stand for a connection, the first that is refused.
+fn verdict(record: &Record, trials: &[Trial], came: &[Came]) -> Verdict {
+    let connection = &record.connection;
+    for (trial, came) in trials.iter().zip(came) {
+        if let Came::Refused(part) = came {
+            let internet = match (connection.source, connection.destination) {
+                (Host::Internet, _) => Some(trial.source.ip()),
+                (_, Host::Internet) => Some(trial.destination.ip()),
+                _ => None,
+            };
+            return Verdict::Refused { part: *part, internet };
         }
-        let judged = self.accepted + self.refused.len();
-        write!(f, "{} of {judged} recorded connections accepted", self.accepted)?;
-        // Rounded down: 100.0 % is all of them.
-        if let Some(per_mille) = (self.accepted * 1000).checked_div(judged) {
-            write!(f, " ({}.{} %)", per_mille / 10, per_mille % 10)?;
-        }
-        writeln!(f)
     }
+    if came.contains(&Came::Accepted) { Verdict::Accepted } else { Verdict::NotJudged }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
+/// The recorded device.
+fn device(recording: &Recording, request: &Request) -> String {
+    let recorded = recording.provenance.as_ref().and_then(|it| it.device.clone());
+    let recorded = recorded.filter(|name| !name.is_empty() && name != ALL_DEVICES);
+    request.device.clone().or(recorded).unwrap_or_else(|| DEVICE.to_owned())
+}
 
-    use super::*;
-    use crate::{
-        connection::{Connection, Protocol, SourcePort},
-        record::Outcome,
+/// This machine, if the rules are of it, or the tree: its device has an address that was recorded as its own.
+fn this_machine(
+    recording: &Recording,
+    device: &str,
+    is_asked_for: bool,
+) -> Result<Option<Machine>, AuditError> {
+    let machine = Machine::read().map_err(AuditError::SetUp)?;
+    let is_own = |record: &Record| {
+        let own = match record.connection.direction {
+            Direction::In => record.connection.destination,
+            Direction::Out => record.connection.source,
+            Direction::Else => return false,
+        };
+        machine.addresses().any(|address| Host::Address(address) == own)
     };
+    let is_this = machine.device(device).is_some() && recording.records.iter().any(is_own);
+    Ok((is_asked_for || is_this).then_some(machine))
+}
 
-    const LOCAL: &str = "10.0.0.2";
+fn representatives(recording: &Recording, request: &Request, ruleset: &Ruleset) -> Representatives {
+    let hosts = recording
+        .records
+        .iter()
+        .flat_map(|record| [record.connection.source, record.connection.destination]);
+    let named = hosts.filter_map(|host| match host {
+        Host::Address(address) => Some(IpNet::from(address).into()),
+        Host::Internet => None,
+    });
+    let named: Vec<_> = named.chain(ruleset.intervals()).collect();
+    Representatives::of(&Internet::without(&request.internal), &named)
+}
 
-    fn host(text: &str) -> Host {
-        text.parse().map_or(Host::Internet, Host::Address)
+/// Whoever may not make network namespaces can make one within a user namespace, where that is allowed. It
+/// is for the whole process, which has one thread yet.
+fn enter_user_namespace() -> Result<(), AuditError> {
+    let tried = crate::host::thread::on_own_thread(|| unshare(CloneFlags::CLONE_NEWNET));
+    if tried.map_err(AuditError::SetUp)?.is_ok() {
+        return Ok(());
     }
-
-    /// An incoming connection over TCP to port 22.
-    fn from(peer: &str) -> Recording {
-        let connection = Connection {
-            direction: Direction::In,
-            protocol: Protocol::Tcp,
-            source: host(peer),
-            source_port: SourcePort::Any,
-            destination: host(LOCAL),
-            destination_port: 22,
-        };
-        let records = vec![Record {
-            connection,
-            outcome: Outcome::Unknown,
-            made: None,
-            last_seen: UNIX_EPOCH,
-        }];
-        Recording { records, ..Recording::default() }
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| AuditError::Namespace(errno.into()))?;
+    let maps = [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("0 {user} 1")),
+        ("gid_map", format!("0 {group} 1")),
+    ];
+    for (file, map) in maps {
+        fs::write(format!("/proc/self/{file}"), map).map_err(AuditError::Namespace)?;
     }
-
-    /// The audit of rules in an input chain.
-    fn audit(peer: &str, rules: &str) -> Audit {
-        let text = format!(
-            "table inet conntrack_learned {{\nset s {{ type ipv4_addr; elements = {{ 10.0.0.8/30,\n\
-             10.0.0.1 }} }}\nchain input {{\n{rules}\n}}\n}}"
-        );
-        Audit::of(&from(peer), &text, &Internet::without(&[])).expect("a chain")
-    }
-
-    fn is_accepted(peer: &str, rules: &str) -> bool {
-        let audit = audit(peer, rules);
-        assert_eq!(audit.not_understood, []);
-        audit.is_covered()
-    }
-
-    #[test]
-    fn every_part_of_a_rule_counts() {
-        for accepting in [
-            "accept",
-            "ct state new tcp dport 22 accept",
-            "ip saddr 10.0.0.1 ip daddr 10.0.0.2 tcp dport 22 counter accept comment \"x\"",
-            "ip saddr @s tcp dport { 21, 22 } counter packets 1 bytes 2 accept",
-            "ip saddr 10.0.0.0-10.0.0.1 tcp dport 1-1000 accept",
-            "udp dport 22 drop\nip daddr { 10.0.0.0/8, 192.168.0.1 } accept\ndrop",
-        ] {
-            assert!(is_accepted("10.0.0.1", accepting), "{accepting}");
-        }
-        for refusing in [
-            "",
-            "tcp dport 23 accept",
-            "udp dport 22 accept",
-            "ip saddr 10.0.0.3 accept",
-            "ip daddr 10.0.0.3 accept",
-            "ip6 saddr ::/0 accept",
-            "ip saddr @s drop\naccept",
-            "ct state established,related accept\njump essentials\niif \"lo\" accept",
-            "iifname != \"eth0\" accept\ncounter comment \"dropped\"",
-        ] {
-            assert!(!is_accepted("10.0.0.1", refusing), "{refusing}");
-        }
-    }
-
-    #[test]
-    fn the_internet_is_accepted_as_a_whole_or_not() {
-        assert!(is_accepted("INTERNET", "ip saddr 0.0.0.0/0 accept"));
-        assert!(is_accepted("INTERNET", "ip saddr 0.0.0.0/1 accept\nip saddr 128.0.0.0/1 accept"));
-        assert!(!is_accepted("INTERNET", "ip saddr 0.0.0.0/1 accept"));
-        assert!(!is_accepted("INTERNET", "ip saddr 203.0.113.9 drop\naccept"));
-        assert!(is_accepted("INTERNET", "ip saddr 10.0.0.0/8 drop\naccept"));
-    }
-
-    #[test]
-    fn lines_of_another_form_are_named() {
-        let other = "tcp dport 22 meta skuid 0 accept\nip saddr @nothing accept\nmap x { }";
-        let audit = audit("10.0.0.1", &format!("accept\n{other}"));
-        let lines: Vec<_> = audit.not_understood.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, [6, 7, 8]);
-        assert_eq!(audit.not_understood[0].1, "tcp dport 22 meta skuid 0 accept");
-    }
-
-    #[test]
-    fn a_line_that_only_begins_like_ours_is_not_taken_for_it() {
-        for other in [
-            "ct state { new } drop",
-            "ct state established,new mark 1 drop",
-            "limit rate 1/second accept",
-            "counter drop log",
-            "tcp dport 22 drop log",
-            "ip saddr 10.0.0.1 ip6 daddr ::1 accept",
-            "ip saddr 10.0.0.9-10.0.0.1 accept",
-            "tcp sport 22 accept",
-        ] {
-            let audit = audit("10.0.0.1", other);
-            assert_eq!(audit.not_understood.len(), 1, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_direction_without_a_chain_is_not_judged() {
-        let text = "table inet conntrack_learned { chain output { accept\n} }";
-        let audit = Audit::of(&from("10.0.0.1"), text, &Internet::without(&[])).expect("a chain");
-        assert_eq!(audit.unfiltered, [(Direction::In, 1)]);
-        assert!(Audit::of(&from("10.0.0.1"), "*filter", &Internet::without(&[])).is_none());
-    }
+    Ok(())
 }

@@ -2,18 +2,18 @@
 
 use std::{
     fmt::Display,
-    fs,
     io::{BufWriter, ErrorKind, Write as _, stdout},
     path::Path,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::export::{AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs};
+use super::export::{AuditArgs, AuditFormat, DiffArgs, ExportCommand, Format, RulesArgs};
 use crate::{
     audit::Audit,
     diff::Diff,
     print::{
+        audit as audited,
         csv::Csv,
         iptables,
         json::Json,
@@ -22,13 +22,12 @@ use crate::{
         words::{self, count_of},
     },
     recording::Recording,
-    rules::{internet::Internet, omissions::Omission, rule_set::RuleSet},
-    tree::direction_directory,
+    rules::{omissions::Omission, rule_set::RuleSet},
 };
 use anyhow::anyhow;
 
 /// The trees differ, or the rules refuse a connection.
-const DIFFERENT: u8 = 1;
+const DIFFERENT: u8 = 3;
 
 /// More files of a tree are only counted.
 const FILES_NAMED: usize = 10;
@@ -86,21 +85,15 @@ fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
 
 fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
     let recording = read(&args.path)?;
-    let file = args.rules.display();
-    let text =
-        fs::read_to_string(&args.rules).map_err(|error| anyhow!("cannot read {file}: {error}"))?;
-    let audit = Audit::of(&recording, &text, &Internet::without(&args.internal))
-        .ok_or_else(|| anyhow!("{file} has no chain of the table {}", nftables::TABLE))?;
-    for (line, text) in &audit.not_understood {
-        log::warn!("{file}:{line} not understood and left out: {text}");
-    }
+    let audit = Audit::of(&recording, &args.request())?;
     tell_omissions(&audit.omissions);
-    for (direction, count) in &audit.unfiltered {
-        let count = count_of(*count, "connection");
-        let direction = direction_directory(*direction);
-        log::info!("{count} of {direction} not judged: no chain filters them");
+    for note in &audit.notes {
+        log::warn!("{note}");
     }
-    print(&audit)?;
+    match args.format {
+        AuditFormat::Table => print(&audited::Table(&audit))?,
+        AuditFormat::Json => print(&audited::Json(&audit))?,
+    }
     Ok(if audit.is_covered() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 

@@ -2,11 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use super::values::{aggregation, device, duration, network, port};
-use crate::rules::vocabulary::{Aggregation, Request};
+use crate::{
+    audit,
+    rules::vocabulary::{Aggregation, Request},
+};
 
 /// Reading a tree.
 #[derive(Clone, Debug, Subcommand)]
@@ -37,17 +40,19 @@ const DIFF_HELP: &str = "\
 Example:
   conntrack diff /var/lib/who.october /var/lib/who    what is new since then
 
-Exit status: 0 if both hold the same connections, 1 if not or when it could not do its work, 2 for a wrong \
+Exit status: 0 if both hold the same connections, 3 if not, 1 when it could not do its work, 2 for a wrong \
 command line.";
 
 const AUDIT_HELP: &str = "\
-It understands nftables rules of the form that `conntrack rules` prints, names other lines and leaves them \
-out. Rules are judged as if they were enforced. What no rule accepts is listed.
+The kernel is the judge: the rules are loaded into a network namespace of their own, and the first packet of \
+each connection is sent through them, and then the answer. What is refused is listed, and whether it is the \
+connection or its answer. Nothing changes on this machine. It requires root, or user namespaces.
 
-Example:
+Examples:
   conntrack audit -p DIR --rules enforcing.nft        what would it refuse?
+  conntrack audit -p DIR --host --attacks             what does this machine refuse, and let in?
 
-Exit status: 0 if all connections are accepted, 1 if not or when it could not do its work, 2 for a wrong \
+Exit status: 0 if all connections are accepted, 3 if not, 1 when it could not do its work, 2 for a wrong \
 command line.";
 
 /// `conntrack rules`.
@@ -143,16 +148,72 @@ impl RulesArgs {
 
 /// `conntrack audit`.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["rules", "iptables", "ip6tables", "host"]))]
 pub(super) struct AuditArgs {
     /// The tree
     #[arg(short, long, value_name = "DIR")]
     pub(super) path: PathBuf,
 
-    /// The rules, as for `nft -f`
+    /// Rules, as for `nft -f`
     #[arg(short, long, value_name = "FILE")]
-    pub(super) rules: PathBuf,
+    pub(super) rules: Option<PathBuf>,
+
+    /// Rules, as for `iptables-restore` and `ip6tables-restore`
+    #[arg(long, value_name = "FILE")]
+    pub(super) iptables: Option<PathBuf>,
+
+    /// Rules for `ip6tables-restore`; those of --iptables are for IPv4 alone then
+    #[arg(long, value_name = "FILE")]
+    pub(super) ip6tables: Option<PathBuf>,
+
+    /// What this machine has in force; with files, what would be if they were loaded here
+    #[arg(long)]
+    pub(super) host: bool,
+
+    /// The device that was recorded, where the tree does not say it or it has another name here
+    #[arg(short, long, value_name = "DEV", value_parser = device)]
+    pub(super) device: Option<String>,
+
+    /// Leave out what is between others (else)
+    #[arg(short = 'e', long)]
+    pub(super) skip_else: bool,
+
+    /// Tell, too, whether what nobody answered would be let in, and a sample of ports never seen
+    #[arg(long)]
+    pub(super) attacks: bool,
 
     /// Network that is not INTERNET [repeatable]; give those that were given when it was recorded
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(super) internal: Vec<IpNet>,
+
+    /// How it is told
+    #[arg(short, long, value_enum, default_value_t = AuditFormat::Table)]
+    pub(super) format: AuditFormat,
+}
+
+/// How an audit is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AuditFormat {
+    /// Lines for people.
+    Table,
+    /// One object.
+    Json,
+}
+
+impl AuditArgs {
+    /// What they mean for the audit.
+    pub(super) fn request(&self) -> audit::Request {
+        audit::Request {
+            sources: audit::Sources {
+                host: self.host,
+                nftables: self.rules.clone(),
+                iptables: self.iptables.clone(),
+                ip6tables: self.ip6tables.clone(),
+            },
+            device: self.device.clone(),
+            skip_else: self.skip_else,
+            internal: self.internal.clone(),
+            attacks: self.attacks,
+        }
+    }
 }

@@ -14,7 +14,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_sys::{
     Socket, SocketAddr,
-    protocols::{NETLINK_ROUTE, NETLINK_SOCK_DIAG},
+    protocols::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG},
 };
 use rustix::{
     io::retry_on_intr,
@@ -115,6 +115,14 @@ impl Connection {
         Self::open(NETLINK_SOCK_DIAG)
     }
 
+    /// To netfilter.
+    ///
+    /// # Errors
+    /// That there can be no socket: this kernel may have no netfilter.
+    pub(crate) fn to_netfilter() -> io::Result<Self> {
+        Self::open(NETLINK_NETFILTER)
+    }
+
     fn open(protocol: isize) -> io::Result<Self> {
         let socket = connected(protocol)?;
         Ok(Self { protocol, socket, sequence: 0, buffer: vec![0; BUFFER], is_broken: false })
@@ -162,8 +170,7 @@ impl Connection {
     ///
     /// # Errors
     /// The kernel's refusal.
-    #[cfg(feature = "ebpf")]
-    pub(crate) fn command(&mut self, command: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(crate) fn command<Q: Question>(&mut self, command: Q, flags: u16) -> io::Result<()> {
         self.converse(command, NLM_F_ACK | flags, |_reply| {}).map(|_consistent| ())
     }
 

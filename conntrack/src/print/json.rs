@@ -15,8 +15,9 @@ use crate::{
 /// Records as JSON.
 pub struct Json<'a>(pub &'a [Record]);
 
+/// A record.
 #[derive(Serialize)]
-struct Object {
+pub(super) struct Object {
     direction: &'static str,
     protocol: &'static str,
     source: String,

@@ -3,6 +3,7 @@
 //! Each output is a [`Display`](std::fmt::Display) and depends on nothing but what it is made from:
 //! the same tree gives the same bytes.
 
+pub mod audit;
 pub mod csv;
 mod fields;
 mod header;

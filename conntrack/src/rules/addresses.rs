@@ -38,6 +38,16 @@ impl Interval {
         version(self.first)
     }
 
+    /// The first address.
+    pub const fn first(self) -> IpAddr {
+        self.first
+    }
+
+    /// The last address.
+    pub const fn last(self) -> IpAddr {
+        self.last
+    }
+
     /// The fewest networks that hold exactly its addresses, in order.
     pub fn networks(self) -> impl Iterator<Item = IpNet> {
         match (self.first, self.last) {

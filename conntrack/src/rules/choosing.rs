@@ -59,7 +59,7 @@ const fn judged_in(record: &Record, reason: Reason) -> Option<BaseChain> {
 }
 
 /// The ports that this machine takes source ports from.
-pub(super) fn ephemeral_ports(recording: &Recording) -> PortRange {
+pub(crate) fn ephemeral_ports(recording: &Recording) -> PortRange {
     let recorded = recording.provenance.as_ref().and_then(|it| it.ip_local_port_range);
     let recorded = recorded.map(|(first, last)| PortRange { first, last });
     recorded.filter(|range| range.first <= range.last).unwrap_or(EPHEMERAL)

@@ -1,0 +1,391 @@
+//! Rules as they are given to the programs that load them: files, and what this machine has in force.
+//! Their language is not read here; only names and addresses are looked for in the text.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write as _},
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use ipnet::IpNet;
+
+use crate::rules::addresses::Interval;
+
+/// Where the programs are if the path does not say.
+const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// Where rules come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// What this machine has in force. It is loaded first.
+    pub host: bool,
+    /// A file for `nft -f`.
+    pub nftables: Option<PathBuf>,
+    /// A file for `iptables-restore`, and for `ip6tables-restore` if it is for both.
+    pub iptables: Option<PathBuf>,
+    /// A file for `ip6tables-restore` alone.
+    pub ip6tables: Option<PathBuf>,
+}
+
+/// Why rules cannot be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesetError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A program that is not there.
+    #[error("{0} is needed to load rules, and it is not installed")]
+    NoProgram(&'static str),
+    /// A program that cannot be run.
+    #[error("cannot run {program}: {error}")]
+    Run {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// What is in force cannot be listed.
+    #[error("cannot list the rules of this machine: {program}: {complaint}")]
+    List {
+        /// Which.
+        program: &'static str,
+        /// Its first line.
+        complaint: String,
+    },
+    /// Rules that are not taken.
+    #[error("cannot load {what}: {program}: {complaint}")]
+    Load {
+        /// Which rules.
+        what: String,
+        /// Which program says so.
+        program: &'static str,
+        /// Its first line.
+        complaint: String,
+    },
+}
+
+/// Something that a program loads.
+#[derive(Clone, Debug)]
+struct Part {
+    /// As a message names it.
+    what: String,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    text: Vec<u8>,
+    /// The rules may be of the other family alone.
+    is_optional: bool,
+}
+
+/// All parts, in the order in which they are loaded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ruleset(Vec<Part>);
+
+impl Ruleset {
+    /// Reads files and lists what is in force here. Nothing is changed.
+    ///
+    /// # Errors
+    /// What cannot be read or listed.
+    pub(super) fn read(sources: &Sources) -> Result<Self, RulesetError> {
+        let mut parts = Vec::new();
+        if sources.host {
+            parts.extend(host()?);
+        }
+        if let Some(path) = &sources.nftables {
+            parts.push(Part::of_file(path, "nft", &NFT, false)?);
+        }
+        let alone = sources.ip6tables.is_some();
+        if let Some(path) = &sources.iptables {
+            parts.push(Part::of_file(path, "iptables-restore", &[], !alone)?);
+            if !alone {
+                parts.push(Part::of_file(path, "ip6tables-restore", &[], true)?);
+            }
+        }
+        if let Some(path) = &sources.ip6tables {
+            parts.push(Part::of_file(path, "ip6tables-restore", &[], false)?);
+        }
+        Ok(Self(parts))
+    }
+
+    /// Loads everything into the namespace of this thread; what was not loaded, because it is for the other
+    /// family.
+    ///
+    /// # Errors
+    /// Rules that are not taken.
+    pub(super) fn load(&self) -> Result<Vec<String>, RulesetError> {
+        let mut left_out = Vec::new();
+        for part in &self.0 {
+            match part.load() {
+                Err(error) if part.is_optional && left_out.is_empty() => {
+                    left_out.push(format!("{error}; that family is judged without them"));
+                }
+                loaded => loaded?,
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// Whether the text has this word.
+    pub(super) fn names(&self, word: &str) -> bool {
+        self.words().any(|it| it == word)
+    }
+
+    /// Words of names, addresses and networks.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let texts = self.0.iter().filter_map(|part| str::from_utf8(&part.text).ok());
+        texts.flat_map(|text| text.split(is_between_words)).filter(|word| !word.is_empty())
+    }
+
+    /// Where something begins or ends that rules say about addresses: between two neighbours, they treat
+    /// all addresses alike.
+    pub(super) fn intervals(&self) -> Vec<Interval> {
+        self.words().filter_map(interval).collect()
+    }
+}
+
+fn is_between_words(character: char) -> bool {
+    !(character.is_ascii_alphanumeric() || matches!(character, '.' | ':' | '/' | '-' | '_' | '@'))
+}
+
+fn interval(word: &str) -> Option<Interval> {
+    let address = |text: &str| text.parse::<IpAddr>().ok();
+    if !word.contains(['.', ':']) {
+        return None;
+    }
+    if let Some((first, last)) = word.split_once('-') {
+        return Interval::new(address(first)?, address(last)?);
+    }
+    match word.split_once('/') {
+        Some((network, mask)) if mask.contains('.') => {
+            let network = IpNet::with_netmask(address(network)?, address(mask)?).ok()?;
+            Some(network.into())
+        }
+        Some(_) => word.parse::<IpNet>().ok().map(Interval::from),
+        None => address(word).map(|it| IpNet::from(it).into()),
+    }
+}
+
+const NFT: [&str; 2] = ["-f", "-"];
+
+/// What our own rules of iptables say at their top: they are chains beside those that there are.
+const BESIDE: &str = "--noflush";
+
+impl Part {
+    fn of_file(
+        path: &Path,
+        program: &'static str,
+        arguments: &'static [&'static str],
+        is_optional: bool,
+    ) -> Result<Self, RulesetError> {
+        let text =
+            fs::read(path).map_err(|error| RulesetError::File { path: path.to_owned(), error })?;
+        let is_beside = program != "nft" && is_beside(&text);
+        Ok(Self {
+            what: path.display().to_string(),
+            program,
+            arguments: if is_beside { &[BESIDE] } else { arguments },
+            text,
+            is_optional,
+        })
+    }
+
+    fn load(&self) -> Result<(), RulesetError> {
+        let output = run(self.program, self.arguments, &self.text)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(RulesetError::Load {
+            what: self.what.clone(),
+            program: self.program,
+            complaint: complaint(&output).replace(STANDARD_INPUT, &format!("{}:", self.what)),
+        })
+    }
+}
+
+/// What programs call what they are given.
+const STANDARD_INPUT: &str = "/dev/stdin:";
+
+fn is_beside(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.lines().take_while(|line| line.starts_with('#')).any(|line| line.contains(BESIDE))
+}
+
+/// What this machine has in force, of all that can filter: ipset, nftables, and iptables of either kind.
+fn host() -> Result<Vec<Part>, RulesetError> {
+    let mut parts = Vec::new();
+    let mut managed = BTreeSet::new();
+    for (table, text) in tables()? {
+        if is_managed_by_iptables(&text) {
+            managed.insert(table);
+        } else {
+            parts.push(Part::of_host("nft", &NFT, text));
+        }
+    }
+    let mut iptables = Vec::new();
+    for (family, save, restore) in [
+        ("ip", "iptables-nft-save", "iptables-nft-restore"),
+        ("ip6", "ip6tables-nft-save", "ip6tables-nft-restore"),
+    ] {
+        for table in managed.iter().filter(|table| table.starts_with(&format!("{family} "))) {
+            let name = table.split(' ').nth(1).unwrap_or_default();
+            let text = list(save, &["-t", name])?;
+            iptables.push(Part::of_host(restore, &[BESIDE], text));
+        }
+    }
+    for (names, save, restore) in [
+        ("ip_tables_names", "iptables-legacy-save", "iptables-legacy-restore"),
+        ("ip6_tables_names", "ip6tables-legacy-save", "ip6tables-legacy-restore"),
+    ] {
+        // Empty where nothing of this kind is in force, and asking would make it so.
+        let tables = fs::read_to_string(format!("/proc/thread-self/net/{names}"));
+        if tables.is_ok_and(|tables| !tables.trim().is_empty()) {
+            iptables.push(Part::of_host(restore, &[], list(save, &[])?));
+        }
+    }
+    let sets =
+        iptables.iter().any(|part| String::from_utf8_lossy(&part.text).contains("--match-set"));
+    if sets {
+        parts.push(Part::of_host("ipset", &["restore"], list("ipset", &["save"])?));
+    }
+    parts.extend(iptables);
+    Ok(parts)
+}
+
+impl Part {
+    fn of_host(program: &'static str, arguments: &'static [&'static str], text: Vec<u8>) -> Self {
+        let what = "the rules of this machine".to_owned();
+        Self { what, program, arguments, text, is_optional: false }
+    }
+}
+
+/// The tables of nftables: family and name, and what `nft` lists of each.
+fn tables() -> Result<Vec<(String, Vec<u8>)>, RulesetError> {
+    let listed = list("nft", &["list", "tables"])?;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    let tables = listed.lines().filter_map(|line| line.strip_prefix("table "));
+    let text = |table: &str| -> Result<_, RulesetError> {
+        let words: Vec<_> = ["-s", "list", "table"].into_iter().chain(table.split(' ')).collect();
+        Ok((table.to_owned(), list("nft", &words)?))
+    };
+    tables.map(text).collect()
+}
+
+/// Whether there is something in the table that `nft` cannot print as its own.
+fn is_managed_by_iptables(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains("is managed by iptables-nft")
+        || ["xt match ", "xt target ", "# xt_"].iter().any(|word| text.contains(word))
+}
+
+fn list(program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, RulesetError> {
+    let output = run(program, arguments, &[])?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(RulesetError::List { program, complaint: complaint(&output) })
+}
+
+/// Rules of our own, for `nft`.
+pub(super) fn load_own(text: &str) -> Result<(), RulesetError> {
+    let what = "rules that keep the kernel from answering".to_owned();
+    let text = text.as_bytes().to_vec();
+    Part { what, program: "nft", arguments: &NFT, text, is_optional: false }.load()
+}
+
+/// Runs a program in the namespace of this thread.
+fn run(program: &'static str, arguments: &[&str], input: &[u8]) -> Result<Output, RulesetError> {
+    let failed = |error| RulesetError::Run { program, error };
+    let mut child = spawn(program, arguments)?;
+    let mut stdin = child.stdin.take();
+    let output = thread::scope(|scope| {
+        // A program that does not read to the end has a complaint.
+        scope.spawn(move || stdin.take().map(|mut it| it.write_all(input)));
+        child.wait_with_output()
+    });
+    output.map_err(failed)
+}
+
+fn spawn(program: &'static str, arguments: &[&str]) -> Result<std::process::Child, RulesetError> {
+    let places = PLACES.iter().map(|place| Path::new(place).join(program));
+    for path in [PathBuf::from(program)].into_iter().chain(places) {
+        let mut command = Command::new(path);
+        command.args(arguments).env("LC_ALL", "C");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            spawned => return spawned.map_err(|error| RulesetError::Run { program, error }),
+        }
+    }
+    Err(RulesetError::NoProgram(program))
+}
+
+/// What it says is wrong, in one line: `nft` names each error, the others say a few words.
+fn complaint(output: &Output) -> String {
+    const FEW: usize = 3;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    if let Some(line) = lines().find(|line| line.contains("Error: ")) {
+        return line.to_owned();
+    }
+    let lines: Vec<_> = lines().take(FEW).collect();
+    if lines.is_empty() { output.status.to_string() } else { lines.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ruleset(text: &str) -> Ruleset {
+        Ruleset(vec![Part::of_host("nft", &NFT, text.as_bytes().to_vec())])
+    }
+
+    #[test]
+    fn devices_are_named_by_whole_words() {
+        let rules = ruleset("iif \"eth0.7\" accept; iifname { br-lan, wg0 } -i veth1 -j ACCEPT");
+        for name in ["eth0.7", "br-lan", "wg0", "veth1"] {
+            assert!(rules.names(name), "{name}");
+        }
+        for name in ["eth0", "lan", "veth"] {
+            assert!(!rules.names(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_found_in_any_language() {
+        let text = "ip saddr { 10.0.0.1, 203.0.113.0/24 } -s 192.0.2.0/255.255.255.0 -d 2001:db8::/32\n\
+            ip daddr 198.51.100.1-198.51.100.9 tcp dport 1-2 meta mark 0x1 ip6 saddr fe80::1";
+        let found: Vec<_> = ruleset(text).intervals().iter().map(Interval::to_string).collect();
+        let expected = [
+            "10.0.0.1",
+            "203.0.113.0/24",
+            "192.0.2.0/24",
+            "2001:db8::/32",
+            "198.51.100.1-198.51.100.9",
+            "fe80::1",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn tables_of_iptables_are_told() {
+        assert!(is_managed_by_iptables(
+            b"# Warning: table ip filter is managed by iptables-nft, do not touch!\ntable ip filter"
+        ));
+        assert!(is_managed_by_iptables(b"counter packets 0 bytes 0 xt match \"addrtype\""));
+        assert!(!is_managed_by_iptables(b"table ip filter { chain x { tcp dport 22 accept } }"));
+    }
+
+    #[test]
+    fn ours_are_loaded_beside_others() {
+        assert!(is_beside(b"# Load with: iptables-restore --noflush < FILE\n*filter\n"));
+        assert!(!is_beside(b"# Load with: iptables-restore\n*filter\n# --noflush\n"));
+    }
+}
