@@ -14,7 +14,6 @@ use std::{
 use crate::support::{
     Files,
     collector::Collector,
-    conntrack,
     firewall::{Firewall, Iptables, Nftables, rules},
     lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
 };
@@ -253,24 +252,6 @@ fn nftables_touches_its_own_table_only() {
     let tables = lab.host.run("nft", &["list", "tables"]);
     assert_eq!(tables, "table inet theirs\ntable inet conntrack_learned\n");
     assert!(lab.host.run("nft", &["list", "table", "inet", "theirs"]).contains("chain c"));
-}
-
-/// What the kernel says that it was given is what the audit understands.
-#[test]
-fn the_audit_reads_what_nft_lists() {
-    let lab = Lab::new(&[]);
-    let root = odd_tree();
-    let (scratch, file) = rules(root.path(), &["--enforce", "--forward", "--device", "eth0"]);
-    Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
-    let listed = lab.host.run("nft", &["list", "table", "inet", "conntrack_learned"]);
-    let file = scratch.path().join("listed");
-    fs::write(&file, listed).expect("written");
-    let mut audit = conntrack();
-    let output = audit.args(["audit", "-p"]).arg(root.path()).arg("-r").arg(&file).output();
-    let output = output.expect("the program runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(!said.contains("not understood"), "{said}");
 }
 
 #[test]

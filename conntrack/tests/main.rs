@@ -20,6 +20,7 @@ mod keyboard;
 mod live_attached;
 #[cfg(feature = "pcap")]
 mod live_attributes;
+mod live_audit;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_captures;
 #[cfg(feature = "ebpf")]

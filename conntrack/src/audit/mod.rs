@@ -50,6 +50,7 @@ use self::{
 };
 use crate::{
     connection::{Direction, Evidence, Host, SourcePort},
+    print::words::count_of,
     record::{Outcome, Record},
     recording::Recording,
     rules::{
@@ -146,15 +147,15 @@ impl Audit {
         let ruleset = Ruleset::read(&request.sources)?;
         let forward = !request.skip_else;
         let choice = choose(recording, &RulesRequest { forward, ..RulesRequest::default() });
-        let mut records: Vec<Record> = choice.chosen.iter().map(|(_, record)| **record).collect();
-        if request.skip_else {
-            records.retain(|record| record.connection.direction != Direction::Else);
-        }
-        records.sort_unstable();
         let device = device(recording, request);
         let mut machine = this_machine(recording, &device, request.sources.host)?;
         let layout =
             Layout::of(&recording.records, &device, machine.as_mut(), |name| ruleset.names(name));
+        let mut records: Vec<Record> = choice.chosen.iter().map(|(_, record)| **record).collect();
+        let chosen = records.len();
+        records.retain(|record| is_judged(record, &layout, request.skip_else));
+        records.sort_unstable();
+        let for_nobody = chosen - records.len();
         let bench = Bench {
             representatives: representatives(recording, request, &ruleset),
             ephemeral: ephemeral_ports(recording),
@@ -162,8 +163,13 @@ impl Audit {
             ruleset,
         };
         enter_user_namespace()?;
-        let (judgements, mut notes) = bench.judge(&records)?;
+        let (judgements, said) = bench.judge(&records)?;
+        let mut notes: Vec<_> = said.into_iter().collect();
         let attacks = Attacks::of(recording, &bench)?;
+        if for_nobody > 0 && !request.skip_else {
+            let connections = count_of(for_nobody, "connection");
+            notes.push(format!("{connections} of others to broadcast not judged: {FOR_NOBODY}"));
+        }
         notes.extend(attacks.let_everything_in().then(|| LETS_EVERYTHING_IN.to_owned()));
         let attacks = request.attacks.then_some(attacks);
         Ok(Self { judgements, omissions: choice.omissions, attacks, notes })
@@ -185,6 +191,18 @@ impl Audit {
     }
 }
 
+/// What is for many is judged where somebody here takes it.
+fn is_judged(record: &Record, layout: &Layout, skip_else: bool) -> bool {
+    if record.connection.direction != Direction::Else {
+        return true;
+    }
+    let is_for_many =
+        matches!(record.connection.destination, Host::Address(it) if layout.is_for_many(it));
+    let is_served = record.outcome == Outcome::Seen(Evidence::Served);
+    !skip_else && (!is_for_many || is_served)
+}
+
+const FOR_NOBODY: &str = "nothing tells that a program here listens";
 const LETS_EVERYTHING_IN: &str = "these rules let in every port that was never seen: they may be in learning \
     mode, or have no chain for what comes in";
 
@@ -197,7 +215,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn judge(&self, records: &[Record]) -> Result<(Vec<Judgement>, Vec<String>), AuditError> {
+    fn judge(&self, records: &[Record]) -> Result<(Vec<Judgement>, Option<String>), AuditError> {
         let mut trials = Vec::new();
         let mut of_record = Vec::new();
         for record in records {

@@ -78,6 +78,18 @@ impl Network {
         unless_it_exists(self.route.command(command, NLM_F_CREATE | NLM_F_EXCL))
     }
 
+    /// Whether a packet to this address is for this host by now: with IPv6 that takes the kernel a moment.
+    pub(super) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(address);
+        message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        message.attributes.push(RouteAttribute::Destination(address.into()));
+        let reply = self.route.get(RouteNetlinkMessage::GetRoute(message))?;
+        let header = RouteHeader::parse(&reply.payload)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(header.kind == RouteType::Local)
+    }
+
     /// A route to everything.
     pub(super) fn add_default_route(
         &mut self,

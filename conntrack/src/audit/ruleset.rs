@@ -100,17 +100,17 @@ impl Ruleset {
             parts.extend(host()?);
         }
         if let Some(path) = &sources.nftables {
-            parts.push(Part::of_file(path, "nft", &NFT, false)?);
+            parts.push(Part::of_file(path, "nft", &NFT)?);
         }
         let alone = sources.ip6tables.is_some();
         if let Some(path) = &sources.iptables {
-            parts.push(Part::of_file(path, "iptables-restore", &[], !alone)?);
+            parts.extend(iptables(path, "iptables-restore", !alone)?);
             if !alone {
-                parts.push(Part::of_file(path, "ip6tables-restore", &[], true)?);
+                parts.extend(iptables(path, "ip6tables-restore", true)?);
             }
         }
         if let Some(path) = &sources.ip6tables {
-            parts.push(Part::of_file(path, "ip6tables-restore", &[], false)?);
+            parts.extend(iptables(path, "ip6tables-restore", false)?);
         }
         Ok(Self(parts))
     }
@@ -120,17 +120,23 @@ impl Ruleset {
     ///
     /// # Errors
     /// Rules that are not taken.
-    pub(super) fn load(&self) -> Result<Vec<String>, RulesetError> {
-        let mut left_out = Vec::new();
+    pub(super) fn load(&self) -> Result<Option<String>, RulesetError> {
+        let mut of_other_family: Option<(&str, RulesetError)> = None;
         for part in &self.0 {
-            match part.load() {
-                Err(error) if part.is_optional && left_out.is_empty() => {
-                    left_out.push(format!("{error}; that family is judged without them"));
+            match (part.load(), &of_other_family) {
+                (Ok(()), _) => {}
+                (Err(error), None) if part.is_optional => {
+                    of_other_family = Some((part.program, error));
                 }
-                loaded => loaded?,
+                (Err(_), Some((program, _))) if part.is_optional && *program == part.program => {}
+                // Of neither family.
+                (Err(error), _) => {
+                    let first = of_other_family.filter(|_| part.is_optional);
+                    return Err(first.map_or(error, |(_, first)| first));
+                }
             }
         }
-        Ok(left_out)
+        Ok(of_other_family.map(|(_, error)| format!("{error}; that family is judged without them")))
     }
 
     /// Whether the text has this word.
@@ -175,7 +181,38 @@ fn interval(word: &str) -> Option<Interval> {
 
 const NFT: [&str; 2] = ["-f", "-"];
 
-/// What our own rules of iptables say at their top: they are chains beside those that there are.
+/// A file for iptables. Our own is of chains beside those that there are, and says at its top how to jump to
+/// them.
+fn iptables(
+    path: &Path,
+    program: &'static str,
+    is_optional: bool,
+) -> Result<Vec<Part>, RulesetError> {
+    let mut part = Part { is_optional, ..Part::of_file(path, program, &[])? };
+    let jumps = jumps(&part.text);
+    if jumps.is_empty() {
+        return Ok(vec![part]);
+    }
+    part.arguments = &[BESIDE];
+    let text = format!("*filter\n{jumps}COMMIT\n").into_bytes();
+    Ok(vec![part.clone(), Part { text, ..part }])
+}
+
+/// A line for each jump that a comment at the top of the file tells to make.
+fn jumps(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let comments = text.lines().take_while(|line| line.starts_with('#'));
+    let jumps = comments.filter_map(|line| {
+        let (_, jump) = line.split_once(" -I ")?;
+        let words: Vec<_> = jump.split([' ', ';']).collect();
+        match words[..] {
+            [hook, "-j", chain, ..] => Some(format!("-I {hook} -j {chain}\n")),
+            _ => None,
+        }
+    });
+    jumps.collect()
+}
+
 const BESIDE: &str = "--noflush";
 
 impl Part {
@@ -183,18 +220,11 @@ impl Part {
         path: &Path,
         program: &'static str,
         arguments: &'static [&'static str],
-        is_optional: bool,
     ) -> Result<Self, RulesetError> {
         let text =
             fs::read(path).map_err(|error| RulesetError::File { path: path.to_owned(), error })?;
-        let is_beside = program != "nft" && is_beside(&text);
-        Ok(Self {
-            what: path.display().to_string(),
-            program,
-            arguments: if is_beside { &[BESIDE] } else { arguments },
-            text,
-            is_optional,
-        })
+        let what = path.display().to_string();
+        Ok(Self { what, program, arguments, text, is_optional: false })
     }
 
     fn load(&self) -> Result<(), RulesetError> {
@@ -212,11 +242,6 @@ impl Part {
 
 /// What programs call what they are given.
 const STANDARD_INPUT: &str = "/dev/stdin:";
-
-fn is_beside(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    text.lines().take_while(|line| line.starts_with('#')).any(|line| line.contains(BESIDE))
-}
 
 /// What this machine has in force, of all that can filter: ipset, nftables, and iptables of either kind.
 fn host() -> Result<Vec<Part>, RulesetError> {
@@ -384,8 +409,10 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_loaded_beside_others() {
-        assert!(is_beside(b"# Load with: iptables-restore --noflush < FILE\n*filter\n"));
-        assert!(!is_beside(b"# Load with: iptables-restore\n*filter\n# --noflush\n"));
+    fn ours_says_which_jumps_to_make() {
+        let text = b"# To load them:\n#   for i in iptables; do $i -C INPUT -j conntrack-input || $i -I INPUT -j \
+            conntrack-input; done\n*filter\n# $i -I OUTPUT -j nowhere;\n";
+        assert_eq!(jumps(text), "-I INPUT -j conntrack-input\n");
+        assert_eq!(jumps(b"*filter\n-I INPUT -j ACCEPT\n"), "");
     }
 }

@@ -10,7 +10,11 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
     os::fd::{AsRawFd as _, OwnedFd},
+    thread,
+    time::{Duration, Instant},
 };
+
+use ipnet::IpNet;
 
 use netlink_packet_route::AddressFamily as RouteFamily;
 use nix::sys::socket::{
@@ -115,6 +119,10 @@ impl Stage {
             })?;
             taps.push(tap);
             indexes.push(index);
+        }
+        let own = layout.devices.iter().flat_map(|device| &device.addresses);
+        for address in own.map(IpNet::addr).filter(IpAddr::is_ipv6) {
+            wait_for(&mut network, address)?;
         }
         add_routes(&mut network, layout, &indexes, has_v6)?;
         let members = join(&layout.groups, indexes[0]);
@@ -368,6 +376,23 @@ fn make_device(network: &mut Network, device: &super::layout::Device) -> io::Res
         network.add_address(index, address.addr(), address.prefix_len())?;
     }
     Ok((tap, index))
+}
+
+/// The kernel adds the route of an IPv6 address later on.
+fn wait_for(network: &mut Network, address: IpAddr) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let start = Instant::now();
+    while !network.is_local(address).unwrap_or_default() {
+        if start.elapsed() > PATIENCE {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the kernel does not take the address {address}"),
+            ));
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 fn add_routes(

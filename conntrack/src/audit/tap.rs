@@ -33,7 +33,7 @@ const NAME: usize = 16;
 pub(super) const ADDRESS: [u8; 6] = [2, b'c', b'o', b'n', b'n', 1];
 /// Of whoever is at the other end.
 const PEER: [u8; 6] = [2, b'c', b'o', b'n', b'n', 2];
-/// Destination, source, EtherType.
+/// Destination, source, and what follows.
 const LINK_HEADER: usize = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;

@@ -81,7 +81,7 @@ pub(super) fn judge(
     trials: &[Trial],
     layout: &Layout,
     ruleset: &Ruleset,
-) -> Result<(Vec<Outcome>, Vec<String>), AuditError> {
+) -> Result<(Vec<Outcome>, Option<String>), AuditError> {
     let all: Vec<_> = (0..trials.len()).collect();
     let (mut outcomes, said) = pass(trials, &all, layout, ruleset)?;
     for _ in 0..ROUNDS {
@@ -118,7 +118,7 @@ pub(super) fn pass(
     chosen: &[usize],
     layout: &Layout,
     ruleset: &Ruleset,
-) -> Result<(Vec<Outcome>, Vec<String>), AuditError> {
+) -> Result<(Vec<Outcome>, Option<String>), AuditError> {
     let work = || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| AuditError::Namespace(errno.into()))?;
         let mut stage = Stage::set_up(layout).map_err(AuditError::SetUp)?;
@@ -146,8 +146,10 @@ fn try_each(stage: &mut Stage, trials: &[Trial], chosen: &[usize]) -> io::Result
     }
     stage.settle()?;
     for (index, outcome) in chosen.iter().zip(&mut outcomes) {
-        if *outcome != Outcome::Accepted {
-            *outcome = late(stage, &trials[*index], tag(*index))?;
+        if *outcome != Outcome::Accepted
+            && let Some(after_all) = late(stage, &trials[*index], tag(*index))?
+        {
+            *outcome = after_all;
         }
     }
     Ok(outcomes)
@@ -185,15 +187,17 @@ fn answer(stage: &mut Stage, trial: &Trial, at: Place, arrived: &Packet) -> io::
     }
 }
 
-/// What came through after all.
-fn late(stage: &mut Stage, trial: &Trial, tag: u32) -> io::Result<Outcome> {
+/// What came through after all, if anything did.
+fn late(stage: &mut Stage, trial: &Trial, tag: u32) -> io::Result<Option<Outcome>> {
     let (from, expected) = trial.way;
     if matches!(stage.look(tag, Kind::Answer, from)?, Some((place, _)) if place == from) {
-        return Ok(Outcome::Accepted);
+        return Ok(Some(Outcome::Accepted));
     }
     match stage.look(tag, Kind::First, expected)? {
-        Some((place, arrived)) if trial.is_way(place) => answer(stage, trial, place, &arrived),
-        _ => Ok(Outcome::Refused(Part::Connection)),
+        Some((place, arrived)) if trial.is_way(place) => {
+            answer(stage, trial, place, &arrived).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

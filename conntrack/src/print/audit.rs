@@ -85,7 +85,7 @@ struct Whole {
 struct Refused {
     file: String,
     /// `connection` or `answer`.
-    refused: &'static str,
+    part: &'static str,
     /// The address that stood for `INTERNET`.
     internet: Option<String>,
     #[serde(flatten)]
@@ -112,7 +112,7 @@ impl fmt::Display for Json<'_> {
             let Verdict::Refused { part, internet } = judgement.verdict else { return None };
             Some(Refused {
                 file: tree::path(&judgement.record.connection),
-                refused: part.as_str(),
+                part: part.as_str(),
                 internet: internet.map(|address| address.to_string()),
                 record: Object::from(&judgement.record),
             })

@@ -1,4 +1,4 @@
-//! Recordings, rules and the audit together: the rules accept what the table of the README says, and
+//! Recordings and rules together: the rules accept what the table of the README says, and
 //! nothing else.
 
 use std::{net::IpAddr, time::UNIX_EPOCH};
@@ -6,14 +6,12 @@ use std::{net::IpAddr, time::UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::{
-    internet::{Internet, is_group},
+    internet::is_group,
     rule_set::RuleSet,
     vocabulary::{Aggregation, BaseChain, Request, Side},
 };
 use crate::{
-    audit::Audit,
     connection::{Connection, Direction, Evidence, Host, IpVersion, Protocol, SourcePort},
-    print::nftables,
     record::{Outcome, Record},
     recording::Recording,
     tracker::Scope,
@@ -33,34 +31,6 @@ const PEERS: [&str; 9] = [
     "2001:db8::1",
     "ff02::fb",
 ];
-
-const WORDS: [&str; 24] = [
-    "table inet conntrack_learned {",
-    "set s {",
-    "elements = {",
-    "chain input {",
-    "chain output {",
-    "{",
-    "}",
-    ",",
-    ";",
-    "\n",
-    "\"",
-    "#",
-    "@s",
-    "ip saddr",
-    "ip6 daddr",
-    "tcp dport",
-    "udp dport",
-    "10.0.0.1",
-    "10.0.0.0/8",
-    "22",
-    "20-30",
-    "counter",
-    "accept",
-    "drop",
-];
-
 /// A port of a server that is in the ephemeral range.
 const SERVER: u16 = 40_001;
 
@@ -243,10 +213,6 @@ fn accepts(rule_set: &RuleSet, base: BaseChain, connection: &Connection) -> bool
     })
 }
 
-fn audit(recording: &Recording, rules: &str) -> Option<Audit> {
-    Audit::of(recording, rules, &Internet::without(&[]))
-}
-
 proptest! {
     #[test]
     fn the_rules_accept_what_the_table_says(recording in any_recording(), request in any_request()) {
@@ -290,37 +256,5 @@ proptest! {
         let facts = rule_set.chains.iter().flat_map(|chain| &chain.rules);
         let facts = facts.filter(|rule| rule.destination != Side::FoldedGroups);
         prop_assert_eq!(facts.map(|rule| rule.facts.connections).sum::<usize>(), in_rules);
-    }
-
-    /// The audit reads what is printed.
-    #[test]
-    fn the_printed_rules_accept_all_that_has_a_rule(
-        recording in any_recording(),
-        request in any_request(),
-    ) {
-        let rule_set = RuleSet::of(&recording, request);
-        let rules = nftables::File::of(&rule_set).to_string();
-        match audit(&recording, &rules) {
-            Some(audit) => {
-                prop_assert!(audit.is_covered(), "{audit}{rules}");
-                prop_assert_eq!(audit.not_understood, []);
-            }
-            None => prop_assert!(rule_set.chains.is_empty()),
-        }
-    }
-
-    /// People edit such files.
-    #[test]
-    fn any_text_can_be_audited(
-        recording in any_recording(),
-        words in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..60),
-        other in ".{0,20}",
-    ) {
-        let text = words.join(" ");
-        for text in [format!("{text}{other}"), format!("table inet conntrack_learned {{ {text}")] {
-            if let Some(audit) = audit(&recording, &text) {
-                prop_assert!(audit.to_string().contains("recorded connections accepted"));
-            }
-        }
     }
 }
