@@ -65,6 +65,8 @@ mod live_slow;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_sockets;
 #[cfg(feature = "pcap")]
+mod live_unrecorded;
+#[cfg(feature = "pcap")]
 mod metrics;
 mod rules;
 #[cfg(feature = "pcap")]

@@ -170,21 +170,68 @@ fn said(root: &TempDir, arguments: &[&str]) -> String {
 }
 
 /// They are asked for by multicast, which the tree folds into INTERNET, and netfilter does not know the
-/// answers.
+/// answers. Those that were seen have a rule.
 #[test]
-fn answers_to_ssdp_and_netbios_are_not_said_to_need_no_rule() {
+fn answers_to_ssdp_and_netbios_have_a_rule_or_a_warning() {
     let ssdp = "out/udp/192.168.1.5-PORT-INTERNET-1900";
     let netbios = "out/udp/192.168.1.5-PORT-192.168.1.255-137";
     let answer = "in/udp/192.168.1.9-PORT-192.168.1.5-40123";
     for (request, port) in [(ssdp, "1900"), (netbios, "137")] {
-        let said = said(&tree([(request, UNIX_EPOCH), (answer, UNIX_EPOCH)]), &[]);
-        assert!(said.contains(&format!("port {port} may be multicast or broadcast")), "{said}");
-        assert!(said.contains("add a rule that accepts this source port"), "{said}");
-        assert!(!said.contains("need no rule"), "{said}");
+        let warns = format!("port {port} may be multicast or broadcast");
+        let alone = tree([(request, UNIX_EPOCH), (SSH, UNIX_EPOCH)]);
+        let answered = tree([(request, UNIX_EPOCH), (SSH, UNIX_EPOCH), (answer, UNIX_EPOCH)]);
+        assert!(said(&alone, &[]).contains(&warns));
+        assert!(!said(&answered, &[]).contains(&warns));
+        for root in [&alone, &answered] {
+            let printed = rules(root, &["--enforce"]);
+            assert!(printed.contains("ip daddr . udp dport . udp sport @asked_v4"), "{printed}");
+            assert!(printed.contains(&format!("udp dport {{ {port} }} update @asked_v4")));
+        }
+        let rule =
+            format!("-s 192.168.1.9 -d 192.168.1.5 -m udp --sport {port} --dport 32768:60999");
+        let iptables = ["--format", "iptables"];
+        assert!(rules(&answered, &iptables).contains(&rule), "{}", rules(&answered, &iptables));
+        assert!(!rules(&alone, &iptables).contains("--sport 1"));
     }
     let unicast = "out/udp/192.168.1.5-PORT-INTERNET-123";
-    let said = said(&tree([(unicast, UNIX_EPOCH), (answer, UNIX_EPOCH)]), &[]);
-    assert!(!said.contains("multicast"), "{said}");
+    let root = tree([(unicast, UNIX_EPOCH), (answer, UNIX_EPOCH)]);
+    assert!(!said(&root, &[]).contains("multicast"));
+    assert!(!rules(&root, &[]).contains("asked_v4"));
+}
+
+/// A service that others use too is none of FTP's data.
+#[test]
+fn data_connections_of_ftp_and_tftp_need_no_rule_and_are_said() {
+    let host = "10.0.0.2";
+    let files = [
+        format!("in/tcp/10.0.0.7-PORT-{host}-21"),
+        format!("in/tcp/10.0.0.7-PORT-{host}-40001"),
+        format!("out/tcp/{host}-PORT-10.0.0.7-50001"),
+        format!("in/udp/10.0.0.8-PORT-{host}-69"),
+        format!("in/udp/10.0.0.8-PORT-{host}-40002"),
+        format!("out/udp/{host}-PORT-10.0.0.8-50002"),
+        format!("in/tcp/10.0.0.7-PORT-{host}-50051"),
+        format!("in/tcp/10.0.0.9-PORT-{host}-50051"),
+        format!("in/tcp/10.0.0.7-PORT-{host}-5432"),
+    ];
+    let root = tree(files.iter().map(|file| (file.as_str(), UNIX_EPOCH)));
+    let printed = rules(&root, &["--enforce"]);
+    for port in ["40001", "50001", "40002", "50002"] {
+        assert!(!printed.contains(&format!("dport {port}")), "{printed}");
+        assert!(said(&root, &[]).contains(port));
+    }
+    for port in ["21", "69", "50051", "5432"] {
+        let mut rules = printed.lines().filter(|line| line.contains("counter accept comment"));
+        assert!(rules.any(|rule| rule.contains(port)), "{port}: {printed}");
+    }
+    assert_eq!(printed.matches("may be data of").count(), 4, "{printed}");
+    for helper in ["tcp dport 21 ct helper set \"ftp\"", "udp dport 69 ct helper set \"tftp\""] {
+        assert!(printed.contains(helper), "{printed}");
+    }
+    let printed = rules(&root, &["--format", "iptables"]);
+    assert!(printed.contains("-A conntrack-helpers -p tcp --dport 21 -j CT --helper ftp"));
+    let printed = rules(&root, &["--enforce", "--no-helpers"]);
+    assert!(printed.contains("dport 40001") && !printed.contains("helper set"), "{printed}");
 }
 
 #[test]
@@ -228,7 +275,7 @@ fn ephemeral_udp_ports_are_named_on_a_few_short_lines() {
         .collect();
     let root = tree_with_evidence(files.iter().map(|file| (file.as_str(), time, "none")));
     let printed = rules(&root, &["--enforce"]);
-    assert!(!printed.contains(" dport "), "{printed}");
+    assert!(!printed.contains("ip saddr 10") && !printed.contains("ip saddr @"), "{printed}");
     let lines: Vec<_> = printed.lines().filter(|line| line.starts_with("# Left out: ")).collect();
     assert_eq!(lines.len(), 3, "{lines:#?}");
     assert!(lines.iter().all(|line| line.len() <= LONGEST), "{lines:#?}");

@@ -54,7 +54,8 @@ use crate::{
     record::{Outcome, Record},
     recording::Recording,
     rules::{
-        choosing::{choose, ephemeral_ports},
+        choosing::choose,
+        ephemeral::ephemeral_ports,
         internet::Internet,
         omissions::Omission,
         vocabulary::{PortRange, Request as RulesRequest},

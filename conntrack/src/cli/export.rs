@@ -82,6 +82,10 @@ pub(super) struct RulesArgs {
     #[arg(long)]
     pub(super) unanswered: bool,
 
+    /// Make rules of data connections of FTP and TFTP, instead of having netfilter's helpers let them through
+    #[arg(long)]
+    pub(super) no_helpers: bool,
+
     /// Fold peers into networks of these prefix lengths, IPv4 and IPv6, as in 24,64
     #[arg(long, value_name = "V4,V6", value_parser = aggregation)]
     pub(super) aggregate: Option<Aggregation>,
@@ -137,6 +141,7 @@ impl RulesArgs {
             enforce: self.enforce,
             forward: self.forward,
             unanswered: self.unanswered,
+            no_helpers: self.no_helpers,
             udp_in: self.udp_in.iter().copied().collect(),
             aggregation: self.aggregate.unwrap_or(Aggregation::NONE),
             internal: self.internal.clone(),

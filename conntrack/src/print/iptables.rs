@@ -3,7 +3,9 @@
 //! They only ever drop a packet or hand it back (`RETURN`): what the host's own rules refuse stays
 //! refused. Knows nothing of how rules are made.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
+
+use ipnet::IpNet;
 
 use super::{
     header,
@@ -13,7 +15,9 @@ use crate::{
     connection::IpVersion,
     rules::{
         addresses::{AddressSet, Interval},
-        essentials::{ESSENTIALS, Essential, Icmp},
+        answers::GroupRequests,
+        data::Helper,
+        essentials::{DHCPV6, Dhcpv6, ESSENTIALS, Essential, Icmp},
         rule_set::RuleSet,
         vocabulary::{BaseChain, Chain, PortRange, Rule, Side},
     },
@@ -33,6 +37,7 @@ impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         header::write(f, self.0, "the commands below, not without --noflush")?;
         self.write_commands(f)?;
+        self.write_helpers(f)?;
         writeln!(f, "\n*filter")?;
         for chain in BaseChain::ALL.into_iter().flat_map(own_chains) {
             writeln!(f, ":{chain} - [0:0]")?;
@@ -44,38 +49,83 @@ impl fmt::Display for File<'_> {
     }
 }
 
+impl File<'_> {
+    /// Data connections become related to their control connection. The table of helpers is read before
+    /// packets get to a chain of the others.
+    fn write_helpers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_used = |helper: &Helper| self.0.helpers.iter().any(|(it, _)| it == helper);
+        let helpers: Vec<_> = Helper::ALL.into_iter().filter(is_used).collect();
+        if helpers.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n*raw\n:{HELPERS_CHAIN} - [0:0]")?;
+        for helper in helpers {
+            let (protocol, port) = helper.control();
+            let protocol = words::protocol(protocol);
+            let name = helper.name();
+            writeln!(f, "-A {HELPERS_CHAIN} -p {protocol} --dport {port} -j CT --helper {name}")?;
+        }
+        writeln!(f, "COMMIT")
+    }
+}
+
 /// Commands of the header: they are what follows three spaces.
 impl File<'_> {
     fn write_commands(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Other rules stay as they are, and judge what is accepted here.")?;
         writeln!(f, "# To load them, as root, now and whenever they have changed:")?;
         write_command(f, "$i-restore --noflush FILE")?;
-        for chain in &self.0.chains {
-            let jump = jump(chain.base);
-            write_command(f, &format!("$i -C {jump} 2>/dev/null || $i -I {jump}"))?;
+        let helpers = HELPERS.iter().filter(|_| !self.0.helpers.is_empty()).copied();
+        let jumps = self.0.chains.iter().map(|chain| Jump::of(chain.base)).chain(helpers);
+        for Jump { table, from, to } in jumps {
+            let jump = format!("{from} -j {to}");
+            let options = format!("-t {table}");
+            write_command(
+                f,
+                &format!("$i {options} -C {jump} 2>/dev/null || $i {options} -I {jump}"),
+            )?;
         }
         writeln!(f, "# To take them away:")?;
-        for base in BaseChain::ALL {
-            write_command(f, &format!("while $i -D {} 2>/dev/null; do :; done", jump(base)))?;
+        for Jump { table, from, to } in BaseChain::ALL.map(Jump::of).into_iter().chain(HELPERS) {
+            let command = format!("$i -t {table} -D {from} -j {to} 2>/dev/null");
+            write_command(f, &format!("while {command}; do :; done"))?;
         }
-        for verb in ["-F", "-X"] {
-            let chains: Vec<_> = BaseChain::ALL.into_iter().flat_map(own_chains).collect();
-            let chains = chains.join(" ");
-            write_command(f, &format!("for c in {chains}; do $i {verb} $c; done"))?;
+        let chains: Vec<_> = BaseChain::ALL.into_iter().flat_map(own_chains).collect();
+        for (table, chains) in [("filter", chains.join(" ")), ("raw", HELPERS_CHAIN.to_owned())] {
+            for verb in ["-F", "-X"] {
+                let command = format!("$i -t {table} {verb} $c 2>/dev/null || :");
+                write_command(f, &format!("for c in {chains}; do {command}; done"))?;
+            }
         }
         Ok(())
     }
 }
 
-/// One for both families.
+/// One for both families; that something is not there is no failure.
 fn write_command(f: &mut fmt::Formatter<'_>, command: &str) -> fmt::Result {
     writeln!(f, "#   for i in iptables ip6tables; do {command}; done")
 }
 
-/// What a built-in chain jumps with.
-fn jump(base: BaseChain) -> String {
-    format!("{} -j {}", built_in(base), own(base))
+/// From a built-in chain to one of ours.
+#[derive(Clone, Copy)]
+struct Jump {
+    table: &'static str,
+    from: &'static str,
+    to: &'static str,
 }
+
+impl Jump {
+    const fn of(base: BaseChain) -> Self {
+        Self { table: "filter", from: built_in(base), to: own(base) }
+    }
+}
+
+/// Where new connections come by, in both directions.
+const HELPERS: [Jump; 2] = [
+    Jump { table: "raw", from: "PREROUTING", to: HELPERS_CHAIN },
+    Jump { table: "raw", from: "OUTPUT", to: HELPERS_CHAIN },
+];
+const HELPERS_CHAIN: &str = "conntrack-helpers";
 
 impl File<'_> {
     fn write_chain(&self, f: &mut fmt::Formatter<'_>, chain: &Chain) -> fmt::Result {
@@ -83,7 +133,7 @@ impl File<'_> {
         writeln!(f)?;
         self.write_opening(f, chain.base)?;
         for rule in chain.rules.iter().filter(|rule| End::internet(rule).is_none()) {
-            write_rule(f, &name, rule)?;
+            write_rule(f, name, rule)?;
         }
         let ends = End::ALL.into_iter().filter(|end| end.has_rules(chain));
         for end in ends.clone() {
@@ -115,14 +165,17 @@ impl File<'_> {
         let invalid = if request.enforce { "DROP" } else { "RETURN" };
         writeln!(f, "-A {name} -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN")?;
         writeln!(f, "-A {name} -m conntrack --ctstate INVALID -j {invalid}")?;
-        ESSENTIALS.iter().try_for_each(|it| write_essential(f, &name, it))
+        ESSENTIALS.iter().try_for_each(|it| write_essential(f, name, it))?;
+        write_dhcpv6(f, base)?;
+        self.0.answered_requests().try_for_each(|requests| write_answers(f, base, requests))
     }
 
     /// Packets with this end in the internet have a chain of their own. They go there (`-g`), so that its
     /// `RETURN` hands them back to the built-in chain.
     fn write_internet(&self, f: &mut fmt::Formatter<'_>, base: BaseChain, end: End) -> fmt::Result {
-        for version in VERSIONS {
-            for interval in self.0.internet(version).iter().flat_map(AddressSet::intervals) {
+        let is_used = |version: &IpVersion| self.0.uses(&Side::Internet, *version);
+        for version in VERSIONS.into_iter().filter(is_used) {
+            for interval in self.0.internet(version).intervals() {
                 let option = option(version);
                 let addresses = end.matching(interval);
                 writeln!(f, "-A {} {option} {addresses} -g {}", own(base), end.chain(base))?;
@@ -179,7 +232,13 @@ impl End {
 
     /// This end of a rule as matches, one for each line. The internet is no match but a chain.
     fn matches(self, rule: &Rule) -> Vec<String> {
-        let Some(intervals) = self.side(rule).intervals() else { return vec![String::new()] };
+        match self.side(rule).intervals() {
+            Some(intervals) => self.lines(intervals),
+            None => vec![String::new()],
+        }
+    }
+
+    fn lines(self, intervals: Vec<Interval>) -> Vec<String> {
         let (networks, ranges): (Vec<_>, Vec<_>) =
             intervals.into_iter().partition(|it| it.network().is_some());
         let flag = if self == Self::Source { "-s" } else { "-d" };
@@ -189,6 +248,11 @@ impl End {
         });
         let ranges = ranges.iter().map(|range| format!(" {}", self.matching(*range)));
         networks.chain(ranges).collect()
+    }
+
+    /// These networks at this end, one match for each line; none if there are none.
+    fn among(self, networks: &BTreeSet<IpNet>) -> Vec<String> {
+        self.lines(AddressSet::of(networks.iter().copied()).intervals().collect())
     }
 }
 
@@ -201,6 +265,57 @@ fn write_essential(f: &mut fmt::Formatter<'_>, name: &str, essential: &Essential
     messages.iter().try_for_each(|message| {
         writeln!(f, "-A {name} {matching} {} -j RETURN", icmp_type(*message))
     })
+}
+
+fn write_dhcpv6(f: &mut fmt::Formatter<'_>, base: BaseChain) -> fmt::Result {
+    let Dhcpv6 { network, client, server } = DHCPV6;
+    let (from, to) = match base {
+        BaseChain::Input => (server, client),
+        BaseChain::Output => (client, server),
+        BaseChain::Forward => return Ok(()),
+    };
+    let name = own(base);
+    writeln!(f, "-A {name} -6 -s {network} -p udp -m udp --sport {from} --dport {to} -j RETURN")
+}
+
+/// iptables cannot remember who was asked: answers come from where they seem to have come from.
+fn write_answers(
+    f: &mut fmt::Formatter<'_>,
+    base: BaseChain,
+    GroupRequests { version, asked, served }: &GroupRequests,
+) -> fmt::Result {
+    let start = format!("-A {} {} -p udp", own(base), option(*version));
+    let comment = "-m comment --comment \"answers to multicast and broadcast\" -j RETURN";
+    if base == BaseChain::Input {
+        let ephemeral = asked.ephemeral.map(|range| range.text(":")).unwrap_or_default();
+        for from in End::Source.among(&asked.answered_by) {
+            for to in End::Destination.among(&asked.locals) {
+                for ports in source_ports(&asked.ports) {
+                    writeln!(f, "{start}{from}{to} {ports} --dport {ephemeral} {comment}")?;
+                }
+            }
+        }
+    } else if base == BaseChain::Output {
+        for to in End::Destination.among(&served.by) {
+            for ports in source_ports(&served.ports) {
+                writeln!(f, "{start}{to} {ports} {comment}")?;
+            }
+        }
+    }
+    match base {
+        BaseChain::Input if served.has_dhcp => {
+            writeln!(f, "{start} -m udp --sport 68 --dport 67 -j RETURN")
+        }
+        BaseChain::Output if served.has_dhcp => {
+            writeln!(f, "{start} -m udp --sport 67 --dport 68 -j RETURN")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Source ports as matches, one for each range.
+fn source_ports(ranges: &[PortRange]) -> impl Iterator<Item = String> {
+    ranges.iter().map(|range| format!("-m udp --sport {}", range.text(":")))
 }
 
 /// Multicast listener discovery has no names here.
@@ -297,8 +412,12 @@ const fn built_in(base: BaseChain) -> &'static str {
 }
 
 /// The chain that a built-in one jumps to.
-fn own(base: BaseChain) -> String {
-    format!("conntrack-{}", words::hook(base))
+const fn own(base: BaseChain) -> &'static str {
+    match base {
+        BaseChain::Input => "conntrack-input",
+        BaseChain::Output => "conntrack-output",
+        BaseChain::Forward => "conntrack-forward",
+    }
 }
 
 /// The chain of packets that no rule accepts.
@@ -314,7 +433,7 @@ fn own_chains(base: BaseChain) -> impl Iterator<Item = String> {
         BaseChain::Forward => &End::ALL,
     };
     let ends = ends.iter().map(move |end| end.chain(base));
-    [own(base)].into_iter().chain(ends).chain([rest(base)])
+    [own(base).to_owned()].into_iter().chain(ends).chain([rest(base)])
 }
 
 const fn option(version: IpVersion) -> &'static str {

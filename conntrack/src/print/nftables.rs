@@ -1,16 +1,19 @@
 //! nftables: a file for `nft -f`. One table of our own, replaced in one transaction; no other table is
 //! touched. Knows nothing of how rules are made.
 
-use std::{collections::BTreeMap, fmt};
+mod dropped;
+mod sets;
+mod unrecorded;
 
-use super::{
-    header,
-    words::{self, Closing},
-};
+use std::fmt;
+
+use self::sets::{Set, Sets, address_kind};
+use super::{header, words};
 use crate::{
     connection::IpVersion,
     rules::{
         addresses::AddressSet,
+        answers::GroupRequests,
         essentials::{ESSENTIALS, Essential, Icmp},
         internet::folded_groups,
         rule_set::RuleSet,
@@ -31,8 +34,6 @@ pub(crate) const ESSENTIALS_CHAIN: &str = "essentials";
 const PEERS_IN_RULE: usize = 1;
 const HOSTS_IN_RULE: usize = 2;
 const PORTS_IN_RULE: usize = 8;
-/// Of a line of elements.
-const WIDTH: usize = 100;
 
 /// A rule set as a file.
 pub struct File<'a> {
@@ -41,22 +42,10 @@ pub struct File<'a> {
     chains: Vec<(&'a Chain, Vec<String>)>,
 }
 
-/// Sets that rules refer to by name, and how many have asked for each name.
-struct Sets {
-    list: Vec<Set>,
-    names: BTreeMap<String, usize>,
-}
-
-struct Set {
-    name: String,
-    kind: &'static str,
-    elements: Vec<String>,
-}
-
 impl<'a> File<'a> {
     /// The file for a rule set.
     pub fn of(rule_set: &'a RuleSet) -> Self {
-        let mut sets = Sets { list: common_sets(rule_set), names: BTreeMap::new() };
+        let mut sets = Sets::of(common_sets(rule_set));
         let chains = rule_set.chains.iter().map(|chain| {
             let rules = chain.rules.iter().map(|it| rule(chain.base, it, &mut sets)).collect();
             (chain, rules)
@@ -72,6 +61,9 @@ impl fmt::Display for File<'_> {
         writeln!(f, "\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{")?;
         for set in &self.sets.list {
             writeln!(f, "{set}")?;
+        }
+        for helper in unrecorded::helpers(self.rule_set) {
+            writeln!(f, "    {helper}\n")?;
         }
         if !self.chains.is_empty() {
             writeln!(f, "    chain {ESSENTIALS_CHAIN} {{")?;
@@ -99,12 +91,13 @@ impl File<'_> {
         writeln!(f, "    chain {name} {{")?;
         writeln!(f, "        type filter hook {name} priority filter; policy {policy};")?;
         write_lines(f, opening(chain.base, request.device.as_deref(), request.enforce))?;
+        write_lines(f, unrecorded::lines(self.rule_set, chain.base))?;
         if !rules.is_empty() {
             writeln!(f)?;
             write_lines(f, rules)?;
         }
         writeln!(f)?;
-        write_lines(f, closing(name, request.enforce))?;
+        write_lines(f, dropped::lines(chain.base, request.enforce))?;
         writeln!(f, "    }}")
     }
 }
@@ -142,15 +135,6 @@ fn opening(base: BaseChain, device: Option<&str>, enforce: bool) -> Vec<String> 
     lines
 }
 
-/// Packets that no rule accepts: counted, and logged up to a limit. The policy decides about them.
-fn closing(chain: &str, enforce: bool) -> [String; 2] {
-    let Closing { log, count } = Closing::of(enforce);
-    [
-        format!("limit rate 10/minute burst 20 packets log prefix \"conntrack {log} {chain}: \""),
-        format!("counter comment \"{count}\""),
-    ]
-}
-
 fn essential(essential: &Essential) -> String {
     let (protocol, messages) = match essential {
         Essential::Igmp => return "ip protocol igmp counter accept".to_owned(),
@@ -179,16 +163,25 @@ const fn icmp_type(message: Icmp) -> &'static str {
     }
 }
 
+/// What `INTERNET` matches, if a line of this version is about it.
+fn internet(rule_set: &RuleSet, version: IpVersion) -> Option<AddressSet> {
+    let is_asked = |it: &GroupRequests| it.version == version && !it.asked.ports.is_empty();
+    let is_used =
+        rule_set.uses(&Side::Internet, version) || rule_set.answered_requests().any(is_asked);
+    is_used.then(|| rule_set.internet(version))
+}
+
 /// The sets that rules share, as far as a rule refers to them.
 fn common_sets(rule_set: &RuleSet) -> Vec<Set> {
     let internet = [IpVersion::V4, IpVersion::V6].into_iter().filter_map(|version| {
-        let addresses = rule_set.internet(version)?;
+        let addresses = internet(rule_set, version)?;
         Some(Set::of_addresses(internet_set(version), version, &addresses))
     });
     let groups = rule_set
         .uses(&Side::FoldedGroups, IpVersion::V4)
         .then(|| Set::of_addresses(FOLDED_GROUPS_SET, IpVersion::V4, &folded_groups()));
-    internet.chain(groups).collect()
+    let filled = unrecorded::sets(rule_set).into_iter().chain(dropped::sets(rule_set));
+    internet.chain(groups).chain(filled).collect()
 }
 
 fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
@@ -247,74 +240,9 @@ fn operand(
     }
 }
 
-impl Sets {
-    /// Adds a set; its name, with a number if another one has it.
-    fn add(&mut self, name: &str, kind: &'static str, elements: Vec<String>) -> String {
-        let count = self.names.entry(name.to_owned()).or_default();
-        *count += 1;
-        let name = if *count == 1 { name.to_owned() } else { format!("{name}_{count}") };
-        self.list.push(Set { name: name.clone(), kind, elements });
-        name
-    }
-}
-
 const fn internet_set(version: IpVersion) -> &'static str {
     match version {
         IpVersion::V4 => "internet_v4",
         IpVersion::V6 => "internet_v6",
     }
-}
-
-const fn address_kind(version: IpVersion) -> &'static str {
-    match version {
-        IpVersion::V4 => "ipv4_addr",
-        IpVersion::V6 => "ipv6_addr",
-    }
-}
-
-impl Set {
-    fn of_addresses(name: &str, version: IpVersion, addresses: &AddressSet) -> Self {
-        let elements = addresses.intervals().map(|it| it.to_string()).collect();
-        Self { name: name.to_owned(), kind: address_kind(version), elements }
-    }
-}
-
-impl fmt::Display for Set {
-    /// With `auto-merge`, networks that are added by hand may overlap.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "    set {} {{", self.name)?;
-        writeln!(f, "        type {}; flags interval; auto-merge;", self.kind)?;
-        let line = format!("        elements = {{ {} }}", self.elements.join(", "));
-        if self.elements.is_empty() {
-            // nft takes no empty braces.
-        } else if line.len() <= WIDTH {
-            writeln!(f, "{line}")?;
-        } else {
-            writeln!(f, "        elements = {{")?;
-            write_wrapped(f, &self.elements)?;
-            writeln!(f, "        }}")?;
-        }
-        writeln!(f, "    }}")
-    }
-}
-
-fn write_wrapped(f: &mut fmt::Formatter<'_>, elements: &[String]) -> fmt::Result {
-    const INDENT: usize = 12;
-    let mut column = 0;
-    for (index, element) in elements.iter().enumerate() {
-        let comma = if index + 1 < elements.len() { "," } else { "" };
-        let width = element.len() + comma.len();
-        if column > 0 && column + 1 + width > WIDTH {
-            writeln!(f)?;
-            column = 0;
-        }
-        if column == 0 {
-            write!(f, "{:INDENT$}{element}{comma}", "")?;
-            column = INDENT + width;
-        } else {
-            write!(f, " {element}{comma}")?;
-            column += 1 + width;
-        }
-    }
-    writeln!(f)
 }

@@ -111,6 +111,13 @@ fn omission(it: &Omission) -> String {
             format!("{ports} of {locals} that nobody answered from {peers}: {list}")
         }
         (Reason::Refused, _) => format!("{ports} of {locals} that refused {peers}: {list}"),
+        (Reason::Data(helper), _) => {
+            let name = helper.name().to_uppercase();
+            format!(
+                "{ports} between {locals} and {peers} that may be data of {name}, which netfilter's \
+                 helper lets through, if it is not encrypted: {list}; --no-helpers makes rules of them"
+            )
+        }
         (Reason::Reply, Direction::Out) => {
             format!("{ports} of {peers} that {locals} only answered (reply): {list}")
         }
@@ -213,8 +220,9 @@ pub(crate) fn warning(warning: &Warning) -> String {
             count_of(*count, "connection")
         ),
         Warning::GroupRequests(ports) => format!(
-            "outgoing UDP to port {} may be multicast or broadcast: answers come from other addresses \
-             and would be refused; to get them, add a rule that accepts this source port",
+            "outgoing UDP to port {} may be multicast or broadcast, and no answer was seen: it would come \
+             from another address; nftables takes it for 30 s after each request if it does not come from \
+             INTERNET, for iptables add a rule that accepts this source port",
             list(ports)
         ),
         Warning::EveryDevice => {

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
+    data::{Control, Helper},
+    ephemeral::ephemeral_ports,
+    grouping::ends,
     internet::is_group,
     omissions::{self, Omission, Reason},
     vocabulary::{BaseChain, PortRange, Request},
@@ -13,9 +16,6 @@ use crate::{
     recording::Recording,
 };
 
-/// Where Linux takes source ports from, unless told otherwise (`ip_local_port_range`).
-const EPHEMERAL: PortRange = PortRange { first: 32_768, last: 60_999 };
-
 /// Records, sorted by whether they have a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice<'a> {
@@ -25,6 +25,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) omissions: Vec<Omission>,
     /// The chains that there are: those that would have had a rule for a record of either kind.
     pub(crate) chains: BTreeSet<BaseChain>,
+    /// Helpers that let data connections through, and in which chains.
+    pub(crate) helpers: BTreeSet<(Helper, BaseChain)>,
 }
 
 /// Sorts the records of a recording.
@@ -45,7 +47,47 @@ pub(crate) fn choose<'a>(recording: &'a Recording, request: &Request) -> Choice<
             }
         }
     }
-    Choice { chosen, omissions: omissions::fold(&omitted), chains }
+    let helpers = if request.no_helpers {
+        BTreeSet::new()
+    } else {
+        leave_data(recording, &mut chosen, &mut omitted)
+    };
+    Choice { chosen, omissions: omissions::fold(&omitted), chains, helpers }
+}
+
+/// Takes out what helpers let through; which they are. A port that others use too is that of a server.
+fn leave_data<'a>(
+    recording: &Recording,
+    chosen: &mut Vec<(BaseChain, &'a Record)>,
+    omitted: &mut Vec<(Reason, &'a Record)>,
+) -> BTreeSet<(Helper, BaseChain)> {
+    let control = Control::of(recording, chosen);
+    let port = |record: &Record| {
+        let connection = &record.connection;
+        let service = (connection.direction, connection.protocol, connection.destination_port);
+        (service, ends(connection).map(|(local, _)| local))
+    };
+    let of_others = chosen.iter().filter(|(_, it)| control.has_data(&it.connection).is_none());
+    let of_others: BTreeSet<_> = of_others.map(|(_, record)| port(record)).collect();
+    let helper = |record: &Record| {
+        let is_of_server =
+            record.connection.direction == Direction::In && of_others.contains(&port(record));
+        control.has_data(&record.connection).filter(|_| !is_of_server)
+    };
+    chosen.retain(|(_, record)| match helper(record) {
+        Some(helper) => {
+            omitted.push((Reason::Data(helper), *record));
+            false
+        }
+        None => true,
+    });
+    for (reason, record) in omitted.iter_mut().filter(|(it, _)| matches!(it, Reason::Ephemeral(_)))
+    {
+        if let Some(helper) = helper(record) {
+            *reason = Reason::Data(helper);
+        }
+    }
+    control.helpers
 }
 
 /// The chain that a record has no rule in. Without a chain, what nobody answered would be let in.
@@ -56,13 +98,6 @@ const fn judged_in(record: &Record, reason: Reason) -> Option<BaseChain> {
         (Direction::Else, Reason::Else | Reason::Group(_)) => None,
         (Direction::Else, _) => Some(BaseChain::Forward),
     }
-}
-
-/// The ports that this machine takes source ports from.
-pub(crate) fn ephemeral_ports(recording: &Recording) -> PortRange {
-    let recorded = recording.provenance.as_ref().and_then(|it| it.ip_local_port_range);
-    let recorded = recorded.map(|(first, last)| PortRange { first, last });
-    recorded.filter(|range| range.first <= range.last).unwrap_or(EPHEMERAL)
 }
 
 struct Criteria {

@@ -1,5 +1,5 @@
 //! Traffic that every host needs and that no recording shows: ICMP errors with path MTU discovery,
-//! ping, multicast listeners, and with IPv6 neighbours and routers (RFC 4890 sections 4.3 and 4.4).
+//! ping, multicast listeners, and with IPv6 neighbours, routers (RFC 4890 sections 4.3 and 4.4) and DHCP.
 
 use self::Icmp::{
     DestinationUnreachable, EchoRequest, ListenerDone, ListenerQuery, ListenerReport,
@@ -38,7 +38,22 @@ pub enum Icmp {
     ListenerReportV2,
 }
 
-/// All of it.
+/// A host gets its address from any server on its link (RFC 8415 section 7): the request goes to a group,
+/// so connection tracking does not know the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dhcpv6 {
+    /// The link.
+    pub network: &'static str,
+    /// Of the host.
+    pub client: u16,
+    /// Of the server.
+    pub server: u16,
+}
+
+/// Both ends are on the link.
+pub const DHCPV6: Dhcpv6 = Dhcpv6 { network: "fe80::/10", client: 546, server: 547 };
+
+/// All messages.
 pub const ESSENTIALS: [Essential; 5] = [
     Essential::IcmpV4(&[DestinationUnreachable, TimeExceeded, ParameterProblem, EchoRequest]),
     Essential::Igmp,

@@ -15,8 +15,12 @@ const PRIVATE: [IpNet; 3] =
     [v4([10, 0, 0, 0], 8), v4([172, 16, 0, 0], 12), v4([192, 168, 0, 0], 16)];
 const ALL_IPV4: IpNet = v4([0; 4], 0);
 /// Global unicast (RFC 4291 section 2.4).
-const GLOBAL_UNICAST: IpNet =
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3));
+const GLOBAL_UNICAST: IpNet = v6(0x2000, 3);
+
+const fn v6(first: u16, prefix_length: u8) -> IpNet {
+    let network = Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0);
+    IpNet::V6(Ipv6Net::new_assert(network, prefix_length))
+}
 
 const fn v4([a, b, c, d]: [u8; 4], prefix_length: u8) -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix_length))

@@ -4,17 +4,22 @@
 //! |---|---|
 //! | [`vocabulary`] | chain, rule, side, ports |
 //! | `choosing` | which records have a rule |
+//! | [`data`] | data connections, which helpers of connection tracking let through |
 //! | `grouping` | the fewest rules for them |
 //! | [`omissions`] | the others, folded |
 //! | [`warnings`] | what the user has to know before the rules are in force |
 //! | [`rule_set`] | all of it together |
+//! | [`answers`] | answers to multicast and broadcast |
 //! | [`essentials`] | what every host needs besides |
 //! | [`addresses`], [`internet`] | sets of addresses, and what `INTERNET` stands for |
 //!
 //! [`crate::print`] puts a rule set into a firewall's language.
 
 pub mod addresses;
+pub mod answers;
 pub(crate) mod choosing;
+pub mod data;
+pub(crate) mod ephemeral;
 pub mod essentials;
 mod grouping;
 pub mod internet;

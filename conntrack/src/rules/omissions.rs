@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{grouping::ends, vocabulary::PortRange};
+use super::{data::Helper, grouping::ends, vocabulary::PortRange};
 use crate::{
     connection::{Direction, Host, Protocol},
     record::{Outcome, Record},
@@ -21,6 +21,8 @@ pub enum Reason {
     Unanswered,
     /// The other end sent an RST.
     Refused,
+    /// A data connection, which a helper of connection tracking lets through.
+    Data(Helper),
     /// It only ever answered, so netfilter takes it for established.
     Reply,
     /// UDP to multicast or broadcast, which nothing here is bound to; or nobody knows.

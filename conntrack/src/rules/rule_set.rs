@@ -1,8 +1,12 @@
 //! A rule set: chains of rules, and what the user has to know about them.
 
+use std::collections::BTreeSet;
+
 use super::{
     addresses::AddressSet,
+    answers::GroupRequests,
     choosing::{Choice, choose},
+    data::Helper,
     grouping,
     internet::Internet,
     omissions::Omission,
@@ -26,6 +30,10 @@ pub struct RuleSet {
     pub chains: Vec<Chain>,
     /// The records that rules were made of; `None` if there are none.
     pub window: Option<Window>,
+    /// Helpers that let data connections through, and in which chains.
+    pub helpers: BTreeSet<(Helper, BaseChain)>,
+    /// Who asks whom by multicast or broadcast.
+    pub group_requests: Vec<GroupRequests>,
     /// What the rules might break or let through.
     pub warnings: Vec<Warning>,
     /// What has no rule on purpose.
@@ -43,6 +51,8 @@ impl RuleSet {
             chains: chains(&choice, request.aggregation),
             window: window(&choice),
             warnings: warnings::about(recording, &choice, &request),
+            group_requests: GroupRequests::of(recording, &choice),
+            helpers: choice.helpers,
             omissions: choice.omissions,
             provenance: recording.provenance.clone(),
             request,
@@ -54,9 +64,15 @@ impl RuleSet {
         self.chains.iter().any(|chain| chain.base == base)
     }
 
-    /// What `INTERNET` matches, if a rule of this version is about it.
-    pub(crate) fn internet(&self, version: IpVersion) -> Option<AddressSet> {
-        self.uses(&Side::Internet, version).then(|| self.internet.addresses(version))
+    /// What `INTERNET` matches.
+    pub(crate) fn internet(&self, version: IpVersion) -> AddressSet {
+        self.internet.addresses(version)
+    }
+
+    /// Who asks whom by multicast or broadcast, with rules in both directions.
+    pub(crate) fn answered_requests(&self) -> impl Iterator<Item = &GroupRequests> {
+        let has_both = self.filters(BaseChain::Input) && self.filters(BaseChain::Output);
+        self.group_requests.iter().filter(move |_| has_both)
     }
 
     /// Whether a rule of this version is about this side.

@@ -20,6 +20,7 @@ use crate::{
 
 /// What the user asks of the rules.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Request {
     /// Drop what no rule accepts; else only count and log it.
     pub enforce: bool,
@@ -27,6 +28,8 @@ pub struct Request {
     pub forward: bool,
     /// Take in what was refused or never answered.
     pub unanswered: bool,
+    /// Make rules of data connections too, instead of having helpers let them through.
+    pub no_helpers: bool,
     /// UDP ports of servers, besides those that the tree names.
     pub udp_in: BTreeSet<u16>,
     /// How peers are folded into networks.

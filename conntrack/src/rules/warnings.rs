@@ -4,7 +4,10 @@
 use std::{collections::BTreeSet, time::SystemTime};
 
 use super::{
-    choosing::{Choice, ephemeral_ports},
+    answers::GroupRequests,
+    choosing::Choice,
+    ephemeral::ephemeral_ports,
+    essentials::DHCPV6,
     internet::may_be_group,
     vocabulary::{BaseChain, PortRange, Request},
 };
@@ -16,10 +19,6 @@ use crate::{
 
 const SSH: u16 = 22;
 const DNS: u16 = 53;
-/// Ports that hosts ask by multicast or broadcast and are answered from: `NetBIOS` names,
-/// SSDP, WS-Discovery, multicast DNS, LLMNR.
-const DISCOVERY: [u16; 5] = [137, 1900, 3702, 5353, 5355];
-
 /// Something that the user has to know before the rules are in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
@@ -50,8 +49,9 @@ pub enum Warning {
     /// So many connections of others to multicast or broadcast, without a rule: nobody knows whether a
     /// program here listens to them.
     GroupListeners(usize),
-    /// UDP ports that this host may have asked by multicast or broadcast. An answer comes from another
-    /// address than the request went to, so netfilter's connection tracking does not know it.
+    /// UDP ports that this host may have asked by multicast or broadcast, without an answer that was seen.
+    /// It comes from another address than the request went to, so netfilter's connection tracking does not
+    /// know it.
     GroupRequests(Vec<PortRange>),
     /// The rules refuse, and for every device.
     EveryDevice,
@@ -164,23 +164,15 @@ impl Seen<'_> {
         is_refused.then_some(Warning::GroupListeners(count))
     }
 
+    /// Of each version: answers that were seen have a rule, and those of DHCPv6 always.
     fn group_requests(&self) -> Option<Warning> {
-        let requests = self.choice.chosen.iter().map(|(_, record)| &record.connection);
-        let ports = requests.filter(|it| may_ask_many(it)).map(|it| it.destination_port);
-        let ports: BTreeSet<u16> = ports.collect();
+        let requests = GroupRequests::of(self.recording, self.choice);
+        let unanswered = requests.iter().filter(|it| it.asked.answered_by.is_empty());
+        let ports = unanswered.flat_map(|it| &it.asked.ports).flat_map(|it| it.first..=it.last);
+        let ports: BTreeSet<u16> = ports.filter(|port| *port != DHCPV6.server).collect();
         let is_refused = !ports.is_empty() && self.has_chain(BaseChain::Input);
         is_refused.then(|| Warning::GroupRequests(PortRange::all(ports)))
     }
-}
-
-/// The tree folds IPv4 multicast and broadcast into `INTERNET`; then only the port tells.
-fn may_ask_many(connection: &Connection) -> bool {
-    let is_out_udp = (connection.direction, connection.protocol) == (Direction::Out, Protocol::Udp);
-    is_out_udp
-        && match connection.destination {
-            Host::Internet => DISCOVERY.contains(&connection.destination_port),
-            host @ Host::Address(_) => may_be_for_many(host),
-        }
 }
 
 fn may_be_for_many(host: Host) -> bool {

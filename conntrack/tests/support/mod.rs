@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod exposition;
 pub mod firewall;
 pub mod frames;
+pub mod ftp;
 pub mod full;
 pub mod generator;
 pub mod lab;

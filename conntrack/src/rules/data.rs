@@ -1,0 +1,95 @@
+//! Data connections: FTP and TFTP agree on ports as they go, which netfilter's helpers read out of the
+//! control connection. So what they agreed on while it was recorded needs no rule.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ephemeral::ephemeral_ports,
+    grouping::ends,
+    vocabulary::{BaseChain, PortRange},
+};
+use crate::{
+    connection::{Connection, Direction, Host, Protocol},
+    record::Record,
+    recording::Recording,
+};
+
+/// A helper of netfilter's connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Helper {
+    /// For FTP (RFC 959), as far as its control connection is not encrypted.
+    Ftp,
+    /// For TFTP (RFC 1350).
+    Tftp,
+}
+
+impl Helper {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Ftp, Self::Tftp];
+
+    /// What netfilter calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ftp => "ftp",
+            Self::Tftp => "tftp",
+        }
+    }
+
+    /// What its control connections are for.
+    pub const fn control(self) -> (Protocol, u16) {
+        match self {
+            Self::Ftp => (Protocol::Tcp, 21),
+            Self::Tftp => (Protocol::Udp, 69),
+        }
+    }
+
+    fn controls(self, connection: &Connection) -> bool {
+        (connection.protocol, connection.destination_port) == self.control()
+    }
+}
+
+/// This host and the other end, or with `else` both ends in order of their addresses.
+type Pair = (Host, Host);
+
+/// The control connections that have a rule, and between whom.
+pub(super) struct Control {
+    /// In which chains.
+    pub(super) helpers: BTreeSet<(Helper, BaseChain)>,
+    pairs: BTreeSet<(Helper, Pair)>,
+    ephemeral: PortRange,
+}
+
+impl Control {
+    /// Those among the chosen records.
+    pub(super) fn of(recording: &Recording, chosen: &[(BaseChain, &Record)]) -> Self {
+        let controls = chosen.iter().flat_map(|(base, record)| {
+            let connection = &record.connection;
+            let helper = Helper::ALL.into_iter().find(|helper| helper.controls(connection));
+            helper.map(|helper| (helper, *base, pair(connection)))
+        });
+        let controls: Vec<_> = controls.collect();
+        Self {
+            helpers: controls.iter().map(|(helper, base, _)| (*helper, *base)).collect(),
+            pairs: controls.iter().map(|(helper, _, pair)| (*helper, *pair)).collect(),
+            ephemeral: ephemeral_ports(recording),
+        }
+    }
+
+    /// The helper that this may be a data connection of: between the same hosts, to an ephemeral port.
+    pub(super) fn has_data(&self, connection: &Connection) -> Option<Helper> {
+        let pair = pair(connection);
+        let is_its = |helper: &Helper| {
+            helper.control().0 == connection.protocol && self.pairs.contains(&(*helper, pair))
+        };
+        let helper = Helper::ALL.into_iter().find(is_its);
+        helper.filter(|_| self.ephemeral.contains(connection.destination_port))
+    }
+}
+
+fn pair(connection: &Connection) -> Pair {
+    let Connection { direction, source, destination, .. } = *connection;
+    match (direction, ends(connection)) {
+        (Direction::In | Direction::Out, Some((local, peer))) => (Host::Address(local), peer),
+        _ => (source.min(destination), source.max(destination)),
+    }
+}
