@@ -1,4 +1,4 @@
-//! The closed loop of what no rule of a recorded connection accepts: DHCPv6, answers to multicast and
+//! The closed loop of what no rule of a recorded connection accepts: `DHCPv6`, answers to multicast and
 //! broadcast, data connections. Both formats, with real sockets.
 
 use std::{

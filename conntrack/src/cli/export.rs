@@ -57,6 +57,7 @@ command line.";
 
 /// `conntrack rules`.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RulesArgs {
     /// The tree
     #[arg(short, long, value_name = "DIR")]

@@ -62,10 +62,10 @@ pub(super) struct Control {
 impl Control {
     /// Those among the chosen records.
     pub(super) fn of(recording: &Recording, chosen: &[(BaseChain, &Record)]) -> Self {
-        let controls = chosen.iter().flat_map(|(base, record)| {
+        let controls = chosen.iter().filter_map(|(base, record)| {
             let connection = &record.connection;
             let helper = Helper::ALL.into_iter().find(|helper| helper.controls(connection));
-            helper.map(|helper| (helper, *base, pair(connection)))
+            Some((helper?, *base, pair(connection)))
         });
         let controls: Vec<_> = controls.collect();
         Self {

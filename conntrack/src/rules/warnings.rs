@@ -164,7 +164,7 @@ impl Seen<'_> {
         is_refused.then_some(Warning::GroupListeners(count))
     }
 
-    /// Of each version: answers that were seen have a rule, and those of DHCPv6 always.
+    /// Of each version: answers that were seen have a rule, and those of `DHCPv6` always.
     fn group_requests(&self) -> Option<Warning> {
         let requests = GroupRequests::of(self.recording, self.choice);
         let unanswered = requests.iter().filter(|it| it.asked.answered_by.is_empty());

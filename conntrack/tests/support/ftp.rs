@@ -35,21 +35,21 @@ pub fn ftp(
 ) -> io::Result<()> {
     let listener = server.enter(|| TcpListener::bind((to, 21)))?;
     let mut control = open_tcp(client, from, SocketAddr::new(to, 21), patience)?;
-    let (mut served, _) = listener.accept()?;
-    served.set_read_timeout(Some(patience))?;
-    served.write_all(b"220 ready\r\n")?;
+    let (mut accepted, _) = listener.accept()?;
+    accepted.set_read_timeout(Some(patience))?;
+    accepted.write_all(b"220 ready\r\n")?;
     line(&control)?;
     // netfilter's helper reads from the second line on.
     control.write_all(b"USER anonymous\r\n")?;
-    line(&served)?;
-    served.write_all(b"230 logged in\r\n")?;
+    line(&accepted)?;
+    accepted.write_all(b"230 logged in\r\n")?;
     line(&control)?;
     match mode {
         Mode::Passive => {
             let data = server.enter(|| TcpListener::bind((to, 0)))?;
             control.write_all(if to.is_ipv4() { b"PASV\r\n" } else { b"EPSV\r\n" })?;
-            line(&served)?;
-            served.write_all(passive(data.local_addr()?).as_bytes())?;
+            line(&accepted)?;
+            accepted.write_all(passive(data.local_addr()?).as_bytes())?;
             line(&control)?;
             let sent = open_tcp(client, from, data.local_addr()?, patience)?;
             exchange(data.accept()?.0, sent, patience)
@@ -57,8 +57,8 @@ pub fn ftp(
         Mode::Active => {
             let data = client.enter(|| TcpListener::bind((from, 0)))?;
             control.write_all(active(data.local_addr()?).as_bytes())?;
-            line(&served)?;
-            served.write_all(b"200 understood\r\n")?;
+            line(&accepted)?;
+            accepted.write_all(b"200 understood\r\n")?;
             line(&control)?;
             let sent = server.enter(|| from_port_20(to, data.local_addr()?, patience))?;
             exchange(data.accept()?.0, sent, patience)
@@ -126,12 +126,12 @@ pub fn tftp(
     asker.send_to(b"\0\x01file\0octet\0", (to, 69))?;
     let (_, client) = listener.recv_from(&mut [0; 64])?;
     thread::scope(|scope| {
-        let served = scope.spawn(|| {
+        let accepted = scope.spawn(|| {
             data.send_to(b"\0\x03\0\x01!", client)?;
             data.recv_from(&mut [0; 8])
         });
         let (_, server) = asker.recv_from(&mut [0; 8])?;
         asker.send_to(b"\0\x04\0\x01", server)?;
-        served.join().expect("no panic").map(drop)
+        accepted.join().expect("no panic").map(drop)
     })
 }

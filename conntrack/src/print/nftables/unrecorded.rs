@@ -1,4 +1,4 @@
-//! Traffic that no rule of a recorded connection accepts: DHCPv6, what helpers let through, answers to
+//! Traffic that no rule of a recorded connection accepts: `DHCPv6`, what helpers let through, answers to
 //! multicast and broadcast.
 
 use super::{internet_set, sets::Set};
