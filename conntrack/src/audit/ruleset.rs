@@ -194,19 +194,19 @@ fn iptables(
         return Ok(vec![part]);
     }
     part.arguments = &[BESIDE];
-    let text = format!("*filter\n{jumps}COMMIT\n").into_bytes();
-    Ok(vec![part.clone(), Part { text, ..part }])
+    Ok(vec![part.clone(), Part { text: jumps.into_bytes(), ..part }])
 }
 
-/// A line for each jump that a comment at the top of the file tells to make.
+/// Each jump that a comment at the top of the file tells to make, in its table.
 fn jumps(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let comments = text.lines().take_while(|line| line.starts_with('#'));
     let jumps = comments.filter_map(|line| {
-        let (_, jump) = line.split_once(" -I ")?;
+        let (before, jump) = line.split_once(" -I ")?;
+        let table = before.rsplit_once(" -t ").map_or("filter", |(_, table)| table);
         let words: Vec<_> = jump.split([' ', ';']).collect();
         match words[..] {
-            [hook, "-j", chain, ..] => Some(format!("-I {hook} -j {chain}\n")),
+            [hook, "-j", chain, ..] => Some(format!("*{table}\n-I {hook} -j {chain}\nCOMMIT\n")),
             _ => None,
         }
     });
