@@ -1,5 +1,5 @@
 //! Builds the eBPF programs with the compiler that builds the agent, and puts the object where
-//! `source::ebpf` includes it. Says which commit is built.
+//! `source::ebpf` includes it. A packed crate has the object in it instead. Says which commit is built.
 
 #[cfg(feature = "ebpf")]
 fn main() -> anyhow::Result<()> {
@@ -54,21 +54,90 @@ mod commit {
 mod ebpf {
     use std::{
         env,
-        ffi::OsString,
+        ffi::{OsStr, OsString},
+        fs,
         path::{Path, PathBuf},
+        process::Command,
     };
 
     use anyhow::Context as _;
     use aya_build::{Package, Toolchain, build_ebpf};
 
+    /// The programs' crate, in a clone.
+    const NEIGHBOUR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conntrack-ebpf");
+
+    /// The object, in a packed crate: `cargo xtask dist` puts it there.
+    const PACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/conntrack-ebpf");
+
+    /// The other sources of the programs; aya-build names the first.
+    const SHARED: [&str; 2] = [
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../conntrack-common"),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"),
+    ];
+
+    const WITHOUT: &str = "or build without them: --no-default-features --features pcap";
+
     pub(super) fn build() -> anyhow::Result<()> {
+        match obstacle() {
+            // One line instead of what cargo and rustc would say.
+            Some(obstacle) => println!("cargo::error={obstacle}, {WITHOUT}"),
+            None if is_clone() => compile()?,
+            None => unpack()?,
+        }
+        Ok(())
+    }
+
+    fn is_clone() -> bool {
+        Path::new(NEIGHBOUR).is_dir()
+    }
+
+    /// What keeps the programs from being built or taken.
+    fn obstacle() -> Option<String> {
+        if is_clone() {
+            let missing = missing()?;
+            Some(format!(
+                "{missing} is missing to build the eBPF programs: type `cargo xtask setup`"
+            ))
+        } else if !Path::new(PACKED).is_file() {
+            Some("the eBPF programs are not here: build in a clone".to_owned())
+        } else if env::var("CARGO_CFG_TARGET_ENDIAN").as_deref() != Ok("little") {
+            Some("the eBPF programs in this package are little-endian: build in a clone".to_owned())
+        } else {
+            None
+        }
+    }
+
+    fn unpack() -> anyhow::Result<()> {
+        println!("cargo::rerun-if-changed={PACKED}");
+        let output = env::var_os("OUT_DIR").context("OUT_DIR is not set: cargo sets it")?;
+        fs::copy(PACKED, Path::new(&output).join("conntrack-ebpf")).context(PACKED)?;
+        Ok(())
+    }
+
+    /// What `cargo xtask setup` installs.
+    fn missing() -> Option<&'static str> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        if !env::split_paths(&path).any(|dir| dir.join("bpf-linker").is_file()) {
+            return Some("bpf-linker");
+        }
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let core = sysroot(&rustc)?.join("lib/rustlib/src/rust/library/core");
+        (!core.is_dir()).then_some("rust-src")
+    }
+
+    fn sysroot(rustc: &OsStr) -> Option<PathBuf> {
+        let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
+        Some(String::from_utf8(output.stdout).ok()?.trim_end().into())
+    }
+
+    fn compile() -> anyhow::Result<()> {
+        for source in SHARED {
+            println!("cargo::rerun-if-changed={source}");
+        }
         set_up_cargo(&shared_build_directory()?);
         let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".to_owned());
-        let programs = Package {
-            name: "conntrack-ebpf",
-            root_dir: concat!(env!("CARGO_MANIFEST_DIR"), "/../conntrack-ebpf"),
-            ..Package::default()
-        };
+        let programs =
+            Package { name: "conntrack-ebpf", root_dir: NEIGHBOUR, ..Package::default() };
         build_ebpf([programs], Toolchain::Custom(&toolchain))
     }
 

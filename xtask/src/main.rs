@@ -1,15 +1,19 @@
 //! `cargo xtask <verb>`: the development commands of this workspace. This file only reads the command
 //! line; each verb has a file of its name.
 
+mod archive;
 mod bench;
 mod command;
 mod compiler;
+mod dist;
 mod document;
+mod folder;
 mod fresh;
 mod fuzz;
 mod imports;
 mod lint;
 mod mirror;
+mod musl;
 mod os_release;
 mod privilege;
 mod run;
@@ -44,6 +48,8 @@ enum Verb {
     Vm(vm::Args),
     /// Do what the README says in a minimal Debian, as a newcomer would
     Fresh(fresh::Args),
+    /// Make what is handed out: static programs, packages, manual pages, completions
+    Dist(dist::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Fresh(args) => fresh::run(&args),
+        Verb::Dist(args) => dist::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

@@ -2,17 +2,21 @@
 //! step. What it cannot install it names, with the command to type. It builds nothing of ours.
 
 mod component;
-mod fuzzer;
 mod linker;
 mod package;
 mod purpose;
+mod static_libpcap;
 mod step;
+mod tool;
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use self::purpose::Purpose;
+pub(crate) use self::{
+    purpose::Purpose,
+    static_libpcap::{StaticLibpcap, copyrights},
+};
 use crate::{compiler::Compiler, workspace::Workspace};
 use linker::{Llvm, State};
 use package::{Package, System};
@@ -43,8 +47,9 @@ pub(crate) fn prepare(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     }
     by_hand.extend(package::prepare(&packages, &System::find())?);
     nothing_by_hand(&by_hand)?;
-    if purpose.fuzzes() {
-        fuzzer::prepare(workspace)?;
+    tool::prepare(workspace, purpose)?;
+    if purpose.is_static() {
+        static_libpcap::prepare(workspace)?;
     }
     linker.map_or(Ok(()), |state| prepare_linker(workspace, &compiler, &state))
 }

@@ -5,8 +5,6 @@
 //! Kernels are in [`kernel`], tests in [`modules`]. Downloads and builds stay under the target folder.
 
 mod architecture;
-mod archive;
-mod folder;
 mod initramfs;
 mod kernel;
 mod machine;

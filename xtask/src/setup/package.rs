@@ -6,7 +6,7 @@ use std::{fmt, path::Path, process::Command};
 use anyhow::{Context as _, Result, bail};
 
 use super::{purpose::Purpose, step::say};
-use crate::{command, os_release::OsRelease, privilege::Privilege};
+use crate::{command, musl::TARGETS, os_release::OsRelease, privilege::Privilege};
 
 /// Something that a package of the distribution provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,13 @@ impl Package {
     /// What `purpose` needs, except LLVM.
     pub(super) fn wanted(purpose: Purpose) -> Vec<Self> {
         let mut packages = Vec::new();
-        if purpose.builds() {
+        if purpose.links() {
             packages.push(Self::Libpcap);
+        }
+        if purpose.is_static() {
+            let compilers = TARGETS.iter().map(|target| target.compiler);
+            let programs = ["bison", "dpkg-deb", "dpkg-source", "flex", "make"];
+            packages.extend(compilers.chain(programs).map(Self::Program));
         }
         if purpose.tests() {
             let watching = ["ip", "tc", "setpriv", "unshare", "tcpdump", "systemd-analyze"];
@@ -32,8 +37,9 @@ impl Package {
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
             let trees = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"];
             let shells = ["bash", "fish", "setsid", "zsh"];
-            let programs =
-                watching.into_iter().chain(others).chain(rules).chain(trees).chain(shells);
+            let pages = ["man", "mandoc"];
+            let programs = watching.into_iter().chain(others).chain(rules).chain(trees);
+            let programs = programs.chain(shells).chain(pages);
             packages.extend(programs.map(Self::Program));
         }
         if purpose.benches() {
@@ -78,6 +84,7 @@ impl Package {
             }
             (Self::Program("iptables-restore" | "ip6tables-restore"), _) => "iptables".into(),
             (Self::Program("systemd-analyze"), _) => "systemd".into(),
+            (Self::Program("man"), _) => "man-db".into(),
             (Self::Program("mkfs.ext4"), _) => "e2fsprogs".into(),
             (Self::Program("mkfs.xfs"), _) => "xfsprogs".into(),
             (Self::Program("mkfs.btrfs"), Family::Suse) => "btrfsprogs".into(),
@@ -89,7 +96,9 @@ impl Package {
                 "gcc-aarch64-linux-gnu libc6-dev-arm64-cross".into()
             }
             (Self::Program(CROSS_LINKER), _) => "gcc-aarch64-linux-gnu".into(),
+            (Self::Program("x86_64-linux-gnu-gcc"), _) => "gcc-x86-64-linux-gnu".into(),
             (Self::Program("aarch64-linux-gnu-strip"), _) => "binutils-aarch64-linux-gnu".into(),
+            (Self::Program("dpkg-source"), _) => "dpkg-dev".into(),
             (Self::Program("dpkg-deb"), _) => "dpkg".into(),
             (Self::Program("strip"), _) => "binutils".into(),
             (Self::Program("xz"), Family::Debian) => "xz-utils".into(),
@@ -305,16 +314,16 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        let debian = "bash btrfs-progs e2fsprogs fish g++ iproute2 iptables libpcap-dev nftables nmap strace systemd \
+        let debian = "bash btrfs-progs e2fsprogs fish g++ iproute2 iptables libpcap-dev man-db mandoc nftables nmap strace systemd \
             tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Debian), debian);
         let fedora = "bash btrfs-progs e2fsprogs fish gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
-            nftables nmap strace systemd tcpdump util-linux xfsprogs zsh";
+            man-db mandoc nftables nmap strace systemd tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Fedora), fedora);
-        let arch = "bash btrfs-progs e2fsprogs fish gcc iproute2 iptables libpcap nftables nmap strace systemd \
+        let arch = "bash btrfs-progs e2fsprogs fish gcc iproute2 iptables libpcap man-db mandoc nftables nmap strace systemd \
             tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Arch), arch);
-        let suse = "bash btrfsprogs e2fsprogs fish gcc-c++ iproute2 iptables libpcap-devel nftables nmap strace \
+        let suse = "bash btrfsprogs e2fsprogs fish gcc-c++ iproute2 iptables libpcap-devel man-db mandoc nftables nmap strace \
             systemd tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Suse), suse);
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// What to prepare for. Building is part of each but the last.
+/// What to prepare for. Building is part of each but `fresh`.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Purpose {
     /// Building only
@@ -19,6 +19,10 @@ pub(crate) enum Purpose {
     Bench,
     /// A minimal Debian, in which a fresh clone runs its own setup
     Fresh,
+    /// Static programs for both architectures
+    Static,
+    /// Static programs, and packages of them
+    Dist,
 }
 
 impl Purpose {
@@ -41,6 +45,19 @@ impl Purpose {
 
     pub(super) fn fuzzes(self) -> bool {
         matches!(self, Self::Fuzz | Self::All)
+    }
+
+    /// Whether libpcap of this machine is linked.
+    pub(super) fn links(self) -> bool {
+        self.builds() && !matches!(self, Self::Static)
+    }
+
+    pub(super) fn is_static(self) -> bool {
+        matches!(self, Self::Static | Self::Dist)
+    }
+
+    pub(super) fn packs(self) -> bool {
+        matches!(self, Self::Dist)
     }
 
     pub(super) fn is_fresh(self) -> bool {

@@ -12,14 +12,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{
-    architecture::Architecture,
+use super::{architecture::Architecture, kernel::Image, suite::Suite};
+use crate::{
     archive::{Archive, unpack},
+    command,
     folder::{once, start_anew},
-    kernel::Image,
-    suite::Suite,
+    mirror::Mirror,
 };
-use crate::{command, mirror::Mirror};
 
 /// A program runs with a newer C library than it was built with, not with an older one: this release's
 /// is newer than that of most machines that build tests.

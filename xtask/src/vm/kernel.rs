@@ -9,12 +9,15 @@ use anyhow::{Result, bail};
 
 use super::{
     architecture::{AMD64, ARM64, Architecture},
-    archive::{Archive, unpack},
-    folder::once,
     modules::MODULES,
     without_bpf,
 };
-use crate::{command, mirror::Mirror};
+use crate::{
+    archive::{Archive, unpack},
+    command,
+    folder::once,
+    mirror::Mirror,
+};
 
 /// A kernel that the tests run on.
 pub(crate) struct Kernel {

@@ -4,8 +4,11 @@ use std::{fs, path::Path, process::Command, thread};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::archive::{Archive, unpack};
-use crate::{command, mirror::Mirror};
+use crate::{
+    archive::{Archive, unpack},
+    command,
+    mirror::Mirror,
+};
 
 /// The configuration, on top of `allnoconfig`.
 pub(crate) const CONFIG: &str = include_str!("without-bpf.config");

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 /// Has `make` fill a folder, unless it was filled before from the same `out_of`. It gets its name only
 /// once it is complete.
-pub(super) fn once(
+pub(crate) fn once(
     folder: &Path,
     out_of: &str,
     make: impl FnOnce(&Path) -> Result<()>,
@@ -24,7 +24,7 @@ pub(super) fn once(
 }
 
 /// Makes the folder, or empties it.
-pub(super) fn start_anew(folder: &Path) -> Result<()> {
+pub(crate) fn start_anew(folder: &Path) -> Result<()> {
     let result = match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => fs::create_dir_all(folder),

@@ -1,5 +1,5 @@
 //! Debian's packages, of any release and architecture: downloaded with their dependencies, and
-//! unpacked. apt does it, with lists, cache and status file of our own under the target folder, so
+//! unpacked; also as source. apt does it, with lists, cache and status file of our own under the target folder, so
 //! that nothing is installed and the machine's apt is untouched.
 
 use std::{
@@ -10,8 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::folder::start_anew;
-use crate::{command, mirror::Mirror, workspace};
+use crate::{command, folder::start_anew, mirror::Mirror, workspace};
 
 /// Some packages of one release for one architecture.
 pub(crate) struct Archive<'a> {
@@ -32,7 +31,7 @@ impl Archive<'_> {
         if fs::read_to_string(&complete).is_ok_and(|fetched| fetched == wanted) {
             return self.files();
         }
-        self.empty()?;
+        self.empty("deb")?;
         command::run(self.apt().arg("update"))?;
         let mut install = self.apt();
         install.args(["install", "--yes", "--download-only"]).args(packages);
@@ -41,13 +40,31 @@ impl Archive<'_> {
         self.files()
     }
 
+    /// Downloads the source of a package and unpacks it, with Debian's patches, as `into`.
+    pub(crate) fn fetch_source(&self, package: &str, into: &Path) -> Result<()> {
+        self.empty("deb-src")?;
+        command::run(self.apt().arg("update"))?;
+        let mut source = self.apt();
+        source.args(["source", "--download-only", package]).current_dir(self.directory);
+        command::run(&mut source)?;
+        let description = workspace::entries(self.directory)?;
+        let description =
+            description.iter().find(|path| path.extension().is_some_and(|it| it == "dsc"));
+        let description = description.with_context(|| format!("no source of {package}"))?;
+        // apt has checked it against the release.
+        let mut unpack = Command::new("dpkg-source");
+        unpack.args(["--no-check", "--extract"]).arg(description).arg(into);
+        command::output(&mut unpack).map(drop)
+    }
+
     fn files(&self) -> Result<Vec<PathBuf>> {
         let mut files = workspace::entries(&self.directory.join("archives"))?;
         files.retain(|path| path.extension().is_some_and(|it| it == "deb"));
         Ok(files)
     }
 
-    fn empty(&self) -> Result<()> {
+    /// For packages (`deb`) or their sources (`deb-src`).
+    fn empty(&self, kind: &str) -> Result<()> {
         start_anew(self.directory)?;
         for directory in ["lists/partial", "archives/partial", "nothing"] {
             let path = self.directory.join(directory);
@@ -58,7 +75,7 @@ impl Archive<'_> {
         // A backport's dependencies are in the release that it was made for.
         let base = release.strip_suffix("-backports");
         let sources = base.into_iter().chain([*release]).map(|release| {
-            format!("deb [arch={architecture} signed-by={keyring}] {mirror} {release} main\n")
+            format!("{kind} [arch={architecture} signed-by={keyring}] {mirror} {release} main\n")
         });
         write(&self.directory.join("sources.list"), &sources.collect::<String>())?;
         write(&self.directory.join("status"), "")

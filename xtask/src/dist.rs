@@ -1,0 +1,70 @@
+//! `cargo xtask dist`: what is handed out, in `target/dist`: static programs for both architectures, as
+//! tarballs and as packages, with manual pages, completions, licences and checksums; and the crate with the
+//! programs for the kernel in it.
+
+mod krate;
+mod packages;
+mod program;
+mod stage;
+mod tarball;
+mod third_party;
+mod version;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    command,
+    folder::start_anew,
+    setup::{self, Purpose},
+    workspace::{self, Workspace},
+};
+use program::Program;
+use stage::Stage;
+use version::Version;
+
+/// What `dist` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the static programs, as `DIR/x86_64/conntrack` and `DIR/aarch64/conntrack`
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let purpose = if args.programs.is_some() { Purpose::Static } else { Purpose::Dist };
+    setup::prepare(&workspace, purpose)?;
+    let programs = Program::build_all(&workspace)?;
+    match &args.programs {
+        Some(folder) => programs.iter().try_for_each(|program| program.copy_below(folder)),
+        None => make(&workspace, &programs),
+    }
+}
+
+/// Makes everything, and lists it.
+fn make(workspace: &Workspace, programs: &[Program]) -> Result<()> {
+    let version = Version::find(workspace)?;
+    let folder = workspace.target.join("dist");
+    start_anew(&folder)?;
+    let stage = Stage::new(workspace, &version, programs)?;
+    for program in programs {
+        tarball::make(&stage, program, &folder)?;
+        packages::make(&stage, program, &folder)?;
+    }
+    krate::make(workspace, &folder)?;
+    check_sums(&folder)?;
+    command::run(workspace.program("ls").arg("-l").arg(&folder))
+}
+
+/// `SHA256SUMS`, for `sha256sum --check`.
+fn check_sums(folder: &Path) -> Result<()> {
+    let mut files = workspace::entries(folder)?;
+    files.retain(|path| path.is_file());
+    files.sort();
+    let names: Option<Vec<_>> = files.iter().map(|path| path.file_name()).collect();
+    let mut sums = std::process::Command::new("sha256sum");
+    sums.current_dir(folder).args(names.context("a file without a name")?);
+    stage::write(&folder.join("SHA256SUMS"), &command::output(&mut sums)?)
+}

@@ -1,0 +1,96 @@
+//! The crate as `cargo package` packs it, with the programs for the kernel in it, so that who builds it
+//! needs no bpf-linker. cargo builds it once to see that it does.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::stage::{copy, make as make_folder, read, write};
+use crate::{command, folder::start_anew, workspace::Workspace};
+
+/// What goes into a workspace of its own. The programs' crate stays out.
+const CRATES: [&str; 2] = ["conntrack", "conntrack-common"];
+
+/// Packs both crates, and copies them into `folder`.
+pub(super) fn make(workspace: &Workspace, folder: &Path) -> Result<()> {
+    let place = folder.join("stage/crate");
+    start_anew(&place)?;
+    for name in CRATES {
+        let mut copying = workspace.program("cp");
+        copying.arg("--recursive").arg(workspace.root.join(name)).arg(&place);
+        command::run(&mut copying)?;
+        copy(&workspace.root.join("LICENSE-MIT"), &place.join(name).join("LICENSE-MIT"))?;
+        copy(&workspace.root.join("LICENSE-APACHE"), &place.join(name).join("LICENSE-APACHE"))?;
+    }
+    copy(
+        &programs(workspace)?,
+        &make_folder(&place, "conntrack/programs")?.join("conntrack-ebpf"),
+    )?;
+    copy(&workspace.root.join("Cargo.lock"), &place.join("Cargo.lock"))?;
+    copy(&workspace.root.join("rust-toolchain.toml"), &place.join("rust-toolchain.toml"))?;
+    let manifest = read(&workspace.root.join("Cargo.toml"))?;
+    write(&place.join("Cargo.toml"), &alone(&manifest)?)?;
+    pack(workspace, &place, folder)
+}
+
+fn pack(workspace: &Workspace, place: &Path, folder: &Path) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.current_dir(place).args(["package", "--allow-dirty", "--workspace", "--target-dir"]);
+    command::run(cargo.arg(workspace.target.join("package")))?;
+    for path in crate::workspace::entries(&workspace.target.join("package/package"))? {
+        if path.extension().is_some_and(|it| it == "crate") {
+            copy(&path, &folder.join(path.file_name().context("a file")?))?;
+        }
+    }
+    Ok(())
+}
+
+/// The programs for the kernel, as the build of each architecture has left them: they are the same.
+fn programs(workspace: &Workspace) -> Result<PathBuf> {
+    let mut newest = Vec::new();
+    for target in &crate::musl::TARGETS {
+        let builds = workspace.target.join(target.rust).join("release/build");
+        let mut found: Vec<_> = crate::workspace::entries(&builds)?
+            .into_iter()
+            .map(|build| build.join("out/conntrack-ebpf"))
+            .filter(|path| path.is_file())
+            .collect();
+        found.sort_by_key(|path| fs::metadata(path).and_then(|it| it.modified()).ok());
+        newest.extend(found.pop());
+    }
+    let objects: std::io::Result<Vec<_>> = newest.iter().map(fs::read).collect();
+    let objects = objects.context("the programs for the kernel")?;
+    let first = newest.first().context("no build has left programs for the kernel")?;
+    let is_one = objects.iter().all(|object| Some(object) == objects.first());
+    ensure!(is_one, "the programs for the kernel differ from architecture to architecture");
+    Ok(first.clone())
+}
+
+/// The workspace's manifest, with these crates only.
+fn alone(manifest: &str) -> Result<String> {
+    let members = format!("members = {CRATES:?}");
+    let line = |line: &str| match line {
+        _ if line.starts_with("members = ") => members.clone(),
+        _ if line.starts_with("default-members") || line.starts_with("exclude") => String::new(),
+        _ => line.to_owned(),
+    };
+    let text = manifest.lines().map(|it| line(it) + "\n").collect::<String>();
+    ensure!(text.contains(&members), "Cargo.toml has no members");
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_crate_is_no_member() -> Result<()> {
+        let alone = alone(include_str!("../../../Cargo.toml"))?;
+        assert!(alone.contains("\nmembers = [\"conntrack\", \"conntrack-common\"]\n"), "{alone}");
+        assert!(!alone.contains("xtask"), "{alone}");
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! The program, linked statically for each architecture.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    command,
+    musl::{TARGETS, Target},
+    setup::StaticLibpcap,
+    workspace::Workspace,
+};
+
+/// The program of one target.
+pub(super) struct Program {
+    pub(super) target: &'static Target,
+    pub(super) path: PathBuf,
+}
+
+impl Program {
+    /// Builds it for each target.
+    pub(super) fn build_all(workspace: &Workspace) -> Result<Vec<Self>> {
+        TARGETS.iter().map(|target| Self::build(workspace, target)).collect()
+    }
+
+    fn build(workspace: &Workspace, target: &'static Target) -> Result<Self> {
+        let libpcap = StaticLibpcap::find(workspace, target)?;
+        let variable = target.rust.to_uppercase().replace('-', "_");
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--release", "--locked", "--package", "conntrack"]);
+        cargo.args(["--target", target.rust]).arg("--target-dir").arg(&workspace.target);
+        // The toolchain brings this linker, and start files and a C library for musl.
+        cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), "rust-lld");
+        // The build script would call the library for its version, and it cannot run here.
+        cargo.env("LIBPCAP_LIBDIR", &libpcap.folder).env("LIBPCAP_VER", &libpcap.version);
+        command::run(&mut cargo)?;
+        let path = workspace.target.join(target.rust).join("release/conntrack");
+        Ok(Self { target, path })
+    }
+
+    /// Copies it as `folder/ARCHITECTURE/conntrack`.
+    pub(super) fn copy_below(&self, folder: &std::path::Path) -> Result<()> {
+        let folder = folder.join(self.target.architecture);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let copy = folder.join("conntrack");
+        fs::copy(&self.path, &copy).with_context(|| copy.display().to_string())?;
+        Ok(())
+    }
+}
