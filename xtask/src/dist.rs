@@ -2,12 +2,15 @@
 //! tarballs and as packages, with manual pages, completions, licences and checksums; and the crate with the
 //! programs for the kernel in it.
 
+mod chroot;
+mod container;
 mod krate;
 mod packages;
 mod program;
 mod stage;
 mod tarball;
 mod third_party;
+mod trial;
 mod version;
 
 use std::path::{Path, PathBuf};
@@ -30,10 +33,22 @@ pub(crate) struct Args {
     /// Only the static programs, as `DIR/x86_64/conntrack` and `DIR/aarch64/conntrack`
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Build the programs with `build_linux_on_mac.sh`, in a container on a Debian of its own; as root
+    #[arg(long, conflicts_with = "programs")]
+    container: bool,
+    /// Install what was made before in a Debian of its own, use, upgrade and purge it; as root
+    #[arg(long = "try", conflicts_with_all = ["programs", "container"])]
+    trial: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
+    if args.container {
+        return container::run(&workspace);
+    }
+    if args.trial {
+        return trial::run(&workspace, &workspace.target.join("dist"));
+    }
     let purpose = if args.programs.is_some() { Purpose::Static } else { Purpose::Dist };
     setup::prepare(&workspace, purpose)?;
     let programs = Program::build_all(&workspace)?;

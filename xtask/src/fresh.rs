@@ -6,13 +6,13 @@
 //! mount namespace and end with it. The folder is removed at the end, or by the next start after a
 //! kill. Only the pristine Debian is kept, as an archive in `target/xtask/fresh`.
 
-mod debian;
-mod enter;
+pub(crate) mod debian;
+pub(crate) mod enter;
 mod home;
 mod newcomer;
-mod root;
-mod step;
-mod toolchain;
+pub(crate) mod root;
+pub(crate) mod step;
+pub(crate) mod toolchain;
 
 use std::{
     fs::{self, File},
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let workspace = Workspace::find()?;
     setup::prepare(&workspace, Purpose::Fresh)?;
-    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref())?;
+    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref(), &debian::NEWCOMERS)?;
     let toolchain = Toolchain::find(&workspace)?;
 
     let place = place(&workspace)?;

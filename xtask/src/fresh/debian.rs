@@ -14,28 +14,34 @@ use crate::{command, mirror::Mirror, os_release::OsRelease, workspace::Workspace
 
 /// What the README assumes besides rustup: git and a C compiler. rustup's installer needs the
 /// certificates.
-const PACKAGES: [&str; 4] = ["ca-certificates", "gcc", "git", "libc6-dev"];
+pub(crate) const NEWCOMERS: [&str; 4] = ["ca-certificates", "gcc", "git", "libc6-dev"];
 
 /// Where Debian has its bundle of certificate authorities.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A release and where its packages are.
-pub(super) struct Debian {
+pub(crate) struct Debian {
     suite: String,
     mirror: Mirror,
+    /// What is installed besides the minimum.
+    packages: &'static [&'static str],
 }
 
 impl Debian {
     /// Defaults are this machine's.
-    pub(super) fn find(suite: Option<&str>, mirror: Option<&str>) -> Result<Self> {
+    pub(crate) fn find(
+        suite: Option<&str>,
+        mirror: Option<&str>,
+        packages: &'static [&'static str],
+    ) -> Result<Self> {
         let own = OsRelease::read();
         let suite = suite.or_else(|| own_suite(&own));
         let suite = suite.context("this is not Debian: name a release with --suite")?.to_owned();
-        Ok(Self { suite, mirror: Mirror::find(mirror)? })
+        Ok(Self { suite, mirror: Mirror::find(mirror)?, packages })
     }
 
     /// Unpacks it into `root` and adds the network settings.
-    pub(super) fn unpack(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
+    pub(crate) fn unpack(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
         let archive = self.archive(root);
         if !archive.is_file() {
             self.make(workspace, root, log)?;
@@ -51,14 +57,14 @@ impl Debian {
 
     /// Its name holds the list of packages, so that another list makes another archive.
     fn archive(&self, root: &Root) -> PathBuf {
-        let name = format!("{}-{}.tar", self.suite, PACKAGES.join("-"));
+        let name = format!("{}-{}.tar", self.suite, self.packages.join("-"));
         root.path().with_file_name(name)
     }
 
     fn make(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
         let mut debootstrap = apart(workspace);
         debootstrap.args(["debootstrap", "--variant=minbase", "--force-check-gpg"]);
-        debootstrap.arg(format!("--include={}", PACKAGES.join(",")));
+        debootstrap.arg(format!("--include={}", self.packages.join(",")));
         log.run(debootstrap.arg(&self.suite).arg(root.path()).arg(&self.mirror.0))
     }
 
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_needs_no_debian() -> Result<()> {
-        let debian = Debian::find(Some("sid"), Some("http://m"))?;
+        let debian = Debian::find(Some("sid"), Some("http://m"), &NEWCOMERS)?;
         assert_eq!((debian.suite.as_str(), debian.mirror.0.as_str()), ("sid", "http://m"));
         let archive = debian.archive(&Root::new("/t/root".into()));
         assert_eq!(archive, PathBuf::from("/t/sid-ca-certificates-gcc-git-libc6-dev.tar"));

@@ -13,15 +13,15 @@ const KEPT: [&str; 7] =
     ["TERM", "CI", "http_proxy", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"];
 
 /// What entering requires.
-pub(super) struct Entrance<'a> {
-    pub(super) workspace: &'a Workspace,
-    pub(super) root: &'a Root,
-    pub(super) toolchain: &'a Toolchain,
+pub(crate) struct Entrance<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) root: &'a Root,
+    pub(crate) toolchain: &'a Toolchain,
 }
 
 impl Entrance<'_> {
     /// `words` as typed in `directory` inside.
-    pub(super) fn command<'w>(
+    pub(crate) fn command<'w>(
         &self,
         directory: &str,
         words: impl IntoIterator<Item = &'w str>,
@@ -39,7 +39,7 @@ impl Entrance<'_> {
 
 /// Append a program and its arguments: it runs in mount and PID namespaces of its own. It is killed
 /// when we end, and all its processes when it ends.
-pub(super) fn apart(workspace: &Workspace) -> Command {
+pub(crate) fn apart(workspace: &Workspace) -> Command {
     let mut command = workspace.program("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]);
     command.arg("--kill-child=KILL");

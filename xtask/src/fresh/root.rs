@@ -9,40 +9,40 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 /// The folder.
-pub(super) struct Root {
+pub(crate) struct Root {
     path: PathBuf,
 }
 
 impl Root {
     /// `path` is a real path, without symbolic links.
-    pub(super) const fn new(path: PathBuf) -> Self {
+    pub(crate) const fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The path outside of `inner`, a path inside.
-    pub(super) fn outside(&self, inner: &str) -> PathBuf {
+    pub(crate) fn outside(&self, inner: &str) -> PathBuf {
         self.path.join(inner.trim_start_matches('/'))
     }
 
     /// Makes the folder `inner` and its parents.
-    pub(super) fn make_folder(&self, inner: &str) -> Result<PathBuf> {
+    pub(crate) fn make_folder(&self, inner: &str) -> Result<PathBuf> {
         let path = self.outside(inner);
         fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         Ok(path)
     }
 
     /// Writes the file `inner`, replacing what is there.
-    pub(super) fn write(&self, inner: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, inner: &str, text: &str) -> Result<()> {
         let path = self.cleared(inner)?;
         fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
     /// Copies our file `from` to `inner`.
-    pub(super) fn copy(&self, from: &Path, inner: &str) -> Result<()> {
+    pub(crate) fn copy(&self, from: &Path, inner: &str) -> Result<()> {
         let path = self.cleared(inner)?;
         let copied = fs::copy(from, path).map(|_bytes| ());
         copied.with_context(|| format!("cannot copy {}", from.display()))
@@ -61,7 +61,7 @@ impl Root {
 
     /// Removes all of it. Our own mounts are in another mount namespace, so a mount that is visible
     /// here is somebody else's and must not be removed through.
-    pub(super) fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
         let mounted = mounted_in(&mounts, &self.path);
         ensure!(mounted.is_empty(), "not removed, unmount first: {}", mounted.join(" "));

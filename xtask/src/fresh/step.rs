@@ -16,17 +16,17 @@ use crate::command;
 const LAST_LINES: usize = 40;
 
 /// Steps that keep their logs in one folder.
-pub(super) struct Steps<'a> {
+pub(crate) struct Steps<'a> {
     place: &'a Path,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) const fn new(place: &'a Path) -> Self {
+    pub(crate) const fn new(place: &'a Path) -> Self {
         Self { place }
     }
 
     /// Prints a line when it begins, and one with its time when it ends.
-    pub(super) fn take(&self, name: &str, step: impl FnOnce(&Log) -> Result<()>) -> Result<()> {
+    pub(crate) fn take(&self, name: &str, step: impl FnOnce(&Log) -> Result<()>) -> Result<()> {
         let log = Log::new(self.place.join(format!("{name}.log")))?;
         eprintln!("{name}: begins, its output is in {}", log.path.display());
         let begin = Instant::now();
@@ -40,7 +40,7 @@ impl<'a> Steps<'a> {
 }
 
 /// The log of one step.
-pub(super) struct Log {
+pub(crate) struct Log {
     path: PathBuf,
 }
 
@@ -51,14 +51,14 @@ impl Log {
     }
 
     /// Runs `command` to its end.
-    pub(super) fn run(&self, command: &mut Command) -> Result<()> {
+    pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
         let status = self.start(command)?.wait()?;
         ensure!(status.success(), "`{}` failed: {status}", command::line(command));
         Ok(())
     }
 
     /// Starts `command`, with no input and its output in the log.
-    pub(super) fn start(&self, command: &mut Command) -> Result<Child> {
+    pub(crate) fn start(&self, command: &mut Command) -> Result<Child> {
         let line = command::line(command);
         let mut file = self.open().with_context(|| self.path.display().to_string())?;
         writeln!(file, "+ {line}")?;
@@ -71,7 +71,7 @@ impl Log {
     }
 
     /// The log so far.
-    pub(super) fn text(&self) -> Result<String> {
+    pub(crate) fn text(&self) -> Result<String> {
         let bytes = fs::read(&self.path).with_context(|| self.path.display().to_string())?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

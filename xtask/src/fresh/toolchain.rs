@@ -19,7 +19,7 @@ const PROXIES: [&str; 7] =
 const BIN: &str = "/root/.cargo/bin";
 
 /// Of this machine.
-pub(super) struct Toolchain {
+pub(crate) struct Toolchain {
     rustup: PathBuf,
     /// The toolchain of `rust-toolchain.toml`.
     sysroot: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Toolchain {
 }
 
 impl Toolchain {
-    pub(super) fn find(workspace: &Workspace) -> Result<Self> {
+    pub(crate) fn find(workspace: &Workspace) -> Result<Self> {
         let rustup = command::find("rustup");
         let rustup = rustup.context("no rustup to copy: see https://rustup.rs")?;
         let file = workspace.root.join("rust-toolchain.toml");
@@ -42,19 +42,24 @@ impl Toolchain {
         Ok(Self { rustup, sysroot, inner })
     }
 
-    pub(super) fn sysroot(&self) -> &Path {
+    pub(crate) fn sysroot(&self) -> &Path {
         &self.sysroot
     }
 
-    pub(super) fn inner(&self) -> &str {
+    pub(crate) fn inner(&self) -> &str {
         &self.inner
     }
 
     /// Installs rustup and its proxies, and makes the mount point of the toolchain.
-    pub(super) fn install(&self, root: &Root) -> Result<()> {
+    pub(crate) fn install(&self, root: &Root) -> Result<()> {
         root.make_folder(&self.inner)?;
-        let bin = root.make_folder(BIN)?;
-        root.copy(&self.rustup, &format!("{BIN}/rustup"))?;
+        self.install_rustup(root, BIN)
+    }
+
+    /// Installs rustup and its proxies into the folder `inner`.
+    pub(crate) fn install_rustup(&self, root: &Root, inner: &str) -> Result<()> {
+        let bin = root.make_folder(inner)?;
+        root.copy(&self.rustup, &format!("{inner}/rustup"))?;
         for proxy in PROXIES {
             symlink("rustup", bin.join(proxy)).with_context(|| proxy.to_owned())?;
         }

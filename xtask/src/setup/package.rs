@@ -48,6 +48,10 @@ impl Package {
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
         }
+        if purpose.tries() {
+            let programs = ["buildah", "debootstrap", "lintian", "rpm", "shellcheck", "unshare"];
+            packages.extend(programs.map(Self::Program));
+        }
         if purpose.is_fresh() {
             packages.extend(["debootstrap", "git", "setpriv", "unshare"].map(Self::Program));
         }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// What to prepare for. Building is part of each but `fresh`.
+/// What to prepare for. Building is part of each but `fresh` and `trial`.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Purpose {
     /// Building only
@@ -23,11 +23,13 @@ pub(crate) enum Purpose {
     Static,
     /// Static programs, and packages of them
     Dist,
+    /// Static programs built in a container, and packages installed in a Debian of their own
+    Trial,
 }
 
 impl Purpose {
     pub(super) fn builds(self) -> bool {
-        !self.is_fresh()
+        !self.is_fresh() && !self.tries()
     }
 
     /// Whether it needs every component of `rust-toolchain.toml`.
@@ -58,6 +60,10 @@ impl Purpose {
 
     pub(super) fn packs(self) -> bool {
         matches!(self, Self::Dist)
+    }
+
+    pub(super) fn tries(self) -> bool {
+        matches!(self, Self::Trial)
     }
 
     pub(super) fn is_fresh(self) -> bool {
