@@ -6,7 +6,6 @@ mod chroot;
 mod container;
 mod krate;
 mod packages;
-mod program;
 mod stage;
 mod tarball;
 mod third_party;
@@ -20,10 +19,10 @@ use anyhow::{Context as _, Result};
 use crate::{
     command,
     folder::start_anew,
+    program::Program,
     setup::{self, Purpose},
     workspace::{self, Workspace},
 };
-use program::Program;
 use stage::Stage;
 use version::Version;
 

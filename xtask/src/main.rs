@@ -16,6 +16,7 @@ mod mirror;
 mod musl;
 mod os_release;
 mod privilege;
+mod program;
 mod run;
 mod setup;
 mod soak;

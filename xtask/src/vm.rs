@@ -62,6 +62,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(env::consts::ARCH == "x86_64", "this takes an x86_64 machine");
     not_hidden(&workspace)?;
     setup::prepare(&workspace, Purpose::Build)?;
+    if kernels.iter().any(|kernel| kernel.architecture.cross.is_some()) {
+        setup::prepare(&workspace, Purpose::Static)?;
+    }
     let _alone = alone(&workspace.target.join("vm"))?;
     setup::find_programs(kernels.iter().flat_map(|kernel| kernel.programs()))?;
     let mirror = Mirror::find(args.mirror.as_deref())?;

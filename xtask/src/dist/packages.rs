@@ -4,11 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    program::Program,
-    stage::{PACKAGED, Stage, copy, make as make_folder, read, write},
-};
-use crate::{command, workspace};
+use super::stage::{PACKAGED, Stage, copy, make as make_folder, read, write};
+use crate::{command, program::Program, workspace};
 
 /// Scripts and files of one kind of package, in `dist`.
 const SCRIPTS: [(&str, &str); 2] = [("deb", "scripts"), ("rpm", "rpm")];

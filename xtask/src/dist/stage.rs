@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{program::Program, third_party, version::Version};
-use crate::{command, folder::start_anew, workspace::Workspace};
+use super::{third_party, version::Version};
+use crate::{command, folder::start_anew, program::Program, workspace::Workspace};
 
 /// Beside netfilter's `conntrack`.
 pub(super) const PACKAGED: &str = "conntrack-tree";

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{program::Program, stage::Stage};
-use crate::command;
+use super::stage::Stage;
+use crate::{command, program::Program};
 
 /// The name is the program's own.
 const NAME: &str = "conntrack";

@@ -1,4 +1,5 @@
-//! The test program for the machines, built as `cargo xtask test` builds it, and stripped.
+//! The test program for the machines, built as `cargo xtask test` builds it, and stripped. For another
+//! architecture the program under test is the static one that is handed out.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use serde_json::Value;
 use super::architecture::{Architecture, Cross};
 use crate::{
     command,
+    program::Program,
     workspace::{ALL_BUT_EBPF, Workspace},
 };
 
@@ -29,8 +31,10 @@ pub(crate) struct Suite {
     strip: &'static str,
     /// Where [`TESTS`] is.
     tests: PathBuf,
-    /// Where [`PROGRAM`] is.
+    /// Where the tests expect [`PROGRAM`].
     program: PathBuf,
+    /// What they find there instead of what cargo built along with them.
+    handed_out: Option<Program>,
 }
 
 impl Suite {
@@ -40,6 +44,10 @@ impl Suite {
         architecture: &Architecture,
         userland: &Path,
     ) -> Result<Self> {
+        let handed_out = architecture.cross.as_ref().map(|cross| {
+            let architecture = cross.target.split('-').next().unwrap_or_default();
+            Program::build_for(workspace, architecture)
+        });
         let mut cargo = workspace.cargo();
         cargo.args(["test", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
         match &architecture.cross {
@@ -54,6 +62,7 @@ impl Suite {
             strip: architecture.strip,
             tests: named(TESTS)?,
             program: named(PROGRAM)?,
+            handed_out: handed_out.transpose()?,
         })
     }
 
@@ -61,7 +70,8 @@ impl Suite {
     /// the captures to where the tests do.
     pub(crate) fn install(&self, root: &Path) -> Result<()> {
         self.without_symbols(&self.tests, &root.join(TESTS))?;
-        self.without_symbols(&self.program, &below(root, &self.program))?;
+        let program = self.handed_out.as_ref().map_or(&self.program, |program| &program.path);
+        self.without_symbols(program, &below(root, &self.program))?;
         let captures = below(root, &self.workspace_root.join("testdata"));
         make_parent(&captures)?;
         let mut copy = Command::new("cp");

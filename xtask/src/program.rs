@@ -12,15 +12,21 @@ use crate::{
 };
 
 /// The program of one target.
-pub(super) struct Program {
-    pub(super) target: &'static Target,
-    pub(super) path: PathBuf,
+pub(crate) struct Program {
+    pub(crate) target: &'static Target,
+    pub(crate) path: PathBuf,
 }
 
 impl Program {
     /// Builds it for each target.
-    pub(super) fn build_all(workspace: &Workspace) -> Result<Vec<Self>> {
+    pub(crate) fn build_all(workspace: &Workspace) -> Result<Vec<Self>> {
         TARGETS.iter().map(|target| Self::build(workspace, target)).collect()
+    }
+
+    /// Builds it for the target of this architecture, as `uname -m` prints it.
+    pub(crate) fn build_for(workspace: &Workspace, architecture: &str) -> Result<Self> {
+        let target = TARGETS.iter().find(|target| target.architecture == architecture);
+        Self::build(workspace, target.with_context(|| format!("no target for {architecture}"))?)
     }
 
     fn build(workspace: &Workspace, target: &'static Target) -> Result<Self> {
@@ -39,7 +45,7 @@ impl Program {
     }
 
     /// Copies it as `folder/ARCHITECTURE/conntrack`.
-    pub(super) fn copy_below(&self, folder: &std::path::Path) -> Result<()> {
+    pub(crate) fn copy_below(&self, folder: &std::path::Path) -> Result<()> {
         let folder = folder.join(self.target.architecture);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         let copy = folder.join("conntrack");
