@@ -22,6 +22,7 @@ pub mod connection;
 pub mod diff;
 pub mod doctor;
 pub mod host;
+mod local_time;
 pub mod print;
 pub mod privilege;
 pub mod program;

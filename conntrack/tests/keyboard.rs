@@ -9,7 +9,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::support::{Case, PATIENCE, conntrack, files, terminal::Terminal, wait_until};
+use crate::support::{
+    Case, PATIENCE, conntrack, files, full::Full, terminal::Terminal, wait_until,
+};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {
@@ -239,4 +241,42 @@ fn a_run_ends_by_itself_after_a_time_or_a_number_of_connections() {
     for wrong in [&["-c", "0"][..], &["--duration", "0"], &["--duration", "soon"]] {
         complaint(&[wrong, &["-p", "x"]].concat());
     }
+}
+
+/// Time, direction, protocol, ends, evidence; the time is that of the capture, where this machine is.
+#[test]
+fn each_new_connection_is_a_line_in_a_pipe() {
+    let scratch = scratch();
+    let tree = scratch.path().join("tree");
+    let lines = printed(reading(&tree, &["-v"]).env("TZ", "UTC"));
+    assert_eq!(lines.lines().count(), Case::named("seed").tree.len(), "{lines}");
+    for line in [
+        "out  tcp 192.168.200.230 > INTERNET:443",
+        "out  udp 192.168.200.230 > 10.59.184.10:53",
+        "else udp 192.168.200.226:57621 > 192.168.200.255:57621",
+    ] {
+        let found = lines.lines().find(|it| it.contains(line));
+        let found = found.unwrap_or_else(|| panic!("{line} in {lines}"));
+        let (time, _) = found.split_once(line).expect("a time");
+        let shape: String =
+            time.chars().map(|it| if it.is_ascii_digit() { '9' } else { it }).collect();
+        assert_eq!(shape, "9999-99-99 99:99:99 ", "{lines}");
+    }
+    let elsewhere = scratch.path().join("elsewhere");
+    let later = printed(reading(&elsewhere, &["-v"]).env("TZ", "UTC-3"));
+    assert_ne!(later, lines, "another time zone");
+    assert_eq!(printed(&mut reading(&tree, &["-v"])), "", "none of them is new");
+    assert_eq!(printed(&mut reading(&scratch.path().join("normal"), &[])), "");
+}
+
+#[test]
+fn connections_that_nobody_reads_are_in_the_tree_all_the_same() {
+    let scratch = scratch();
+    let tree = scratch.path().join("tree");
+    let full = Full::pipe();
+    let output = reading(&tree, &["-v"]).stdout(full.stdio()).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("standard output is not read").count(), 1, "{said}");
+    assert_eq!(files(&tree), Case::named("seed").tree);
 }

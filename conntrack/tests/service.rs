@@ -183,6 +183,29 @@ fn the_journal_gets_priorities_and_nobody_else_does() {
     assert!(!said.contains('\u{1b}'), "no colour, no cursor: {said}");
 }
 
+/// `journalctl -p warning` is to show what was lost, and the last word on it.
+#[test]
+fn the_journal_gets_the_counters_with_priorities() {
+    let case = Case::named("seed");
+    let scratch = scratch();
+    let tree = scratch.path().join("tree");
+    let occupied = tree.join("out/tcp/192.168.200.230-PORT-INTERNET-443");
+    fs::create_dir_all(occupied).expect("made");
+    let path = scratch.path().join("said");
+    let said = File::create(&path).expect("a file");
+    let metadata = said.metadata().expect("of a file");
+    let mut command = conntrack();
+    command.arg("-r").arg(&case.capture).args(&case.arguments).arg("-p").arg(&tree);
+    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
+    let status = command.stderr(Stdio::from(said)).status().expect("the program runs");
+    assert_eq!(status.code(), Some(1));
+    let said = fs::read_to_string(&path).expect("UTF-8");
+    for line in ["<4>lost: 1 (file could not be made: 1)", "<6>files made: 8 (out: 4, else: 4)"] {
+        assert!(said.lines().any(|it| it == line), "{line} in {said}");
+    }
+    assert!(said.lines().all(|line| line.starts_with('<')), "{said}");
+}
+
 #[test]
 fn sigusr1_prints_the_counters() {
     let mut program = conntrack();
@@ -198,7 +221,7 @@ fn hangup_and_quit_end_it_as_sigterm_does() {
     for signal in [Signal::HUP, Signal::QUIT] {
         let mut reader = PipeReader::start(scratch(), &mut conntrack());
         reader.stop_by(signal);
-        reader.wait_for("files made: 9\n");
+        reader.wait_for("files made: 9 (out: 5, else: 4)\n");
     }
 }
 

@@ -144,8 +144,8 @@ pub struct Args {
     #[arg(short, long, conflicts_with = "verbose", help_heading = RUN)]
     pub quiet: bool,
 
-    /// Say more; given twice, the eBPF programs say which packets they skip and lose: the first of each
-    /// cause in each interval
+    /// Print each connection that is new in the tree, and say more; given twice, the eBPF programs say which
+    /// packets they skip and lose: the first of each cause in each interval
     #[arg(short, long, action = ArgAction::Count, help_heading = RUN)]
     pub verbose: u8,
 

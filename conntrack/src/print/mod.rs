@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod csv;
+pub(crate) mod ends;
 mod fields;
 mod header;
 pub mod iptables;

@@ -4,6 +4,9 @@
 
 #[cfg(feature = "pcap")]
 mod bar;
+pub(crate) mod elapsed;
+mod lines;
+mod live;
 pub(crate) mod log;
 mod metrics;
 mod metrics_file;
@@ -18,13 +21,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+pub use lines::Lines;
+use live::Live;
 use metrics::About;
 pub use metrics_file::{MetricsError, MetricsFile};
 pub use notify::Notifier;
 pub use screen::Screen;
 pub use subject::Subject;
 
-use crate::{connection::Direction, watch::stats::Stats};
+use crate::{
+    connection::{Direction, Sighting},
+    watch::stats::Stats,
+};
 
 /// Receives the counters from the agent.
 pub trait Reporter {
@@ -34,6 +42,9 @@ pub trait Reporter {
     /// SIGUSR1 arrived.
     fn asked(&mut self, stats: &Stats);
 
+    /// These connections are new, last seen at this time or else now.
+    fn new_connections(&mut self, new: &[Sighting], seen: Option<SystemTime>);
+
     /// The run is ending; the last batch is still to be written.
     fn stopping(&mut self);
 }
@@ -42,6 +53,7 @@ pub trait Reporter {
 impl Reporter for () {
     fn progress(&mut self, _: &Stats) {}
     fn asked(&mut self, _: &Stats) {}
+    fn new_connections(&mut self, _: &[Sighting], _: Option<SystemTime>) {}
     fn stopping(&mut self) {}
 }
 
@@ -51,6 +63,8 @@ pub struct Outlets {
     pub notifier: Notifier,
     /// Monitoring system.
     pub metrics: Option<MetricsFile>,
+    /// Who wants to see each new connection.
+    pub lines: Option<Lines>,
     /// People.
     pub screen: Screen,
 }
@@ -60,6 +74,7 @@ pub struct Reports {
     subject: Subject,
     outlets: Outlets,
     started: SystemTime,
+    begun: Instant,
     interval: Duration,
     due: Instant,
 }
@@ -68,21 +83,22 @@ impl Reports {
     /// Starts reporting.
     pub fn new(subject: Subject, interval: Duration, outlets: Outlets) -> Self {
         let started = SystemTime::now();
-        let due = Instant::now();
-        Self { subject, outlets, started, interval, due }
+        let begun = Instant::now();
+        Self { subject, outlets, started, begun, interval, due: begun }
     }
 
-    /// Writes the final metrics and clears the live line.
-    pub fn end(mut self, stats: &Stats) {
+    /// Writes the final metrics and clears the live line; how long it went on.
+    pub fn end(mut self, stats: &Stats) -> Duration {
         self.outlets.screen.clear();
         self.write_metrics(stats);
+        self.begun.elapsed()
     }
 
     fn tell(&mut self, stats: &Stats) {
         let summary = Summary(stats).to_string();
         self.outlets.notifier.ready(&format!("{}; {summary}", self.subject));
         self.write_metrics(stats);
-        self.outlets.screen.show(summary);
+        self.outlets.screen.show(Live::of(stats, self.begun));
     }
 
     fn write_metrics(&mut self, stats: &Stats) {
@@ -109,10 +125,13 @@ impl Reporter for Reports {
     }
 
     fn asked(&mut self, stats: &Stats) {
-        if ::log::log_enabled!(::log::Level::Debug) {
-            self.outlets.screen.say(stats.in_detail());
-        } else {
-            self.outlets.screen.say(stats);
+        let in_detail = ::log::log_enabled!(::log::Level::Debug);
+        self.outlets.screen.say_report(&stats.lines(in_detail));
+    }
+
+    fn new_connections(&mut self, new: &[Sighting], seen: Option<SystemTime>) {
+        if let Some(lines) = &mut self.outlets.lines {
+            lines.tell(new, seen.unwrap_or_else(SystemTime::now));
         }
     }
 

@@ -1,9 +1,9 @@
-//! Writing to standard error without blocking. A pipe that nobody reads or a stopped terminal must not
+//! Writing to standard error or output without blocking. A pipe that nobody reads or a stopped terminal must not
 //! stop the collector: messages that do not fit are dropped and counted.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _, stderr},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io::{self, IsTerminal as _, Write as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,7 @@ use rustix::{
     fs::{CWD, FileType, Mode, OFlags, fstat, openat},
     io::Errno,
     net::{SendFlags, send},
+    stdio::{stderr, stdout},
 };
 
 use super::prefix::prefix;
@@ -26,8 +27,32 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 /// `PIPE_BUF`: a pipe that is writable accepts this much at once (pipe(7)).
 const PIECE: usize = 4096;
 
+/// Standard output or error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Output,
+    Error,
+}
+
+impl Stream {
+    fn descriptor(self) -> BorrowedFd<'static> {
+        match self {
+            Self::Output => stdout(),
+            Self::Error => stderr(),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Output => "standard output",
+            Self::Error => "standard error",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Output {
+    stream: Stream,
     way: Way,
     /// The unwritten part of a message that was partly written.
     rest: Vec<u8>,
@@ -51,16 +76,17 @@ enum Way {
 }
 
 impl Output {
+    /// To standard error.
     pub(super) const fn blocking() -> Self {
-        Self::by(Way::Blocking)
+        Self::by(Stream::Error, Way::Blocking)
     }
 
-    pub(super) fn nonblocking() -> Self {
-        Self::by(Way::find())
+    pub(super) fn nonblocking(stream: Stream) -> Self {
+        Self::by(stream, Way::find(stream.descriptor()))
     }
 
-    const fn by(way: Way) -> Self {
-        Self { way, rest: Vec::new(), dropped: 0, unreported: 0 }
+    const fn by(stream: Stream, way: Way) -> Self {
+        Self { stream, way, rest: Vec::new(), dropped: 0, unreported: 0 }
     }
 
     /// Number of dropped messages.
@@ -73,8 +99,9 @@ impl Output {
         match self.unreported {
             0 => String::new(),
             unreported => format!(
-                "{}{unreported} messages dropped: standard error was not read\n",
-                prefix(Level::Warn)
+                "{}{unreported} messages dropped: {} was not read\n",
+                prefix(Level::Warn),
+                self.stream.name()
             ),
         }
     }
@@ -120,8 +147,8 @@ impl Output {
     /// Writes `rest`; returns whether nothing is left.
     fn push(&mut self, deadline: Instant) -> bool {
         while !self.rest.is_empty() {
-            match self.way.write(&self.rest) {
-                Ok(0) if !self.way.wait(deadline) => return false,
+            match self.way.write(self.stream.descriptor(), &self.rest) {
+                Ok(0) if !self.way.wait(self.stream.descriptor(), deadline) => return false,
                 Ok(written) => drop(self.rest.drain(..written)),
                 // No reader is left.
                 Err(_) => self.rest.clear(),
@@ -132,28 +159,25 @@ impl Output {
 }
 
 impl Way {
-    fn find() -> Self {
-        let stderr = stderr();
-        let file_type = fstat(&stderr).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    fn find(stream: BorrowedFd<'_>) -> Self {
+        let file_type = fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
         match file_type {
             Ok(FileType::Socket) => Self::Socket,
-            Ok(FileType::Fifo) => reopened().unwrap_or(Self::Polled { piece: PIECE }),
+            Ok(FileType::Fifo) => reopened(stream).unwrap_or(Self::Polled { piece: PIECE }),
             // poll(2) on a terminal tells that there is room, not how much.
-            _ if stderr.is_terminal() => reopened().unwrap_or(Self::Polled { piece: 1 }),
+            _ if stream.is_terminal() => reopened(stream).unwrap_or(Self::Polled { piece: 1 }),
             _ => Self::Polled { piece: PIECE },
         }
     }
 
     /// Number of bytes written; 0 if it would block.
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&self, stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         let written = match self {
-            Self::Blocking => return stderr().write_all(bytes).map(|()| bytes.len()),
+            Self::Blocking => return io::stderr().write_all(bytes).map(|()| bytes.len()),
             Self::Reopened(fd) => rustix::io::write(fd, bytes),
-            Self::Socket => send(stderr(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
-            Self::Polled { .. } if !takes_output(stderr().as_fd(), Duration::ZERO) => Ok(0),
-            Self::Polled { piece } => {
-                rustix::io::write(stderr(), &bytes[..bytes.len().min(*piece)])
-            }
+            Self::Socket => send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+            Self::Polled { .. } if !takes_output(stream, Duration::ZERO) => Ok(0),
+            Self::Polled { piece } => rustix::io::write(stream, &bytes[..bytes.len().min(*piece)]),
         };
         match written {
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
@@ -162,20 +186,20 @@ impl Way {
     }
 
     /// Waits until it is writable; returns whether it is.
-    fn wait(&self, deadline: Instant) -> bool {
+    fn wait(&self, stream: BorrowedFd<'_>, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let stderr = stderr();
         let fd = match self {
             Self::Reopened(fd) => fd.as_fd(),
-            _ => stderr.as_fd(),
+            _ => stream,
         };
         !left.is_zero() && takes_output(fd, left)
     }
 }
 
-fn reopened() -> Option<Way> {
+fn reopened(stream: BorrowedFd<'_>) -> Option<Way> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = openat(CWD, "/proc/self/fd/2", flags, Mode::empty()).ok()?;
+    let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
+    let fd = openat(CWD, path, flags, Mode::empty()).ok()?;
     Some(Way::Reopened(fd))
 }
 

@@ -17,6 +17,11 @@ fn for_people(level: Level) -> String {
     format!("{}: {kind}", program::name())
 }
 
+/// The same for a line that has no prefix for people.
+pub(super) fn priority(level: Level) -> &'static str {
+    if is_journal() { for_journal(level) } else { "" }
+}
+
 /// sd-daemon(3). The journal adds the program's name.
 fn for_journal(level: Level) -> &'static str {
     match level {

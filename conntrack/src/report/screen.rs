@@ -1,22 +1,34 @@
 //! Standard error, shared by messages and a live line: the line stays below the messages and is redrawn
-//! in place. No live line without a terminal or in the background.
+//! in place, each second and when the terminal's size changes. No live line without a terminal or in the
+//! background.
 
 use std::{
     env,
     fmt::Display,
     io::{self, IsTerminal as _, Write, stderr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use log::Level;
 use rustix::{
     process::getpgrp,
     termios::{tcgetpgrp, tcgetwinsize},
 };
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::interval,
+};
 
-use super::output::Output;
+use super::{
+    live::Live,
+    output::{Output, Stream},
+    prefix::priority,
+};
 
-/// Carriage return and erase in line (ECMA-48: EL).
-const ERASE: &str = "\r\x1b[K";
+/// Carriage return and erase below (ECMA-48: ED). The cursor waits at the line's first character, so this
+/// reaches all pieces of a line that a narrower terminal has broken.
+const ERASE: &str = "\r\x1b[J";
 
 /// If the terminal does not tell its width.
 const COLUMNS: u16 = 80;
@@ -32,7 +44,7 @@ pub struct Screen {
 pub(super) struct Shared {
     pub(super) output: Output,
     /// The live line that is drawn.
-    line: Option<String>,
+    line: Option<Live>,
 }
 
 impl Screen {
@@ -40,7 +52,7 @@ impl Screen {
     pub fn new(wants_line: bool) -> Self {
         let can_erase = || env::var_os("TERM").is_some_and(|terminal| terminal != "dumb");
         let has_line = wants_line && stderr().is_terminal() && can_erase();
-        Self::with(Output::nonblocking(), has_line)
+        Self::with(Output::nonblocking(Stream::Error), has_line)
     }
 
     /// Blocking, for a command that prints and exits.
@@ -54,11 +66,30 @@ impl Screen {
     }
 
     /// Redraws the live line. Skipped while the terminal is stopped or we are in the background.
-    pub(super) fn show(&self, line: String) {
+    pub(super) fn show(&self, line: Live) {
         if self.has_line && is_ours() {
             let mut shared = self.shared();
-            if shared.output.draw(&format!("{ERASE}{}", fitted(&line))) {
+            if shared.output.draw(&format!("{ERASE}{}", drawn(&line))) {
                 shared.line = Some(line);
+            }
+        }
+    }
+
+    /// Draws the live line again and again: its clock goes on, and the terminal's size changes.
+    pub async fn keep_current(self) {
+        if !self.has_line {
+            return;
+        }
+        let Ok(mut resized) = signal(SignalKind::window_change()) else { return };
+        let mut seconds = interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = seconds.tick() => {}
+                resized = resized.recv() => if resized.is_none() { return },
+            }
+            let line = self.shared().line;
+            if let Some(line) = line {
+                self.show(line);
             }
         }
     }
@@ -77,6 +108,16 @@ impl Screen {
         }
     }
 
+    /// Prints the counters, each line with its priority in the journal.
+    pub(super) fn say_report(&self, lines: &[(Level, String)]) {
+        self.say(report(lines));
+    }
+
+    /// The same at the end; waits a little longer for a slow reader.
+    pub fn say_last_report(&self, lines: &[(Level, String)]) {
+        self.say_last(report(lines));
+    }
+
     /// Prints a message of one or more lines.
     pub fn say(&self, text: impl Display) {
         let mut shared = self.shared();
@@ -85,7 +126,7 @@ impl Screen {
     }
 
     /// Prints the last message; waits a little longer for a slow reader.
-    pub fn say_last(&self, text: impl Display) {
+    fn say_last(&self, text: impl Display) {
         let mut shared = self.shared();
         let message = shared.message(&format!("{text}\n"));
         shared.output.write_last(&message);
@@ -106,8 +147,8 @@ impl Shared {
     /// Puts lines above the live line.
     fn message(&self, lines: &str) -> String {
         let lines = self.output.note() + lines;
-        match self.line.as_deref().filter(|_| is_ours()) {
-            Some(line) => format!("{ERASE}{lines}{}", fitted(line)),
+        match self.line.as_ref().filter(|_| is_ours()) {
+            Some(line) => format!("{ERASE}{lines}{}", drawn(line)),
             None => lines,
         }
     }
@@ -130,8 +171,12 @@ pub(super) fn is_ours() -> bool {
     tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
 }
 
-/// Cut to one row, or it could not be erased. The last column stays empty: some terminals wrap after
-/// it.
-fn fitted(line: &str) -> String {
-    line.chars().take(usize::from(Screen::columns()) - 1).collect()
+/// The line, and the cursor at its beginning.
+fn drawn(line: &Live) -> String {
+    line.drawn(Screen::columns()) + "\r"
+}
+
+fn report(lines: &[(Level, String)]) -> String {
+    let lines = lines.iter().map(|(level, line)| format!("{}{line}", priority(*level)));
+    lines.collect::<Vec<_>>().join("\n")
 }

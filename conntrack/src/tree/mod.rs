@@ -63,6 +63,8 @@ pub struct Tree {
     /// What the root says of the recording, and whether that was written.
     provenance: Option<Provenance>,
     attested: bool,
+    /// Whether new connections are told one by one.
+    tells_new: bool,
 }
 
 impl Tree {
@@ -96,7 +98,14 @@ impl Tree {
             way,
             provenance: None,
             attested: false,
+            tells_new: false,
         })
+    }
+
+    /// The same, and [`Shown::new`] has each new connection.
+    #[must_use]
+    pub fn telling_new(self, tells_new: bool) -> Self {
+        Self { tells_new, ..self }
     }
 
     /// Sets limits and counts the files already there.
@@ -261,7 +270,14 @@ impl Tree {
             (Ok(directory), Some(known)) => {
                 let words = Words::new(self.way);
                 let last_seen = showing.last_seen;
-                let slice = Slice { directory, known, room: &mut self.room, words, last_seen };
+                let slice = Slice {
+                    directory,
+                    known,
+                    room: &mut self.room,
+                    words,
+                    last_seen,
+                    tells_new: self.tells_new,
+                };
                 slice.show(showing, is_time_up);
             }
             (Err(error), _) => showing.fail_directory(error),

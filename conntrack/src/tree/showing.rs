@@ -92,6 +92,8 @@ pub(super) struct Slice<'a> {
     pub(super) room: &'a mut Room,
     pub(super) words: Words,
     pub(super) last_seen: LastSeen,
+    /// Whether new connections are told one by one.
+    pub(super) tells_new: bool,
 }
 
 impl Slice<'_> {
@@ -154,6 +156,7 @@ impl Slice<'_> {
         let held_back = self.room.held_back(direction);
         let made = self.directory.show(name, known, held_back, self.last_seen)?;
         if made {
+            shown.new.extend(self.tells_new.then_some(*sighting));
             shown.made.count(direction);
             self.room.use_up(direction);
         } else {

@@ -1,7 +1,7 @@
 //! Result of showing connections: files created and updated, and connections not shown, by cause.
 
 use super::{cause::Cause, error::TreeError};
-use crate::connection::ByDirection;
+use crate::connection::{ByDirection, Sighting};
 
 /// The effect of one cause.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Shown {
     pub made: ByDirection,
     /// Existing files updated.
     pub touched: ByDirection,
+    /// Those whose files were created, where they are to be told.
+    pub new: Vec<Sighting>,
     /// Connections whose evidence could not be kept. They are shown all the same.
     pub evidence: Obstacle,
     obstacles: [Obstacle; Cause::ALL.len()],

@@ -229,6 +229,7 @@ impl Agent {
         }
         // Counted at the end, so that a report never shows half a batch.
         let shown = self.tree.conclude(showing);
+        report.new_connections(&shown.new, batch.captured_at);
         self.stats.flows += flows;
         self.count(&shown);
         self.stats.source = source.counters();

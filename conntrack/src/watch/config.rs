@@ -143,8 +143,15 @@ pub enum Verbosity {
     Quiet,
     /// For administrators.
     Normal,
-    /// For developers.
+    /// And each new connection.
     Verbose,
     /// And what the eBPF programs say themselves.
     Programs,
+}
+
+impl Verbosity {
+    /// Whether each new connection is told.
+    pub const fn tells_connections(self) -> bool {
+        matches!(self, Self::Verbose | Self::Programs)
+    }
 }

@@ -62,7 +62,9 @@ pub(crate) fn check_tree(config: &Config, rights: &mut Rights) -> anyhow::Result
 /// Opens the tree.
 pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<OpenTree> {
     with_tree(config, rights, |owners| {
-        let tree = Tree::open_or_make_among(owners, &config.path)?.with_limits(config.limits)?;
+        let tree = Tree::open_or_make_among(owners, &config.path)?
+            .with_limits(config.limits)?
+            .telling_new(config.verbosity.tells_connections());
         let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
         let requested_ports = requested_ports(&tree)?;
         let reach = tree.reach()?;

@@ -10,6 +10,7 @@ mod losses;
 pub mod machine;
 mod obstacles;
 mod open;
+mod pace;
 mod served;
 mod signals;
 mod sockets;
@@ -39,7 +40,8 @@ use self::{
 };
 use crate::{
     host::addresses::AddressReader,
-    report::{Notifier, Outlets, Reports, Screen},
+    program,
+    report::{Lines, Notifier, Outlets, Reports, Screen, elapsed::Elapsed, log::shell_quoted},
     tracker::Tracker,
 };
 
@@ -87,19 +89,24 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         None => agent,
     };
     opened.announce(config);
-    let shutdown = until(shutdown, config.ends.after);
-    let outlets = Outlets { notifier, metrics, screen: screen.clone() };
+    let shutdown = Box::pin(until(shutdown, config.ends.after));
+    tokio::spawn(screen.clone().keep_current());
+    let tells = config.verbosity.tells_connections();
+    let lines = if tells { Some(Lines::new(screen)) } else { None };
+    let outlets = Outlets { notifier, metrics, lines, screen: screen.clone() };
     let mut reports = Reports::new(opened.subject(config), config.interval, outlets);
     let (stats, outcome) = match opened {
         #[cfg(feature = "ebpf")]
-        Opened::Ebpf(source) => agent.run(*source, shutdown, report_requests, &mut reports).await,
+        Opened::Ebpf(source) => {
+            Box::pin(agent.run(*source, shutdown, report_requests, &mut reports)).await
+        }
         #[cfg(feature = "pcap")]
         Opened::Live(source) => agent.run(*source, shutdown, report_requests, &mut reports).await,
         #[cfg(feature = "pcap")]
         Opened::File(source) => agent.run(source, shutdown, report_requests, &mut reports).await,
     };
-    reports.end(&stats);
-    report_at_end(&stats, config.verbosity, screen);
+    let elapsed = reports.end(&stats);
+    report_at_end(&stats, elapsed, config, screen);
     outcome?;
     match &config.input {
         Input::File(path) => check_complete(path, &stats),
@@ -162,14 +169,28 @@ fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
 }
 
 /// Losses are reported even with `--quiet`.
-fn report_at_end(stats: &Stats, verbosity: Verbosity, screen: &Screen) {
-    let lost = stats.lost();
-    match verbosity {
-        Verbosity::Quiet if lost.total().0 != Some(0) => {
-            screen.say_last(format_args!("lost: {lost}"));
+fn report_at_end(stats: &Stats, elapsed: Duration, config: &Config, screen: &Screen) {
+    match config.verbosity {
+        Verbosity::Quiet if stats.lost().total().0 != Some(0) => {
+            screen.say_last_report(&[stats.lost_line()]);
         }
         Verbosity::Quiet => {}
-        Verbosity::Normal => screen.say_last(stats),
-        Verbosity::Verbose | Verbosity::Programs => screen.say_last(stats.in_detail()),
+        verbosity => {
+            log::info!("{}", farewell(elapsed, config));
+            screen.say_last_report(&stats.lines(verbosity != Verbosity::Normal));
+        }
     }
+}
+
+/// How long it went on, and what to type next.
+fn farewell(elapsed: Duration, config: &Config) -> String {
+    let elapsed = Elapsed(elapsed);
+    let done = match &config.input {
+        Input::Device(watch) => format!("watched {} for {elapsed}", watch.device),
+        Input::File(path) => format!("read {} in {elapsed}", path.display()),
+    };
+    let path = config.path.to_str().and_then(shell_quoted);
+    let path = path.unwrap_or_else(|| "DIR".to_owned());
+    let name = program::name();
+    format!("{done}; next: {name} show -p {path}, or {name} rules -p {path}")
 }

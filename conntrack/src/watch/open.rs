@@ -188,8 +188,8 @@ async fn file(
     screen: &Screen,
 ) -> anyhow::Result<Opened> {
     let progress = match config.verbosity {
-        Verbosity::Quiet => indicatif::ProgressDrawTarget::hidden(),
-        _ => screen.progress(),
+        Verbosity::Normal => screen.progress(),
+        _ => indicatif::ProgressDrawTarget::hidden(),
     };
     let source = FileSource::open(path, config.interval, config.max_flows, progress, policy);
     Ok(Opened::File(source.await?))

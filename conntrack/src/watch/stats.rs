@@ -6,11 +6,12 @@ use conntrack_common::{
     counters::{Loss, Outcome},
     wire::Skip,
 };
+use log::Level;
 
 use crate::{
-    connection::ByDirection,
+    connection::{ByDirection, Direction},
     source::{SourceCounters, unread::EtherType},
-    tree::Cause,
+    tree::{Cause, direction_directory},
 };
 
 /// Everything that was counted since the start.
@@ -54,9 +55,41 @@ impl Stats {
         Causes(causes)
     }
 
-    /// The report for `-v`.
-    pub const fn in_detail(&self) -> InDetail<'_> {
-        InDetail(self)
+    /// The report, line by line: six, and one more if nearly all packets are of an unsupported type, or
+    /// with `in_detail` where there are such types.
+    pub fn lines(&self, in_detail: bool) -> Vec<(Level, String)> {
+        let packets = self.packets_seen();
+        let unread = self.nearly_all().map(|(kind, frames)| {
+            (Level::Warn, format!("not read: {frames} of {packets} packets are {kind}"))
+        });
+        let mut lines = vec![
+            (Level::Info, format!("packets seen: {packets}")),
+            (Level::Info, format!("skipped: {}", self.skipped())),
+        ];
+        lines.extend(unread);
+        lines.extend([
+            (Level::Info, format!("flows recorded: {}", self.flows)),
+            (Level::Info, format!("files made: {}", self.made())),
+            (Level::Info, format!("malformed: {}", self.malformed())),
+            self.lost_line(),
+        ]);
+        if in_detail && !self.source.unread.is_empty() {
+            lines.push((Level::Info, format!("not IP: {}", self.source.unread)));
+        }
+        lines
+    }
+
+    /// What was lost, which is a warning if it is something.
+    pub fn lost_line(&self) -> (Level, String) {
+        let lost = self.lost();
+        let is_nothing = lost.total() == Count(Some(0));
+        (if is_nothing { Level::Info } else { Level::Warn }, format!("lost: {lost}"))
+    }
+
+    /// Files by direction.
+    fn made(&self) -> Causes {
+        let made = |direction| (direction_directory(direction), Some(self.files.get(direction)));
+        Causes(Direction::ALL.map(made).to_vec())
     }
 
     /// The unsupported `EtherType` of nearly all packets, if there is one.
@@ -75,37 +108,6 @@ impl Stats {
     /// Packets that the source has looked at, if that is known.
     pub fn packets_seen(&self) -> Count {
         Count(self.source.packets.map(|packets| packets.packets()))
-    }
-}
-
-/// The report: six lines, and one more if nearly all packets are of an unsupported type.
-impl fmt::Display for Stats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let packets = self.packets_seen();
-        writeln!(f, "packets seen: {packets}")?;
-        writeln!(f, "skipped: {}", self.skipped())?;
-        if let Some((kind, frames)) = self.nearly_all() {
-            writeln!(f, "not read: {frames} of {packets} packets are {kind}")?;
-        }
-        writeln!(f, "flows recorded: {}", self.flows)?;
-        writeln!(f, "files made: {}", self.files.total())?;
-        writeln!(f, "malformed: {}", self.malformed())?;
-        write!(f, "lost: {}", self.lost())
-    }
-}
-
-/// The report with the unsupported `EtherType`s.
-#[derive(Clone, Copy, Debug)]
-pub struct InDetail<'a>(&'a Stats);
-
-impl fmt::Display for InDetail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(stats) = self;
-        write!(f, "{stats}")?;
-        if stats.source.unread.is_empty() {
-            return Ok(());
-        }
-        write!(f, "\nnot IP: {}", stats.source.unread)
     }
 }
 
@@ -150,7 +152,11 @@ mod tests {
     use conntrack_common::counters::Counters;
 
     use super::*;
-    use crate::connection::Direction;
+
+    fn report(stats: &Stats, in_detail: bool) -> String {
+        let lines: Vec<_> = stats.lines(in_detail).into_iter().map(|(_, line)| line).collect();
+        lines.join("\n")
+    }
 
     fn packets(stats: &mut Stats) -> &mut Counters {
         stats.source.packets.get_or_insert_default()
@@ -161,7 +167,7 @@ mod tests {
         let mut stats = Stats::default();
         stats.source.packets = None;
         stats.source.dropped = 4;
-        let report = stats.to_string();
+        let report = report(&stats, false);
         assert!(report.starts_with("packets seen: unknown\nskipped: unknown\n"), "{report}");
         assert!(report.ends_with("lost: unknown (libpcap's buffer full: 4)"), "{report}");
     }
@@ -175,11 +181,11 @@ mod tests {
         packets(&mut stats).count(Outcome::Skipped(Skip::NotIp));
         packets(&mut stats).count(Outcome::Skipped(Skip::Truncated));
         assert_eq!(
-            stats.to_string(),
+            report(&stats, false),
             "packets seen: 3\n\
              skipped: 1 (not IP: 1)\n\
              flows recorded: 2\n\
-             files made: 1\n\
+             files made: 1 (out: 1)\n\
              malformed: 1 (truncated: 1)\n\
              lost: 12 (libpcap's buffer full: 4, file could not be made: 3, \
              else file held back by --max-files: 5)"
@@ -198,12 +204,12 @@ mod tests {
             for _ in 0..others {
                 packets(&mut stats).count(Outcome::Flow);
             }
-            stats.to_string()
+            report(&stats, false)
         };
         let line = "not read: 9 of 10 packets are MACsec (EtherType 0x88e5)";
         assert!(of(1).lines().any(|it| it == line), "{}", of(1));
         assert!(!of(2).contains("not read"), "{}", of(2));
-        assert!(!Stats::default().to_string().contains("not read"));
+        assert!(!report(&Stats::default(), false).contains("not read"));
     }
 
     #[test]
@@ -212,8 +218,19 @@ mod tests {
         let mut stats = Stats::default();
         packets(&mut stats).count(Outcome::Skipped(Skip::NotIp));
         stats.source.unread.count(ARP, 1);
-        assert!(!stats.to_string().contains("not read"), "{stats}");
-        let detailed = stats.in_detail().to_string();
+        assert!(!report(&stats, false).contains("not read"));
+        let detailed = report(&stats, true);
         assert!(detailed.ends_with("\nnot IP: ARP (EtherType 0x0806): 1"), "{detailed}");
+    }
+
+    #[test]
+    fn the_last_word_on_losses_is_a_warning() {
+        let mut stats = Stats::default();
+        let of_lost = |stats: &Stats| stats.lines(false).last().cloned().expect("a line");
+        assert_eq!(of_lost(&stats), (Level::Info, "lost: 0".to_owned()));
+        stats.source.dropped = 4;
+        assert_eq!(of_lost(&stats).0, Level::Warn);
+        stats.source.packets = None;
+        assert_eq!(of_lost(&stats).0, Level::Warn, "unknown is not 0");
     }
 }
