@@ -2,14 +2,19 @@
 //! needs no bpf-linker. cargo builds it once to see that it does.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::stage::{copy, make as make_folder, read, write};
-use crate::{command, folder::start_anew, workspace::Workspace};
+use crate::{
+    command,
+    folder::start_anew,
+    musl::TARGETS,
+    workspace::{self, Workspace},
+};
 
 /// What goes into a workspace of its own. The programs' crate stays out.
 const CRATES: [&str; 2] = ["conntrack", "conntrack-common"];
@@ -40,7 +45,7 @@ fn pack(workspace: &Workspace, place: &Path, folder: &Path) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.current_dir(place).args(["package", "--allow-dirty", "--workspace", "--target-dir"]);
     command::run(cargo.arg(workspace.target.join("package")))?;
-    for path in crate::workspace::entries(&workspace.target.join("package/package"))? {
+    for path in workspace::entries(&workspace.target.join("package/package"))? {
         if path.extension().is_some_and(|it| it == "crate") {
             copy(&path, &folder.join(path.file_name().context("a file")?))?;
         }
@@ -48,25 +53,17 @@ fn pack(workspace: &Workspace, place: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The programs for the kernel, as the build of each architecture has left them: they are the same.
+/// The programs for the kernel, as the newest build for this machine has left them. Those for other
+/// architectures have the same instructions.
 fn programs(workspace: &Workspace) -> Result<PathBuf> {
-    let mut newest = Vec::new();
-    for target in &crate::musl::TARGETS {
-        let builds = workspace.target.join(target.rust).join("release/build");
-        let mut found: Vec<_> = crate::workspace::entries(&builds)?
-            .into_iter()
-            .map(|build| build.join("out/conntrack-ebpf"))
-            .filter(|path| path.is_file())
-            .collect();
-        found.sort_by_key(|path| fs::metadata(path).and_then(|it| it.modified()).ok());
-        newest.extend(found.pop());
-    }
-    let objects: std::io::Result<Vec<_>> = newest.iter().map(fs::read).collect();
-    let objects = objects.context("the programs for the kernel")?;
-    let first = newest.first().context("no build has left programs for the kernel")?;
-    let is_one = objects.iter().all(|object| Some(object) == objects.first());
-    ensure!(is_one, "the programs for the kernel differ from architecture to architecture");
-    Ok(first.clone())
+    let target = TARGETS.iter().find(|target| target.architecture == env::consts::ARCH);
+    let target = target.context("no target for this machine")?;
+    let builds = workspace.target.join(target.rust).join("release/build");
+    let objects = workspace::entries(&builds)?.into_iter().map(|it| it.join("out/conntrack-ebpf"));
+    let newest = objects
+        .filter(|path| path.is_file())
+        .max_by_key(|path| fs::metadata(path).and_then(|it| it.modified()).ok());
+    newest.context("no build has left programs for the kernel")
 }
 
 /// The workspace's manifest, with these crates only.
