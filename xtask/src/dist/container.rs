@@ -82,8 +82,10 @@ fn make_base(workspace: &Workspace, place: &Path, storage: &Root, log: &Log) -> 
     debian.unpack(workspace, &root, log)?;
     let toolchain = Toolchain::find(workspace)?;
     toolchain.install_rustup(&root, &format!("{CARGO_HOME}/bin"))?;
-    let toolchains = root.make_folder(&format!("{RUSTUP_HOME}/toolchains"))?;
-    log.run(Command::new("cp").arg("--archive").arg(toolchain.sysroot()).arg(toolchains))?;
+    // It may be a link, so it is what it holds that is copied.
+    let name = toolchain.sysroot().file_name().context("a toolchain without a name")?;
+    let folder = root.make_folder(&format!("{RUSTUP_HOME}/toolchains"))?.join(name);
+    log.run(Command::new("cp").arg("--archive").arg(toolchain.sysroot().join(".")).arg(folder))?;
 
     let container = command::output(buildah(storage).args(["from", "scratch"]))?;
     let container = container.trim();

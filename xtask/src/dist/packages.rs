@@ -63,7 +63,8 @@ fn changelog(stage: &Stage) -> Result<String> {
 /// Without the time, so that the same page is the same file.
 fn compress(stage: &Stage, place: &Path) -> Result<()> {
     let mut gzip = stage.workspace.program("gzip");
-    gzip.args(["--best", "--no-name"]).arg(place.join("THIRD-PARTY"));
+    gzip.args(["--best", "--no-name"]);
+    gzip.args(["CHANGELOG.md", "THIRD-PARTY"].map(|file| place.join(file)));
     command::run(gzip.args(workspace::entries(&place.join("man"))?))
 }
 
