@@ -17,6 +17,8 @@ mod evidence_oracle;
 #[cfg(feature = "pcap")]
 mod keyboard;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_addresses;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_attached;
 #[cfg(feature = "pcap")]
 mod live_attributes;

@@ -199,6 +199,36 @@ fn answers_to_ssdp_and_netbios_have_a_rule_or_a_warning() {
     assert!(!rules(&root, &[]).contains("asked_v4"));
 }
 
+/// With an address that changes, rules hold for a day.
+#[test]
+fn the_own_address_can_be_left_out_and_where_it_changes_that_is_said() {
+    let files = [
+        "in/tcp/INTERNET-PORT-2001:db8::1-22",
+        "in/tcp/INTERNET-PORT-2001:db8::2-22",
+        "out/udp/2001:db8::2-PORT-fd00::53-53",
+        "in/tcp/10.0.0.7-PORT-10.0.0.2-22",
+    ];
+    let root = tree(files.map(|file| (file, UNIX_EPOCH)));
+    assert!(
+        said(&root, &[]).contains("2001:db8::1, 2001:db8::2 of one /64: some may be temporary")
+    );
+    let any = ["--any-local-address"];
+    assert!(!said(&root, &any).contains("temporary"));
+    let printed = rules(&root, &any);
+    for rule in [
+        "        ip6 saddr @internet_v6 tcp dport 22 counter accept",
+        "        ip6 daddr fd00::53 udp dport 53 counter accept",
+        "        ip saddr 10.0.0.7 tcp dport 22 counter accept",
+    ] {
+        assert!(printed.contains(rule), "{rule}: {printed}");
+    }
+    let printed = rules(&root, &["--any-local-address", "--format", "iptables"]);
+    assert!(printed.contains("-A conntrack-input-from-inet -6 -p tcp --dport 22"), "{printed}");
+    assert!(!printed.contains("10.0.0.2"), "{printed}");
+    let far = tree([(files[0], UNIX_EPOCH), ("in/tcp/INTERNET-PORT-2001:db8:1::1-22", UNIX_EPOCH)]);
+    assert!(!said(&far, &[]).contains("temporary"));
+}
+
 /// A service that others use too is none of FTP's data.
 #[test]
 fn data_connections_of_ftp_and_tftp_need_no_rule_and_are_said() {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::values::{aggregation, device, duration, network, port};
 use crate::{
     audit,
+    host::addresses,
     rules::vocabulary::{Aggregation, Request},
 };
 
@@ -87,6 +88,10 @@ pub(super) struct RulesArgs {
     #[arg(long)]
     pub(super) no_helpers: bool,
 
+    /// Leave the own address out of the rules: it may be another one tomorrow
+    #[arg(long)]
+    pub(super) any_local_address: bool,
+
     /// Fold peers into networks of these prefix lengths, IPv4 and IPv6, as in 24,64
     #[arg(long, value_name = "V4,V6", value_parser = aggregation)]
     pub(super) aggregate: Option<Aggregation>,
@@ -143,6 +148,9 @@ impl RulesArgs {
             forward: self.forward,
             unanswered: self.unanswered,
             no_helpers: self.no_helpers,
+            any_local_address: self.any_local_address,
+            // What cannot be asked for is not warned of.
+            changing: addresses::that_change().unwrap_or_default(),
             udp_in: self.udp_in.iter().copied().collect(),
             aggregation: self.aggregate.unwrap_or(Aggregation::NONE),
             internal: self.internal.clone(),

@@ -40,8 +40,9 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["device", "mode", "hook", "exit_on_device_loss", "existing", "learn"], help_heading = SOURCE)]
     pub read: Option<PathBuf>,
 
-    /// With --read: an address of the machine that the file was captured on [repeatable]
-    #[arg(long, value_name = "IP", requires = "read", value_delimiter = ',', value_parser = local, help_heading = SOURCE)]
+    /// An address of this machine that the device does not have: service addresses on `lo`, say. With --read
+    /// an address of the machine that the file was captured on [repeatable]
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = local, help_heading = SOURCE)]
     pub local: Vec<IpAddr>,
 
     /// Where the tree is written; made if it is missing
@@ -220,7 +221,10 @@ impl From<Args> for Config {
             let device = device.unwrap_or_else(|| USUAL.to_owned());
             let local = match device.as_str() {
                 ANY => LocalAddrs::AllDevices,
-                device => LocalAddrs::Device(device.to_owned()),
+                device => LocalAddrs::Device {
+                    name: device.to_owned(),
+                    besides: args.local.into_iter().collect(),
+                },
             };
             let existing = args.existing || args.learn;
             let watch = Watch { device, mode, hook, tc_hook, exit_on_device_loss, existing };

@@ -30,8 +30,13 @@ const HEADER: usize = 8;
 /// Where the local addresses come from.
 #[derive(Clone, Debug)]
 pub enum LocalAddrs {
-    /// The addresses that the device of this name has at the moment.
-    Device(String),
+    /// The addresses that a device has at the moment.
+    Device {
+        /// Its name.
+        name: String,
+        /// Addresses that packets to or from it may have besides: service addresses on `lo`, say.
+        besides: BTreeSet<IpAddr>,
+    },
     /// The addresses that this machine has at the moment.
     AllDevices,
     /// Always these.
@@ -46,6 +51,7 @@ enum Reader {
     /// The socket to ask with is kept: it goes on when there are no descriptors left.
     Kernel {
         device: Option<String>,
+        besides: BTreeSet<IpAddr>,
         connection: Connection,
     },
 }
@@ -56,12 +62,17 @@ impl AddressReader {
     /// # Errors
     /// That the kernel cannot be asked.
     pub fn new(of: LocalAddrs) -> io::Result<Self> {
-        let device = match of {
+        let (device, besides) = match of {
             LocalAddrs::Fixed(addresses) => return Ok(Self(Reader::Fixed(addresses))),
-            LocalAddrs::Device(name) => Some(name),
-            LocalAddrs::AllDevices => None,
+            LocalAddrs::Device { name, besides } => (Some(name), besides),
+            LocalAddrs::AllDevices => (None, BTreeSet::new()),
         };
-        Ok(Self(Reader::Kernel { device, connection: Connection::to_route()? }))
+        Ok(Self(Reader::Kernel { device, besides, connection: Connection::to_route()? }))
+    }
+
+    /// Whether the addresses may change.
+    pub(crate) const fn is_of_kernel(&self) -> bool {
+        matches!(self.0, Reader::Kernel { .. })
     }
 
     /// The addresses now, of both families; `None` while the device is not there.
@@ -71,12 +82,11 @@ impl AddressReader {
     pub fn current(&mut self) -> io::Result<Option<BTreeSet<IpAddr>>> {
         match &mut self.0 {
             Reader::Fixed(addresses) => Ok(Some(addresses.clone())),
-            Reader::Kernel { device: None, connection } => of_all_devices(connection).map(Some),
-            Reader::Kernel { device: Some(name), connection } => {
-                match device::index(connection, name)? {
-                    Some(index) => listed(connection, Some(index)).map(Some),
-                    None => Ok(None),
-                }
+            Reader::Kernel { device: None, connection, .. } => of_all_devices(connection).map(Some),
+            Reader::Kernel { device: Some(name), besides, connection } => {
+                let Some(index) = device::index(connection, name)? else { return Ok(None) };
+                let of_device = listed(connection, Some(index))?;
+                Ok(Some(&of_device | besides))
             }
         }
     }
@@ -107,6 +117,21 @@ fn listed(connection: &mut Connection, index: Option<u32>) -> io::Result<BTreeSe
         |reply: &&Reply| index.is_none_or(|index| index_of(reply).is_some_and(|it| it == index));
     Ok(replies.iter().filter(is_meant).filter_map(local_address).collect())
 }
+
+/// The addresses of this machine that will be others some day: temporary ones (RFC 8981), and those that
+/// somebody gave for a time.
+///
+/// # Errors
+/// The kernel's refusal to list them.
+pub(crate) fn that_change() -> io::Result<BTreeSet<IpAddr>> {
+    let question = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let replies = Connection::to_route()?.dump(&question)?;
+    let changes = |reply: &&Reply| reply.payload.get(2).is_some_and(|flags| flags & PERMANENT == 0);
+    Ok(replies.iter().filter(changes).filter_map(local_address).collect())
+}
+
+/// `IFA_F_PERMANENT`: without an end to its lifetime.
+const PERMANENT: u8 = 0x80;
 
 /// The addresses that a broadcast to the networks of some devices may have, which are told by their
 /// indexes.
@@ -167,9 +192,21 @@ mod tests {
         AddressReader::new(of).expect("a socket").current().expect("an answer")
     }
 
+    fn on(device: &str, besides: &[IpAddr]) -> LocalAddrs {
+        let besides = besides.iter().copied().collect();
+        LocalAddrs::Device { name: device.to_owned(), besides }
+    }
+
+    #[test]
+    fn an_address_can_be_named_besides_those_of_the_device() {
+        let service = "192.0.2.7".parse().expect("an address");
+        let local = current(on("lo", &[service])).expect("a device");
+        assert!(local.contains(&LOOPBACK) && local.contains(&service), "{local:?}");
+    }
+
     #[test]
     fn loopback_has_its_address() {
-        let local = current(LocalAddrs::Device("lo".to_owned())).expect("a device");
+        let local = current(on("lo", &[])).expect("a device");
         assert!(local.contains(&LOOPBACK));
         let all = current(LocalAddrs::AllDevices).expect("some");
         assert!(all.is_superset(&local));
@@ -212,6 +249,6 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_has_none() {
-        assert_eq!(current(LocalAddrs::Device("nosuchdev0".to_owned())), None);
+        assert_eq!(current(on("nosuchdev0", &[])), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What this machine is: its devices and their addresses, its sockets, its kernel, a thread of one's own.
 
+pub(crate) mod address_events;
 pub mod addresses;
 pub mod device;
 pub(crate) mod ephemeral;

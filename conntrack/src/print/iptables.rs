@@ -230,7 +230,7 @@ impl End {
         }
     }
 
-    /// This end of a rule as matches, one for each line. The internet is no match but a chain.
+    /// This end of a rule as matches, one for each line. Any needs none, and the internet is a chain.
     fn matches(self, rule: &Rule) -> Vec<String> {
         match self.side(rule).intervals() {
             Some(intervals) => self.lines(intervals),

@@ -200,10 +200,12 @@ fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
     let ports = rule.ports.iter().map(|range| range.text("-")).collect();
     let ports = operand(ports, &(format!("{name}_ports"), PORTS_IN_RULE), "inet_service", sets);
     let comment = words::comment(rule);
-    format!(
-        "{ip} saddr {source} {ip} daddr {destination} {protocol} dport {ports} counter accept \
-         comment \"{comment}\""
-    )
+    let ends = [("saddr", source), ("daddr", destination)].into_iter().filter_map(|(end, it)| {
+        let addresses = it?;
+        Some(format!("{ip} {end} {addresses} "))
+    });
+    let ends: String = ends.collect();
+    format!("{ends}{protocol} dport {ports} counter accept comment \"{comment}\"")
 }
 
 /// The name of a rule's sets: its chain, protocol and first port.
@@ -213,9 +215,15 @@ fn set_name(base: BaseChain, rule: &Rule) -> String {
     format!("{}_{}_{first_port}{version}", name(base), words::protocol(rule.protocol))
 }
 
-/// A side of a rule.
-fn addresses(side: &Side, version: IpVersion, set: &(String, usize), sets: &mut Sets) -> String {
-    match side {
+/// A side of a rule; none for any.
+fn addresses(
+    side: &Side,
+    version: IpVersion,
+    set: &(String, usize),
+    sets: &mut Sets,
+) -> Option<String> {
+    Some(match side {
+        Side::Any => return None,
         Side::Internet => format!("@{}", internet_set(version)),
         Side::FoldedGroups => format!("@{FOLDED_GROUPS_SET}"),
         Side::Networks(_) => {
@@ -223,7 +231,7 @@ fn addresses(side: &Side, version: IpVersion, set: &(String, usize), sets: &mut 
             let elements = intervals.iter().map(ToString::to_string).collect();
             operand(elements, set, address_kind(version), sets)
         }
-    }
+    })
 }
 
 /// One element, a few in braces, or a set that holds them: its name, and how many are few.

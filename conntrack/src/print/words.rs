@@ -225,10 +225,31 @@ pub(crate) fn warning(warning: &Warning) -> String {
              INTERNET, for iptables add a rule that accepts this source port",
             list(ports)
         ),
+        Warning::ChangingAddresses { leased, of_one_network } => {
+            changing_addresses(leased, of_one_network)
+        }
         Warning::EveryDevice => {
             "the rules hold for every device; --device limits them to one".to_owned()
         }
     }
+}
+
+fn changing_addresses(leased: &[IpAddr], of_one_network: &[IpAddr]) -> String {
+    let leased: BTreeSet<_> = leased.iter().copied().collect();
+    let others: BTreeSet<_> =
+        of_one_network.iter().filter(|it| !leased.contains(it)).copied().collect();
+    let mut what = Vec::new();
+    if !leased.is_empty() {
+        what.push(format!("{} of this host: temporary, or for a time", addresses(&leased)));
+    }
+    if !others.is_empty() {
+        what.push(format!("{} of one /64: some may be temporary", addresses(&others)));
+    }
+    let what = what.join("; ");
+    format!(
+        "rules hold for {what}. When the address is another one, nothing is accepted any more: \
+         --any-local-address leaves it out"
+    )
 }
 
 fn none_of(direction: Direction) -> String {

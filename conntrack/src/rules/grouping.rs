@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{
     addresses::version,
     internet::is_group,
-    vocabulary::{Aggregation, BaseChain, Facts, PortRange, Rule, Side},
+    vocabulary::{BaseChain, Facts, PortRange, Request, Rule, Side},
 };
 use crate::{
     connection::{Connection, Direction, Host, IpVersion, Protocol},
@@ -29,7 +29,7 @@ enum Kind {
 
 type Peers = BTreeSet<Option<IpNet>>;
 /// A record as a rule of its own: what it is about, its peer, and what it was made from.
-type Single = ((Class, IpAddr, u16), Option<IpNet>, Facts);
+type Single = ((Class, Option<IpAddr>, u16), Option<IpNet>, Facts);
 /// What rules never mix.
 type Class = (Protocol, IpVersion, Kind);
 
@@ -37,9 +37,9 @@ type Class = (Protocol, IpVersion, Kind);
 pub(super) fn rules<'a>(
     chain: BaseChain,
     records: impl Iterator<Item = &'a Record>,
-    aggregation: Aggregation,
+    request: &Request,
 ) -> Vec<Rule> {
-    let single = records.filter_map(|record| single(record, aggregation));
+    let single = records.filter_map(|record| single(record, request));
     let by_port = merge(single);
     let by_peers = merge(
         by_port
@@ -58,14 +58,16 @@ pub(super) fn rules<'a>(
     rules
 }
 
-fn single(record: &Record, aggregation: Aggregation) -> Option<Single> {
+fn single(record: &Record, request: &Request) -> Option<Single> {
     let (local, peer) = ends(&record.connection)?;
     let (kind, peer) = match peer {
         Host::Internet => (Kind::Internet, None),
         Host::Address(peer) if is_group(peer) => (Kind::Group, Some(peer.into())),
-        Host::Address(peer) => (Kind::Unicast, Some(aggregation.network(peer))),
+        Host::Address(peer) => (Kind::Unicast, Some(request.aggregation.network(peer))),
     };
     let class = (record.connection.protocol, version(local), kind);
+    let is_own = record.connection.direction != Direction::Else;
+    let local = Some(local).filter(|_| !(is_own && request.any_local_address));
     Some(((class, local, record.connection.destination_port), peer, Facts::of(record)))
 }
 
@@ -97,12 +99,16 @@ fn merge<K: Ord, V: Ord>(
 fn rule(
     chain: BaseChain,
     (protocol, version, kind): Class,
-    locals: &BTreeSet<IpAddr>,
+    locals: &BTreeSet<Option<IpAddr>>,
     peers: Peers,
     ports: BTreeSet<u16>,
     facts: Facts,
 ) -> Rule {
-    let local = Side::Networks(locals.iter().copied().map(IpNet::from).collect());
+    let local = if locals.contains(&None) {
+        Side::Any
+    } else {
+        Side::Networks(locals.iter().flatten().copied().map(IpNet::from).collect())
+    };
     let peer = match kind {
         Kind::Internet => Side::Internet,
         Kind::Unicast | Kind::Group => Side::Networks(peers.into_iter().flatten().collect()),

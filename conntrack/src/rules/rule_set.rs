@@ -10,7 +10,7 @@ use super::{
     grouping,
     internet::Internet,
     omissions::Omission,
-    vocabulary::{Aggregation, BaseChain, Chain, Request, Rule, Side, Window},
+    vocabulary::{BaseChain, Chain, Request, Rule, Side, Window},
     warnings::{self, Warning},
 };
 use crate::{
@@ -48,7 +48,7 @@ impl RuleSet {
         let choice = choose(recording, &request);
         Self {
             internet: Internet::without(&request.internal),
-            chains: chains(&choice, request.aggregation),
+            chains: chains(&choice, &request),
             window: window(&choice),
             warnings: warnings::about(recording, &choice, &request),
             group_requests: GroupRequests::of(recording, &choice),
@@ -84,11 +84,11 @@ impl RuleSet {
     }
 }
 
-fn chains(choice: &Choice, aggregation: Aggregation) -> Vec<Chain> {
+fn chains(choice: &Choice, request: &Request) -> Vec<Chain> {
     let chain = |base: BaseChain| {
         let own = choice.chosen.iter().filter(|(chain, _)| *chain == base);
         let own = own.map(|(_, record)| *record);
-        let mut rules = grouping::rules(base, own, aggregation);
+        let mut rules = grouping::rules(base, own, request);
         let folded: Vec<_> = rules.iter().filter_map(for_folded_groups).collect();
         rules.extend(folded);
         Chain { base, rules }

@@ -192,7 +192,7 @@ fn stands_for(recorded: &Connection, other: &Connection) -> bool {
 /// Whether a rule of this chain accepts a connection.
 fn accepts(rule_set: &RuleSet, base: BaseChain, connection: &Connection) -> bool {
     let is_in = |side: &Side, host| match (side, host) {
-        (Side::Internet, Host::Internet) => true,
+        (Side::Any, _) | (Side::Internet, Host::Internet) => true,
         (Side::Internet, Host::Address(it)) => Scope::default().is_internet(it) && !is_group(it),
         (Side::FoldedGroups, Host::Address(it)) => it.is_ipv4() && is_group(it),
         (Side::Networks(networks), Host::Address(it)) => {

@@ -32,6 +32,10 @@ pub struct Request {
     pub no_helpers: bool,
     /// UDP ports of servers, besides those that the tree names.
     pub udp_in: BTreeSet<u16>,
+    /// Leave the own address out.
+    pub any_local_address: bool,
+    /// Addresses of this machine that will be others some day.
+    pub changing: BTreeSet<IpAddr>,
     /// How peers are folded into networks.
     pub aggregation: Aggregation,
     /// Networks that are not the internet.
@@ -118,6 +122,8 @@ pub struct Rule {
 pub enum Side {
     /// These hosts or networks; they do not overlap.
     Networks(BTreeSet<IpNet>),
+    /// Whatever address this host has.
+    Any,
     /// Unicast addresses outside the internal networks.
     Internet,
     /// The multicast and broadcast addresses that the tree folds into `INTERNET`.
@@ -125,11 +131,11 @@ pub enum Side {
 }
 
 impl Side {
-    /// The fewest intervals that hold exactly its addresses; `None` for the internet, which depends on what
-    /// is internal.
+    /// The fewest intervals that hold exactly its addresses; `None` for any, and for the internet, which
+    /// depends on what is internal.
     pub(crate) fn intervals(&self) -> Option<Vec<Interval>> {
         let addresses = match self {
-            Self::Internet => return None,
+            Self::Any | Self::Internet => return None,
             Self::FoldedGroups => folded_groups(),
             Self::Networks(networks) => AddressSet::of(networks.iter().copied()),
         };

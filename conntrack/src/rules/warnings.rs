@@ -1,13 +1,14 @@
 //! Warnings about rules: connections that are rare but vital and have no rule, and what a recording
 //! cannot tell.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
 
 use super::{
     answers::GroupRequests,
     choosing::Choice,
     ephemeral::ephemeral_ports,
     essentials::DHCPV6,
+    grouping::ends,
     internet::may_be_group,
     vocabulary::{BaseChain, PortRange, Request},
 };
@@ -53,6 +54,13 @@ pub enum Warning {
     /// It comes from another address than the request went to, so netfilter's connection tracking does not
     /// know it.
     GroupRequests(Vec<PortRange>),
+    /// Rules hold for these addresses of this host, which will be others some day.
+    ChangingAddresses {
+        /// They are temporary, or for a time.
+        leased: Vec<IpAddr>,
+        /// They are in one /64, as temporary ones are.
+        of_one_network: Vec<IpAddr>,
+    },
     /// The rules refuse, and for every device.
     EveryDevice,
 }
@@ -70,6 +78,7 @@ pub(super) fn about(recording: &Recording, choice: &Choice, request: &Request) -
         seen.outgoing_answers(),
         seen.group_listeners(),
         seen.group_requests(),
+        seen.changing_addresses(request),
         every_device(request),
     ];
     warnings.into_iter().flatten().collect()
@@ -164,6 +173,20 @@ impl Seen<'_> {
         is_refused.then_some(Warning::GroupListeners(count))
     }
 
+    /// Temporary addresses (RFC 8981) come and go within days.
+    fn changing_addresses(&self, request: &Request) -> Option<Warning> {
+        let own = self.choice.chosen.iter().map(|(_, record)| &record.connection);
+        let own = own.filter(|it| it.direction != Direction::Else).filter_map(ends);
+        let own: BTreeSet<IpAddr> = own.map(|(local, _)| local).collect();
+        let leased: Vec<_> = own.intersection(&request.changing).copied().collect();
+        let is_with_others =
+            |one: &&IpAddr| own.iter().any(|other| other != *one && is_same_network(**one, *other));
+        let of_one_network: Vec<_> = own.iter().filter(is_with_others).copied().collect();
+        let is_fine = leased.is_empty() && of_one_network.is_empty();
+        let is_warned = !is_fine && !request.any_local_address;
+        is_warned.then_some(Warning::ChangingAddresses { leased, of_one_network })
+    }
+
     /// Of each version: answers that were seen have a rule, and those of `DHCPv6` always.
     fn group_requests(&self) -> Option<Warning> {
         let requests = GroupRequests::of(self.recording, self.choice);
@@ -172,6 +195,14 @@ impl Seen<'_> {
         let ports: BTreeSet<u16> = ports.filter(|port| *port != DHCPV6.server).collect();
         let is_refused = !ports.is_empty() && self.has_chain(BaseChain::Input);
         is_refused.then(|| Warning::GroupRequests(PortRange::all(ports)))
+    }
+}
+
+/// Of IPv6, of one /64, which is what a link has.
+fn is_same_network(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
     }
 }
 

@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     connection::Sighting,
-    host::addresses::{AddressReader, LocalAddrs},
+    host::{
+        address_events::AddressEvents,
+        addresses::{AddressReader, LocalAddrs},
+    },
     report::Reporter,
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
@@ -44,6 +47,8 @@ pub struct Agent {
     local: AddressReader,
     /// Local addresses at the last reading.
     was_local: BTreeSet<IpAddr>,
+    /// Those that were local since then.
+    meanwhile: BTreeSet<IpAddr>,
     /// Local addresses in the source's current policy.
     has_policy_for: BTreeSet<IpAddr>,
     /// Whether all that there is to say fitted into that policy.
@@ -77,6 +82,7 @@ impl Agent {
             tree,
             local,
             was_local,
+            meanwhile: BTreeSet::new(),
             has_policy_for,
             fits: true,
             stats: Stats::default(),
@@ -157,6 +163,7 @@ impl Agent {
     ) -> (Stats, Result<(), SourceError>) {
         tokio::pin!(shutdown);
         let mut interruptions = Interruptions::new(shutdown, report_requests);
+        let changes = self.address_changes();
         self.stats.source = source.counters();
         report.progress(&self.stats);
         let opening = FlowBatch { is_first: true, ..FlowBatch::default() };
@@ -173,6 +180,7 @@ impl Agent {
                     Interruption::Shutdown => break Ok(()),
                     Interruption::ReportRequest => self.answer(&source, report),
                 },
+                () = changed(changes.as_ref()) => self.add_local_addresses(&mut source),
                 batch = source.next_batch() => match batch {
                     Ok(Some(batch)) => {
                         is_ending =
@@ -248,6 +256,7 @@ impl Agent {
         sightings.extend(self.tracker.track_batch(&batch.flows, batch.is_first));
         if let Some(machine) = &mut self.machine {
             machine.mark_served(&mut sightings);
+            machine.tell_own(&sightings);
         }
         sightings
     }
@@ -280,6 +289,25 @@ impl Agent {
         }
     }
 
+    /// Where addresses may change, the kernel tells when they do. Where it does not, they are read for each
+    /// batch.
+    fn address_changes(&self) -> Option<AddressEvents> {
+        if !self.local.is_of_kernel() {
+            return None;
+        }
+        let events = AddressEvents::new();
+        events.inspect_err(|error| log::debug!("no events of addresses: {error}")).ok()
+    }
+
+    /// What is new is local at once, also if it is gone again before the next batch.
+    fn add_local_addresses(&mut self, source: &mut impl Source) {
+        if let Ok(Some(now)) = self.local.current() {
+            self.meanwhile.extend(now);
+        }
+        let local = &self.was_local | &self.meanwhile;
+        self.set_local_addresses(local, source);
+    }
+
     /// A batch's packets were seen between the last reading and this one, so addresses of both readings
     /// count as local: removing an address must not reclassify flows already seen. A missing device
     /// keeps its addresses.
@@ -289,8 +317,12 @@ impl Agent {
             None
         });
         let now = now.unwrap_or_else(|| self.was_local.clone());
-        let local = &self.was_local | &now;
+        let local = &(&self.was_local | &now) | &mem::take(&mut self.meanwhile);
         self.was_local = now;
+        self.set_local_addresses(local, source);
+    }
+
+    fn set_local_addresses(&mut self, local: BTreeSet<IpAddr>, source: &mut impl Source) {
         self.tracker.set_local_addresses(&local);
         if local != self.has_policy_for {
             match source.set_policy(&self.policy_for(&local)) {
@@ -319,6 +351,14 @@ impl Agent {
             }
             None => {}
         }
+    }
+}
+
+/// Never, where nobody tells.
+async fn changed(events: Option<&AddressEvents>) {
+    match events {
+        Some(events) => events.changed().await,
+        None => std::future::pending().await,
     }
 }
 

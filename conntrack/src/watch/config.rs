@@ -72,7 +72,12 @@ impl Config {
         ];
         let set = set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag.to_owned());
         let internal = scope.named().iter().map(|network| format!("--internal={network}"));
-        set.chain(internal).collect()
+        let besides = match &self.local {
+            LocalAddrs::Device { besides, .. } => besides.iter().copied().collect(),
+            LocalAddrs::AllDevices | LocalAddrs::Fixed(_) => Vec::new(),
+        };
+        let besides = besides.into_iter().map(|address| format!("--local={address}"));
+        set.chain(internal).chain(besides).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     served,
     sockets::Sockets,
 };
-use crate::connection::Sighting;
+use crate::connection::{Direction, Host, Sighting};
 
 /// The machine, while a device of it is watched.
 pub struct Machine {
@@ -21,6 +21,8 @@ pub struct Machine {
     untold: Untold,
     /// That the kernel does not tell was reported.
     warned: bool,
+    /// Addresses of this machine that the user was told of.
+    told: BTreeSet<IpAddr>,
 }
 
 impl Machine {
@@ -30,7 +32,8 @@ impl Machine {
     /// That its kernel cannot be asked for sockets.
     pub fn with(device: &str, with_existing: bool) -> io::Result<Self> {
         let untold = Untold::default();
-        Ok(Self { sockets: Sockets::at(device)?, with_existing, untold, warned: false })
+        let told = BTreeSet::new();
+        Ok(Self { sockets: Sockets::at(device)?, with_existing, untold, warned: false, told })
     }
 
     /// Gives sightings the evidence that they are served.
@@ -38,6 +41,26 @@ impl Machine {
         match served::mark(sightings, &mut self.sockets) {
             Ok(asked) => self.warned &= !asked,
             Err(error) => self.warn(&error, "UDP that is not answered has no evidence"),
+        }
+    }
+
+    /// Says of which addresses of this machine there are connections in `else`: another device has them.
+    pub(super) fn tell_own(&mut self, sightings: &[Sighting]) {
+        let others = sightings.iter().map(|it| &it.connection);
+        let others = others.filter(|it| it.direction == Direction::Else);
+        let ends = others.flat_map(|it| [it.source, it.destination]);
+        let ends: BTreeSet<IpAddr> = ends.filter_map(address).collect();
+        if ends.is_subset(&self.told) {
+            return;
+        }
+        let Ok(own) = self.sockets.own_addresses() else { return };
+        for address in own.intersection(&ends) {
+            if self.told.insert(*address) {
+                log::warn!(
+                    "{address} is an address of this machine, but not of the device: its connections are in \
+                     else; --local {address} makes them in and out"
+                );
+            }
         }
     }
 
@@ -70,5 +93,12 @@ impl Machine {
         if !std::mem::replace(&mut self.warned, true) {
             log::warn!("cannot list the sockets of this machine: {error}; {consequence}");
         }
+    }
+}
+
+const fn address(host: Host) -> Option<IpAddr> {
+    match host {
+        Host::Address(address) => Some(address),
+        Host::Internet => None,
     }
 }
