@@ -3,7 +3,15 @@
 
 use std::{cmp::Ordering, fmt};
 
-use crate::{print::words::count_of, record::Record, recording::Recording, tree, utc::Utc};
+use serde::Serialize;
+
+use crate::{
+    print::{json, words::count_of},
+    record::Record,
+    recording::Recording,
+    tree,
+    utc::Utc,
+};
 
 /// What became of a connection from one tree to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +63,55 @@ impl Diff {
 
     fn count(&self, what: Change) -> usize {
         self.changes.iter().filter(|(change, _)| *change == what).count()
+    }
+}
+
+impl Diff {
+    /// The same for programs.
+    pub const fn json(&self) -> Json<'_> {
+        Json(self)
+    }
+}
+
+/// A difference as one object: what is new, gone, and with `show_unchanged` the rest, then how many.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<'a>(&'a Diff);
+
+#[derive(Serialize)]
+struct Object {
+    new: Vec<json::Object>,
+    gone: Vec<json::Object>,
+    /// `null` where it was not asked for.
+    unchanged: Option<Vec<json::Object>>,
+    counts: Counts,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    new: usize,
+    gone: usize,
+    unchanged: usize,
+}
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(diff) = self;
+        let of = |wanted| {
+            let changes = diff.changes.iter().filter(move |(change, _)| *change == wanted);
+            changes.map(|(_, record)| record.into()).collect()
+        };
+        let object = Object {
+            new: of(Change::New),
+            gone: of(Change::Gone),
+            unchanged: diff.show_unchanged.then(|| of(Change::Unchanged)),
+            counts: Counts {
+                new: diff.count(Change::New),
+                gone: diff.count(Change::Gone),
+                unchanged: diff.count(Change::Unchanged),
+            },
+        };
+        let text = serde_json::to_string_pretty(&object).map_err(|_| fmt::Error)?;
+        writeln!(f, "{text}")
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`recording`] | reads a tree into records |
 //! | [`rules`] | makes firewall rules of records, in no firewall's language |
 //! | [`print`] | puts rules and records into a format |
+//! | [`show`] | picks and sorts records for people |
 //! | [`diff`], [`audit`] | compare a recording with another one, or with rules |
 //!
 //! [`watch`] is the running collector and the only module that knows source, tracker and tree. [`cli`]
@@ -30,6 +31,7 @@ pub mod record;
 pub mod recording;
 pub mod report;
 pub mod rules;
+pub mod show;
 pub mod source;
 pub mod tracker;
 pub mod tree;

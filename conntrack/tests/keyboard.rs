@@ -7,6 +7,7 @@ use std::{
     num::NonZero,
     path::Path,
     process::{Command, Output, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::support::{
@@ -93,7 +94,7 @@ fn help_has_headings_and_examples() {
     }
     assert_eq!(
         printed(conntrack().args(["help", "diff"])),
-        printed(conntrack().args(["diff", "-h"]))
+        printed(conntrack().args(["diff", "--help"]))
     );
     assert!(printed(conntrack().arg("help")).contains("Commands:"));
 }
@@ -113,7 +114,7 @@ fn an_error_keeps_its_lines_and_points_to_the_help_of_its_command() {
     let said = complaint(&["rules"]);
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[0], "conntrack: the following required arguments were not provided:");
-    assert!(lines.iter().any(|line| line.trim_start().starts_with("--path <DIR>")), "{said}");
+    assert!(lines[1].contains("--path <DIR>"), "{said}");
     assert!(lines.iter().any(|line| line.starts_with("Usage: conntrack rules")), "{said}");
     assert_eq!(lines.last(), Some(&"For more information, try 'conntrack rules --help'."));
     let similar = complaint(&["-p", "x", "--intervall", "1s"]);
@@ -279,4 +280,171 @@ fn connections_that_nobody_reads_are_in_the_tree_all_the_same() {
     assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("standard output is not read").count(), 1, "{said}");
     assert_eq!(files(&tree), Case::named("seed").tree);
+}
+
+/// A tree with an address of each family, and names that are wider than half a terminal.
+fn tree_of(files: &[&str]) -> TempDir {
+    let tree = scratch();
+    for file in files {
+        let path = tree.path().join(file);
+        fs::create_dir_all(path.parent().expect("below the root")).expect("made");
+        fs::write(path, "").expect("written");
+    }
+    tree
+}
+
+const LONG: &str = "2001:db8:1111:2222:3333:4444:5555:6666";
+
+/// What `conntrack show` prints for a tree, in a pipe.
+#[track_caller]
+fn shown(tree: &Path, arguments: &[&str]) -> String {
+    printed(conntrack().arg("show").arg(tree).args(arguments).env("TZ", "UTC-3"))
+}
+
+/// The ends of the connections that are shown.
+#[track_caller]
+fn ends(tree: &Path, arguments: &[&str]) -> Vec<String> {
+    let shown = shown(tree, arguments);
+    let rows = shown.lines().skip(1).map(|line| line.split_whitespace().skip(4));
+    rows.map(|words| words.collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn show_picks_and_sorts() {
+    let tree = tree_of(&[
+        "in/tcp/INTERNET-PORT-10.0.0.2-443",
+        "in/tcp/10.0.0.9-PORT-10.0.0.2-22",
+        "out/udp/10.0.0.2-PORT-10.0.0.1-53",
+        "else/udp/10.0.0.7-5353-224.0.0.251-5353",
+    ]);
+    let path = tree.path();
+    let [ssh, https, dns, mdns] = [
+        "10.0.0.9 > 10.0.0.2:22",
+        "INTERNET > 10.0.0.2:443",
+        "10.0.0.2 > 10.0.0.1:53",
+        "10.0.0.7:5353 > 224.0.0.251:5353",
+    ];
+    assert_eq!(ends(path, &[]), [ssh, https, dns, mdns]);
+    assert_eq!(ends(path, &["--in"]), [ssh, https]);
+    assert_eq!(ends(path, &["--out", "--else"]), [dns, mdns]);
+    assert_eq!(ends(path, &["--udp"]), [dns, mdns]);
+    assert_eq!(ends(path, &["--port", "53,443"]), [https, dns]);
+    assert_eq!(ends(path, &["--sort", "port"]), [ssh, dns, https, mdns]);
+    assert_eq!(ends(path, &["--unanswered"]), [""; 0], "unknown is not unanswered");
+    let later =
+        fs::File::options().write(true).open(path.join("out/udp/10.0.0.2-PORT-10.0.0.1-53"));
+    let time = SystemTime::now() + Duration::from_mins(1);
+    later.and_then(|file| file.set_modified(time)).expect("set");
+    assert_eq!(ends(path, &["--sort", "seen"])[0], dns);
+    assert_eq!(ends(path, &["--new", "1h"]).len(), 4);
+    assert_eq!(printed(conntrack().args(["show", "-p"]).arg(path)), shown(path, &[]));
+
+    let named = ends(path, &["--services", "--in"]);
+    assert_eq!(named, ["10.0.0.9 > 10.0.0.2:ssh", "INTERNET > 10.0.0.2:https"]);
+    let json = shown(path, &["-f", "json", "--port", "22"]);
+    assert!(json.contains("\"destination_port\":22") && !json.contains("443"), "{json}");
+    assert!(shown(path, &["-f", "csv"]).starts_with("direction,protocol,"));
+}
+
+#[test]
+fn show_keeps_to_the_width() {
+    let long = format!("in/tcp/{LONG}-PORT-{LONG}-65535");
+    let usual = format!("in/tcp/INTERNET-PORT-{LONG}-443");
+    let tree = tree_of(&[&long, &usual, "out/tcp/10.0.0.2-PORT-INTERNET-443"]);
+    let piped = shown(tree.path(), &[]);
+    let widest = piped.lines().map(str::len).max().expect("lines");
+    assert!(widest <= 100 && piped.contains(LONG), "{piped}");
+    assert_eq!(piped.lines().count(), 5, "one of them is too wide: {piped}");
+    assert!(!piped.contains('\u{1b}'), "{piped}");
+    assert_eq!(shown(tree.path(), &["--oneline"]).lines().count(), 4);
+
+    for columns in [80, 100, 150] {
+        let terminal = Terminal::of_columns(NonZero::new(columns).expect("some"));
+        let mut command = conntrack();
+        command.arg("show").arg(tree.path()).env("TZ", "UTC");
+        assert!(terminal.spawn_all(&mut command).wait().expect("it ends").success());
+        let is_whole = |rows: &[String]| rows.iter().any(|row| row.contains("INTERNET:443"));
+        terminal.wait_for("the last line", is_whole);
+        let written = terminal.written();
+        let fits = written.lines().all(|line| line.len() <= usize::from(columns));
+        assert!(fits, "{columns}: {written}");
+    }
+}
+
+/// In another time zone than in a pipe.
+#[test]
+fn show_has_local_times_on_a_terminal() {
+    let tree = tree_of(&["in/tcp/INTERNET-PORT-10.0.0.2-443"]);
+    let file =
+        fs::File::options().write(true).open(tree.path().join("in/tcp/INTERNET-PORT-10.0.0.2-443"));
+    let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    file.and_then(|file| file.set_modified(time)).expect("set");
+    assert!(shown(tree.path(), &[]).contains("\n2023-11-14T22:13:20Z in "));
+    let terminal = Terminal::new();
+    let mut command = conntrack();
+    command.arg("show").arg(tree.path()).env("TZ", "UTC-3");
+    assert!(terminal.spawn_all(&mut command).wait().expect("it ends").success());
+    let is_there = |rows: &[String]| rows.iter().any(|row| row.starts_with("2023-11-15 01:13 in "));
+    terminal.wait_for("local time", is_there);
+}
+
+#[test]
+fn rules_take_a_plain_directory_and_write_a_file() {
+    let tree = tree_of(&["in/tcp/INTERNET-PORT-10.0.0.2-443", "odd"]);
+    let scratch = scratch();
+    let file = scratch.path().join("learned.nft");
+    let by_flag = printed(conntrack().args(["rules", "-p"]).arg(tree.path()));
+    assert_eq!(printed(conntrack().arg("rules").arg(tree.path())), by_flag);
+    let mut command = conntrack();
+    command.arg("rules").arg(tree.path()).arg("-o").arg(&file);
+    assert_eq!(printed(&mut command), "");
+    assert_eq!(fs::read_to_string(&file).expect("read"), by_flag);
+    assert_eq!(printed(conntrack().arg("rules").arg(tree.path()).args(["-o", "-"])), by_flag);
+
+    let said = |arguments: &[&str]| {
+        let output = conntrack().arg("rules").arg(tree.path()).args(arguments).output();
+        String::from_utf8(output.expect("it runs").stderr).expect("UTF-8")
+    };
+    assert!(said(&[]).contains("warning: "), "{}", said(&[]));
+    assert_eq!(said(&["-q"]), "");
+    complaint(&["rules"]);
+    complaint(&["rules", "-p", "x", "y"]);
+}
+
+/// A warning is in the rules; it is said besides only where these go elsewhere.
+#[test]
+fn a_warning_about_rules_is_seen_once() {
+    let tree = tree_of(&["in/tcp/INTERNET-PORT-10.0.0.2-443"]);
+    let warning = |text: &str| text.matches("ssh").count();
+    let output = conntrack().arg("rules").arg(tree.path()).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    let in_file = warning(&String::from_utf8(output.stdout).expect("UTF-8"));
+    assert!(warning(&said) == 1 && in_file > 0, "{said}");
+    let terminal = Terminal::new();
+    let mut command = conntrack();
+    command.arg("rules").arg(tree.path());
+    assert!(terminal.spawn_all(&mut command).wait().expect("it ends").success());
+    assert!(wait_until(PATIENCE, || terminal.written().trim_end().ends_with('}')));
+    assert_eq!(warning(&terminal.written()), in_file, "{}", terminal.written());
+}
+
+#[test]
+fn a_difference_is_told_to_programs() {
+    let [one, other] = [
+        tree_of(&["in/tcp/INTERNET-PORT-10.0.0.2-443", "in/tcp/INTERNET-PORT-10.0.0.2-22"]),
+        tree_of(&["in/tcp/INTERNET-PORT-10.0.0.2-443", "in/tcp/INTERNET-PORT-10.0.0.2-80"]),
+    ];
+    let differing = |arguments: &[&str]| {
+        let mut command = conntrack();
+        command.arg("diff").args([one.path(), other.path()]).args(arguments);
+        let output = command.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(3));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    let diff = differing(&["-f", "json"]);
+    assert_eq!(diff["new"][0]["destination_port"], 80);
+    assert_eq!(diff["gone"][0]["destination_port"], 22);
+    assert_eq!(diff["counts"]["unchanged"], 1);
+    assert!(diff["unchanged"].is_null());
+    assert_eq!(differing(&["-f", "json", "--all"])["unchanged"][0]["destination_port"], 443);
 }

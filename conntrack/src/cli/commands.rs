@@ -1,14 +1,20 @@
 //! The subcommands that read a tree: what they print and with which status they end.
 
 use std::{
+    collections::BTreeSet,
     fmt::Display,
-    io::{BufWriter, ErrorKind, Write as _, stdout},
+    io::{BufWriter, ErrorKind, IsTerminal as _, Write as _, stdout},
     path::Path,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::export::{AuditArgs, AuditFormat, DiffArgs, ExportCommand, Format, RulesArgs};
+use log::LevelFilter;
+
+use super::{
+    export::{AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs, Telling},
+    output, show,
+};
 use crate::{
     audit::Audit,
     diff::Diff,
@@ -34,6 +40,7 @@ const FILES_NAMED: usize = 10;
 
 pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
     match command {
+        ExportCommand::Show(args) => show::run(&args),
         ExportCommand::Rules(args) => rules(&args),
         ExportCommand::Diff(args) => diff(&args),
         ExportCommand::Audit(args) => audit(&args),
@@ -41,29 +48,47 @@ pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
-    let mut recording = read(&args.path)?;
+    if args.quiet {
+        log::set_max_level(LevelFilter::Error);
+    }
+    let mut recording = read(args.place.path())?;
     if let Some(since) = args.since {
         let start = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
         let left_out = recording.forget_before(start);
         log::info!("{} left out by --since", count_of(left_out, "connection"));
     }
     let records = &recording.records;
+    let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     match args.format {
-        Format::Nftables => print(&nftables::File::of(&rule_set(&recording, args)))?,
-        Format::Iptables => print(&iptables::File(&rule_set(&recording, args)))?,
-        Format::Json => print(&Json(records))?,
-        Format::Csv => print(&Csv(records))?,
-        Format::Table => print(&Table(records))?,
+        Format::Nftables => put(output, &nftables::File::of(&rule_set(&recording, args)))?,
+        Format::Iptables => put(output, &iptables::File(&rule_set(&recording, args)))?,
+        Format::Json => put(output, &Json(records))?,
+        Format::Csv => put(output, &Csv(records))?,
+        Format::Table => put(output, &Table(records))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The rules that are asked for. Their warnings are logged.
+/// Writes to this file, or else to standard output.
+fn put(path: Option<&Path>, text: &impl Display) -> anyhow::Result<()> {
+    match path {
+        Some(path) => output::write(path, &text.to_string()),
+        None => print(text),
+    }
+}
+
+/// The rules that are asked for. Their warnings are logged, unless the same eyes see them in the rules.
 fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
     let rule_set = RuleSet::of(recording, args.request());
+    if args.output.is_none() && stdout().is_terminal() {
+        return rule_set;
+    }
     tell_omissions(&rule_set.omissions);
-    for warning in &rule_set.warnings {
-        log::warn!("{}", words::warning(warning));
+    let mut told = BTreeSet::new();
+    for warning in rule_set.warnings.iter().map(words::warning) {
+        if told.insert(warning.clone()) {
+            log::warn!("{warning}");
+        }
     }
     rule_set
 }
@@ -79,26 +104,29 @@ fn tell_omissions(omissions: &[Omission]) {
 
 fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let diff = Diff::between(&read(&args.one)?, &read(&args.other)?, args.all);
-    print(&diff)?;
+    match args.format {
+        Telling::Table => print(&diff)?,
+        Telling::Json => print(&diff.json())?,
+    }
     Ok(if diff.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
 fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
-    let recording = read(&args.path)?;
+    let recording = read(args.place.path())?;
     let audit = Audit::of(&recording, &args.request())?;
     tell_omissions(&audit.omissions);
     for note in &audit.notes {
         log::warn!("{note}");
     }
     match args.format {
-        AuditFormat::Table => print(&audited::Table(&audit))?,
-        AuditFormat::Json => print(&audited::Json(&audit))?,
+        Telling::Table => print(&audited::Table(&audit))?,
+        Telling::Json => print(&audited::Json(&audit))?,
     }
     Ok(if audit.is_covered() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
 /// Reads a tree. What is not understood is logged.
-fn read(path: &Path) -> anyhow::Result<Recording> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Recording> {
     let recording = Recording::read(path)?;
     for (path, why) in recording.strangers.iter().take(FILES_NAMED) {
         log::warn!("{} left out: {why}", path.display());

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use super::values::{aggregation, device, duration, network, port};
+use super::{
+    place::Place,
+    show::ShowArgs,
+    values::{aggregation, device, duration, network, port},
+};
 use crate::{
     audit,
     host::addresses,
@@ -15,6 +19,9 @@ use crate::{
 /// Reading a tree.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum ExportCommand {
+    /// Show the connections of a tree, sorted and filtered
+    #[command(after_help = super::show::HELP)]
+    Show(ShowArgs),
     /// Print firewall rules that accept what a tree shows
     #[command(after_help = RULES_HELP)]
     Rules(RulesArgs),
@@ -32,8 +39,8 @@ logged. What has no rule, because nobody answered it or for another reason, is n
 and table print every connection, `else` among them, with its evidence.
 
 Examples:
-  conntrack rules -p DIR > learned.nft                what would be refused is logged
-  conntrack rules -p DIR --enforce > enforcing.nft    what no rule accepts is refused
+  conntrack rules DIR -o learned.nft                  what would be refused is logged
+  conntrack rules DIR --enforce -o enforcing.nft      what no rule accepts is refused
 
 Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
 
@@ -60,9 +67,16 @@ command line.";
 #[derive(Args, Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RulesArgs {
-    /// The tree
-    #[arg(short, long, value_name = "DIR")]
-    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) place: Place,
+
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Say nothing but errors; warnings are in the rules
+    #[arg(short, long)]
+    pub(super) quiet: bool,
 
     /// What is printed: rules, or the connections themselves
     #[arg(short, long, value_enum, default_value_t = Format::Nftables)]
@@ -77,7 +91,7 @@ pub(super) struct RulesArgs {
     pub(super) forward: bool,
 
     /// UDP port of a server on this machine [repeatable]: it has a rule even if it is ephemeral
-    #[arg(short, long, value_name = "PORT", value_parser = port)]
+    #[arg(short, long, value_name = "PORT", value_delimiter = ',', value_parser = port)]
     pub(super) udp_in: Vec<u16>,
 
     /// Take in what was refused or never answered
@@ -97,7 +111,7 @@ pub(super) struct RulesArgs {
     pub(super) aggregate: Option<Aggregation>,
 
     /// Network that is not INTERNET [repeatable]; give those that were given when it was recorded
-    #[arg(long, value_name = "CIDR", value_parser = network)]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub(super) internal: Vec<IpNet>,
 
     /// Leave out what has not been seen for so long, as in 30d
@@ -138,6 +152,10 @@ pub(super) struct DiffArgs {
     /// List what is unchanged, too
     #[arg(short, long)]
     pub(super) all: bool,
+
+    /// How it is told
+    #[arg(short, long, value_enum, default_value_t = Telling::Table)]
+    pub(super) format: Telling,
 }
 
 impl RulesArgs {
@@ -164,9 +182,8 @@ impl RulesArgs {
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("sources").required(true).multiple(true).args(["rules", "iptables", "ip6tables", "host"]))]
 pub(super) struct AuditArgs {
-    /// The tree
-    #[arg(short, long, value_name = "DIR")]
-    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) place: Place,
 
     /// Rules, as for `nft -f`
     #[arg(short, long, value_name = "FILE")]
@@ -197,17 +214,17 @@ pub(super) struct AuditArgs {
     pub(super) attacks: bool,
 
     /// Network that is not INTERNET [repeatable]; give those that were given when it was recorded
-    #[arg(long, value_name = "CIDR", value_parser = network)]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub(super) internal: Vec<IpNet>,
 
     /// How it is told
-    #[arg(short, long, value_enum, default_value_t = AuditFormat::Table)]
-    pub(super) format: AuditFormat,
+    #[arg(short, long, value_enum, default_value_t = Telling::Table)]
+    pub(super) format: Telling,
 }
 
-/// How an audit is told.
+/// How something is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum AuditFormat {
+pub(super) enum Telling {
     /// Lines for people.
     Table,
     /// One object.

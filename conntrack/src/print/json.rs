@@ -17,7 +17,7 @@ pub struct Json<'a>(pub &'a [Record]);
 
 /// A record.
 #[derive(Serialize)]
-pub(super) struct Object {
+pub(crate) struct Object {
     direction: &'static str,
     protocol: &'static str,
     source: String,
