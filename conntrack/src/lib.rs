@@ -12,11 +12,13 @@
 //! | [`print`] | puts rules and records into a format |
 //! | [`show`] | picks and sorts records for people |
 //! | [`diff`], [`audit`] | compare a recording with another one, or with rules |
+//! | [`apply`] | puts rules in force, and takes them back unless somebody says yes |
 //!
 //! [`watch`] is the running collector and the only module that knows source, tracker and tree. [`cli`]
 //! is what is typed; nothing here imports it. [`host`] is what this machine is, [`privilege`] what we
 //! may do on it, [`doctor`] says what is missing, [`report`] tells how it goes, [`program`] what to type.
 
+pub mod apply;
 pub mod audit;
 pub mod cli;
 pub mod connection;

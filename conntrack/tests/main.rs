@@ -16,6 +16,7 @@ mod evidence_conversations;
 mod evidence_oracle;
 #[cfg(feature = "pcap")]
 mod keyboard;
+mod live_apply;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_addresses;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

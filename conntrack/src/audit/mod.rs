@@ -46,10 +46,12 @@ use self::{
     machine::Machine,
     representatives::Representatives,
     ruleset::Ruleset,
+    stage::Stage,
     trial::{Outcome as Came, Trial},
 };
 use crate::{
     connection::{Direction, Evidence, Host, SourcePort},
+    host::thread::on_own_thread,
     print::words::count_of,
     record::{Outcome, Record},
     recording::Recording,
@@ -204,6 +206,28 @@ fn is_judged(record: &Record, layout: &Layout, skip_else: bool) -> bool {
 }
 
 const FOR_NOBODY: &str = "nothing tells that a program here listens";
+/// Does something in a network namespace that has the rules of this machine, and the devices that `text`
+/// or they name.
+///
+/// # Errors
+/// No namespace, or rules of this machine that cannot be listed or loaded there.
+pub(crate) fn in_copy_of_this_machine<T: Send>(
+    text: &str,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, AuditError> {
+    let ruleset = Ruleset::read(&Sources { host: true, ..Sources::default() })?;
+    let mut machine = Machine::read().map_err(AuditError::SetUp)?;
+    let named = |name: &str| ruleset.names(name) || ruleset::has_word(text, name);
+    let layout = Layout::of(&[], layout::LOOPBACK, Some(&mut machine), named);
+    on_own_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| AuditError::Namespace(errno.into()))?;
+        let _stage = Stage::set_up(&layout).map_err(AuditError::SetUp)?;
+        ruleset.load()?;
+        Ok(work())
+    })
+    .map_err(AuditError::SetUp)?
+}
+
 const LETS_EVERYTHING_IN: &str = "these rules let in every port that was never seen: they may be in learning \
     mode, or have no chain for what comes in";
 
@@ -333,7 +357,7 @@ fn representatives(recording: &Recording, request: &Request, ruleset: &Ruleset) 
 /// Whoever may not make network namespaces can make one within a user namespace, where that is allowed. It
 /// is for the whole process, which has one thread yet.
 fn enter_user_namespace() -> Result<(), AuditError> {
-    let tried = crate::host::thread::on_own_thread(|| unshare(CloneFlags::CLONE_NEWNET));
+    let tried = on_own_thread(|| unshare(CloneFlags::CLONE_NEWNET));
     if tried.map_err(AuditError::SetUp)?.is_ok() {
         return Ok(());
     }

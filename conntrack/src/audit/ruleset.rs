@@ -3,20 +3,17 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::{self, Write as _},
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    thread,
 };
 
 use ipnet::IpNet;
 
-use crate::rules::addresses::Interval;
-
-/// Where the programs are if the path does not say.
-const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+use crate::{
+    host::programs::{self, ProgramError},
+    rules::addresses::Interval,
+};
 
 /// Where rules come from.
 #[derive(Clone, Debug, Default)]
@@ -42,33 +39,15 @@ pub enum RulesetError {
         /// Why.
         error: io::Error,
     },
-    /// A program that is not there.
-    #[error("{0} is needed to load rules, and it is not installed")]
-    NoProgram(&'static str),
-    /// A program that cannot be run.
-    #[error("cannot run {program}: {error}")]
-    Run {
-        /// Which.
-        program: &'static str,
-        /// Why.
-        error: io::Error,
-    },
     /// What is in force cannot be listed.
-    #[error("cannot list the rules of this machine: {program}: {complaint}")]
-    List {
-        /// Which.
-        program: &'static str,
-        /// Its first line.
-        complaint: String,
-    },
+    #[error("cannot list the rules of this machine: {0}")]
+    List(ProgramError),
     /// Rules that are not taken.
-    #[error("cannot load {what}: {program}: {complaint}")]
+    #[error("cannot load {what}: {complaint}")]
     Load {
         /// Which rules.
         what: String,
-        /// Which program says so.
-        program: &'static str,
-        /// Its first line.
+        /// Which program says so, and what.
         complaint: String,
     },
 }
@@ -157,6 +136,11 @@ impl Ruleset {
     }
 }
 
+/// Whether a text has this word.
+pub(super) fn has_word(text: &str, word: &str) -> bool {
+    text.split(is_between_words).any(|it| it == word)
+}
+
 fn is_between_words(character: char) -> bool {
     !(character.is_ascii_alphanumeric() || matches!(character, '.' | ':' | '/' | '-' | '_' | '@'))
 }
@@ -228,14 +212,10 @@ impl Part {
     }
 
     fn load(&self) -> Result<(), RulesetError> {
-        let output = run(self.program, self.arguments, &self.text)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(RulesetError::Load {
+        let loaded = programs::run(self.program, self.arguments, &self.text);
+        loaded.map(drop).map_err(|error| RulesetError::Load {
             what: self.what.clone(),
-            program: self.program,
-            complaint: complaint(&output).replace(STANDARD_INPUT, &format!("{}:", self.what)),
+            complaint: error.to_string().replace(STANDARD_INPUT, &format!("{}:", self.what)),
         })
     }
 }
@@ -311,11 +291,7 @@ fn is_managed_by_iptables(text: &[u8]) -> bool {
 }
 
 fn list(program: &'static str, arguments: &[&str]) -> Result<Vec<u8>, RulesetError> {
-    let output = run(program, arguments, &[])?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    Err(RulesetError::List { program, complaint: complaint(&output) })
+    programs::run(program, arguments, &[]).map_err(RulesetError::List)
 }
 
 /// Rules of our own, for `nft`.
@@ -323,45 +299,6 @@ pub(super) fn load_own(text: &str) -> Result<(), RulesetError> {
     let what = "rules that keep the kernel from answering".to_owned();
     let text = text.as_bytes().to_vec();
     Part { what, program: "nft", arguments: &NFT, text, is_optional: false }.load()
-}
-
-/// Runs a program in the namespace of this thread.
-fn run(program: &'static str, arguments: &[&str], input: &[u8]) -> Result<Output, RulesetError> {
-    let failed = |error| RulesetError::Run { program, error };
-    let mut child = spawn(program, arguments)?;
-    let mut stdin = child.stdin.take();
-    let output = thread::scope(|scope| {
-        // A program that does not read to the end has a complaint.
-        scope.spawn(move || stdin.take().map(|mut it| it.write_all(input)));
-        child.wait_with_output()
-    });
-    output.map_err(failed)
-}
-
-fn spawn(program: &'static str, arguments: &[&str]) -> Result<std::process::Child, RulesetError> {
-    let places = PLACES.iter().map(|place| Path::new(place).join(program));
-    for path in [PathBuf::from(program)].into_iter().chain(places) {
-        let mut command = Command::new(path);
-        command.args(arguments).env("LC_ALL", "C");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            spawned => return spawned.map_err(|error| RulesetError::Run { program, error }),
-        }
-    }
-    Err(RulesetError::NoProgram(program))
-}
-
-/// What it says is wrong, in one line: `nft` names each error, the others say a few words.
-fn complaint(output: &Output) -> String {
-    const FEW: usize = 3;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    if let Some(line) = lines().find(|line| line.contains("Error: ")) {
-        return line.to_owned();
-    }
-    let lines: Vec<_> = lines().take(FEW).collect();
-    if lines.is_empty() { output.status.to_string() } else { lines.join("; ") }
 }
 
 #[cfg(test)]

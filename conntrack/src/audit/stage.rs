@@ -6,7 +6,7 @@
 //! at once. What comes later all the same is known by its tag and kept.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket},
     os::fd::{AsRawFd as _, OwnedFd},
@@ -107,19 +107,7 @@ impl Stage {
         for address in &layout.loopback_addresses {
             network.add_address(loopback, address.addr(), address.prefix_len())?;
         }
-        let mut taps = Vec::new();
-        let mut indexes = Vec::new();
-        for device in &layout.devices {
-            let made = make_device(&mut network, device);
-            let (tap, index) = made.map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("cannot make a device {}: {error}", device.name),
-                )
-            })?;
-            taps.push(tap);
-            indexes.push(index);
-        }
+        let (taps, indexes) = make_devices(&mut network, layout)?;
         let own = layout.devices.iter().flat_map(|device| &device.addresses);
         for address in own.map(IpNet::addr).filter(IpAddr::is_ipv6) {
             wait_for(&mut network, address)?;
@@ -365,6 +353,21 @@ fn set(setting: &str, value: &str) -> io::Result<()> {
     let path = format!("/proc/sys/net/{setting}");
     fs::write(&path, value)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot write {path}: {error}")))
+}
+
+/// Those first that are to have a certain index, before it is given to others.
+fn make_devices(network: &mut Network, layout: &Layout) -> io::Result<(Vec<Tap>, Vec<u32>)> {
+    let mut places: Vec<_> = (0..layout.devices.len()).collect();
+    places.sort_by_key(|place| layout.devices[*place].index.is_none());
+    let mut made = BTreeMap::new();
+    for place in places {
+        let device = &layout.devices[place];
+        let failed = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot make a device {}: {error}", device.name))
+        };
+        made.insert(place, make_device(network, device).map_err(failed)?);
+    }
+    Ok(made.into_values().unzip())
 }
 
 fn make_device(network: &mut Network, device: &super::layout::Device) -> io::Result<(Tap, u32)> {

@@ -1,5 +1,6 @@
 //! The command line: parses arguments and runs commands. Nothing else in the library imports it.
 
+mod apply;
 mod commands;
 mod complaint;
 mod completion;
@@ -25,6 +26,7 @@ use anyhow::anyhow;
 use clap::{Args as _, FromArgMatches as _, Parser as _, Subcommand as _};
 
 use self::{
+    apply::{ApplyArgs, ApplyCommand},
     devices::{Devices, default_device},
     doctor::{DoctorArgs, DoctorCommand},
     export::ExportCommand,
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
     match parse() {
         Ok(Invocation::Watch(args)) => watch(*args),
         Ok(Invocation::Export(command)) => export(command),
+        Ok(Invocation::Apply(args)) => apply(&args),
         Ok(Invocation::Doctor(args)) => doctor(&args),
         Ok(Invocation::Devices) => list_devices(),
         Err(error) => no_arguments(&error),
@@ -91,6 +94,12 @@ fn export(command: ExportCommand) -> ExitCode {
     commands::run(command).unwrap_or_else(|error| failed(&error))
 }
 
+/// Runs `conntrack apply`.
+fn apply(args: &ApplyArgs) -> ExitCode {
+    start_log(Verbosity::Normal, &Screen::blocking());
+    apply::run(args).unwrap_or_else(|error| failed(&error))
+}
+
 /// Runs `conntrack doctor`. The status tells what would start.
 fn doctor(args: &DoctorArgs) -> ExitCode {
     let report = Report::new(&args.subjects());
@@ -126,6 +135,8 @@ enum Invocation {
     Watch(Box<Args>),
     /// Evaluate a tree.
     Export(ExportCommand),
+    /// Put rules in force.
+    Apply(ApplyArgs),
     /// Check the machine.
     Doctor(DoctorArgs),
     /// List the devices.
@@ -164,6 +175,10 @@ pub fn config<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<Conf
 
 /// Parses a subcommand.
 fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
+    if matches.subcommand_name() == Some("apply") {
+        let ApplyCommand::Apply(args) = ApplyCommand::from_arg_matches(matches)?;
+        return Ok(Invocation::Apply(args));
+    }
     if matches.subcommand_name() == Some("doctor") {
         let DoctorCommand::Doctor(args) = DoctorCommand::from_arg_matches(matches)?;
         return Ok(Invocation::Doctor(args));
@@ -175,6 +190,7 @@ fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
 pub fn command() -> clap::Command {
     // In this order, so that the program's description is the one of `Args`.
     let command = ExportCommand::augment_subcommands(clap::Command::new(program::name()));
+    let command = ApplyCommand::augment_subcommands(command);
     let command = Args::augment_args(DoctorCommand::augment_subcommands(command))
         .subcommand_required(false)
         .arg_required_else_help(false)

@@ -8,5 +8,6 @@ pub(crate) mod groups;
 pub(crate) mod kernel;
 pub mod list;
 pub(crate) mod netlink;
+pub mod programs;
 pub(crate) mod sockets;
 pub(crate) mod thread;
