@@ -16,9 +16,9 @@ mod evidence_conversations;
 mod evidence_oracle;
 #[cfg(feature = "pcap")]
 mod keyboard;
-mod live_apply;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_addresses;
+mod live_apply;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_attached;
 #[cfg(feature = "pcap")]
