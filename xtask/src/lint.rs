@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, imports and clippy, warnings denied. The eBPF crate is checked
+//! `cargo xtask lint`: formatting, imports, shell scripts and clippy, warnings denied. The eBPF crate is checked
 //! separately, because it compiles for its own target only, with the flags that aya-build uses.
 
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::{
     compiler::Compiler,
     imports,
     setup::{self, Purpose},
-    workspace::{ALL_BUT_EBPF, Workspace},
+    workspace::{self, ALL_BUT_EBPF, Workspace},
 };
 
 pub(crate) fn run() -> Result<()> {
@@ -19,12 +19,32 @@ pub(crate) fn run() -> Result<()> {
     let compiler = Compiler::find()?;
     command::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
     imports::check(&workspace)?;
+    scripts(&workspace)?;
     clippy(all(&workspace))?;
     for feature in ["ebpf", "pcap"] {
         clippy(alone(&workspace, feature))?;
     }
     clippy(ebpf(&workspace, &compiler))
 }
+
+/// Scripts for a POSIX shell. Those of RPM have no first line that says so.
+fn scripts(workspace: &Workspace) -> Result<()> {
+    let mut scripts = Vec::new();
+    for folder in [".", "dist/deb", "dist/rpm", "xtask/src/dist", "xtask/src/fresh", "xtask/src/vm"]
+    {
+        for path in workspace::entries(&workspace.root.join(folder))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(".sh") || SCRIPTS.contains(&name.as_str()) {
+                scripts.push(path);
+            }
+        }
+    }
+    command::run(workspace.program("shellcheck").arg("--shell=sh").args(scripts))
+}
+
+/// Names of scripts of packages.
+const SCRIPTS: [&str; 6] =
+    ["post-install", "post-uninstall", "postinst", "postrm", "pre-uninstall", "prerm"];
 
 fn clippy(mut command: Command) -> Result<()> {
     command::run(command.args(["--", "-D", "warnings"]))

@@ -42,6 +42,9 @@ impl Package {
             let programs = programs.chain(shells).chain(pages);
             packages.extend(programs.map(Self::Program));
         }
+        if purpose.lints() {
+            packages.push(Self::Program("shellcheck"));
+        }
         if purpose.benches() {
             packages.extend(["ip", "unshare", "tcpdump", "iperf3", "strace"].map(Self::Program));
         }
@@ -106,6 +109,7 @@ impl Package {
             (Self::Program("dpkg-deb"), _) => "dpkg".into(),
             (Self::Program("strip"), _) => "binutils".into(),
             (Self::Program("xz"), Family::Debian) => "xz-utils".into(),
+            (Self::Program("shellcheck"), Family::Fedora | Family::Suse) => "ShellCheck".into(),
             (Self::Program("c++"), Family::Debian) => "g++".into(),
             (Self::Program("c++"), Family::Fedora | Family::Suse) => "gcc-c++".into(),
             (Self::Program("c++"), Family::Arch | Family::Other) => "gcc".into(),
@@ -318,16 +322,16 @@ mod tests {
     fn each_family_gets_its_own_names_each_once() {
         let missing = Package::wanted(Purpose::All);
         let names = |family| System { name: String::new(), family }.names(&missing).join(" ");
-        let debian = "bash btrfs-progs e2fsprogs fish g++ iproute2 iptables libpcap-dev man-db mandoc nftables nmap strace systemd \
+        let debian = "bash btrfs-progs e2fsprogs fish g++ iproute2 iptables libpcap-dev man-db mandoc nftables nmap shellcheck strace systemd \
             tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Debian), debian);
-        let fedora = "bash btrfs-progs e2fsprogs fish gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
+        let fedora = "ShellCheck bash btrfs-progs e2fsprogs fish gcc-c++ iproute iproute-tc iptables-nft libpcap-devel \
             man-db mandoc nftables nmap strace systemd tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Fedora), fedora);
-        let arch = "bash btrfs-progs e2fsprogs fish gcc iproute2 iptables libpcap man-db mandoc nftables nmap strace systemd \
+        let arch = "bash btrfs-progs e2fsprogs fish gcc iproute2 iptables libpcap man-db mandoc nftables nmap shellcheck strace systemd \
             tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Arch), arch);
-        let suse = "bash btrfsprogs e2fsprogs fish gcc-c++ iproute2 iptables libpcap-devel man-db mandoc nftables nmap strace \
+        let suse = "ShellCheck bash btrfsprogs e2fsprogs fish gcc-c++ iproute2 iptables libpcap-devel man-db mandoc nftables nmap strace \
             systemd tcpdump util-linux xfsprogs zsh";
         assert_eq!(names(Family::Suse), suse);
         assert_eq!(Package::Llvm(22).name(Family::Debian), "llvm-22-dev");
@@ -336,7 +340,8 @@ mod tests {
     #[test]
     fn building_needs_no_test_programs() {
         assert_eq!(Package::wanted(Purpose::Build), [Package::Libpcap]);
-        assert_eq!(Package::wanted(Purpose::Lint), [Package::Libpcap]);
+        let lint = [Package::Libpcap, Package::Program("shellcheck")];
+        assert_eq!(Package::wanted(Purpose::Lint), lint);
     }
 
     #[test]
@@ -345,6 +350,17 @@ mod tests {
         let missing = Package::wanted(Purpose::Fresh);
         assert_eq!(debian.names(&missing).join(" "), "debootstrap git util-linux");
         assert!(!Package::wanted(Purpose::All).contains(&Package::Program("debootstrap")));
+    }
+
+    #[test]
+    fn static_programs_link_no_library_of_this_machine() {
+        let debian = System { name: String::new(), family: Family::Debian };
+        let names = |purpose| debian.names(&Package::wanted(purpose)).join(" ");
+        let compilers = "bison dpkg dpkg-dev flex gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu \
+            libc6-dev-arm64-cross make";
+        assert_eq!(names(Purpose::Static), compilers);
+        assert!(names(Purpose::Dist).contains("libpcap-dev"));
+        assert!(!names(Purpose::Trial).contains("libpcap-dev"));
     }
 
     #[test]

@@ -37,6 +37,10 @@ impl Purpose {
         matches!(self, Self::Lint | Self::All | Self::Fresh)
     }
 
+    pub(super) fn lints(self) -> bool {
+        matches!(self, Self::Lint | Self::All)
+    }
+
     pub(super) fn tests(self) -> bool {
         matches!(self, Self::Test | Self::All)
     }
