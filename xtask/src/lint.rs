@@ -32,13 +32,12 @@ fn scripts(workspace: &Workspace) -> Result<()> {
     let mut scripts = Vec::new();
     for folder in [".", "dist/deb", "dist/rpm", "xtask/src/dist", "xtask/src/fresh", "xtask/src/vm"]
     {
-        for path in workspace::entries(&workspace.root.join(folder))? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".sh") || SCRIPTS.contains(&name.as_str()) {
-                scripts.push(path);
-            }
-        }
+        scripts.extend(workspace::entries(&workspace.root.join(folder))?);
     }
+    scripts.retain(|path| {
+        let is_named = SCRIPTS.iter().any(|name| path.ends_with(name));
+        is_named || path.extension().is_some_and(|it| it == "sh")
+    });
     command::run(workspace.program("shellcheck").arg("--shell=sh").args(scripts))
 }
 
