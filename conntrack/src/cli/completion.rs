@@ -21,10 +21,10 @@ use crate::{program, watch::config::ANY};
 /// Set by a shell's script to the shell's name. Not clap's own `COMPLETE`, which others may set.
 const ASKED: &str = "CONNTRACK_COMPLETE";
 
-/// Answers a shell that asks, and ends; returns if none does.
-pub(super) fn answer() {
+/// Answers a shell that asks about `command`, and ends; returns if none does.
+pub(super) fn answer(command: fn() -> Command) {
     let name = program::name();
-    let complete = CompleteEnv::with_factory(|| with_values(super::command()));
+    let complete = CompleteEnv::with_factory(|| with_values(command()));
     let shells = Shells(&[&Bash, &Fish, &FoundByName(Zsh)]);
     complete.shells(shells).var(ASKED).bin(name).completer(name).complete();
 }

@@ -47,7 +47,7 @@ const WRONG_COMMAND_LINE: u8 = 2;
 
 /// Runs the command; returns the exit status.
 pub fn run() -> ExitCode {
-    completion::answer();
+    completion::answer(command);
     match parse() {
         Ok(Invocation::Watch(args)) => watch(*args),
         Ok(Invocation::Export(command)) => export(command),
