@@ -14,7 +14,8 @@ pub(crate) struct Manual<'a> {
 
 /// The page of the program, and those of its commands.
 const PROGRAM: &str = include_str!("../pages/conntrack.man");
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 6] = [
+    ("apply", include_str!("../pages/apply.man")),
     ("audit", include_str!("../pages/audit.man")),
     ("diff", include_str!("../pages/diff.man")),
     ("doctor", include_str!("../pages/doctor.man")),
