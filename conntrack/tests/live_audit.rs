@@ -516,9 +516,10 @@ fn what_edited_rules_refuse_is_listed() {
             .map(str::to_owned),
     );
     let (_scratch, file) = printed(&tree, &["--enforce"]);
-    let edited = fs::read_to_string(&file)
-        .expect("read")
-        .replace("dport 443 counter accept", "dport 443 counter");
+    let edited = fs::read_to_string(&file).expect("read").replace(
+        "tcp dport 443 ip saddr @internet_v4 ip daddr 10.0.0.2 counter accept",
+        "tcp dport 443 counter",
+    );
     fs::write(&file, edited).expect("written");
     let output = run(&["audit", "-p", path(tree.path()), "--rules", &file]);
     let told = String::from_utf8_lossy(&output.stdout);

@@ -70,6 +70,8 @@ mod live_sockets;
 #[cfg(feature = "pcap")]
 mod live_unrecorded;
 #[cfg(feature = "pcap")]
+mod live_wire;
+#[cfg(feature = "pcap")]
 mod metrics;
 mod rules;
 #[cfg(feature = "pcap")]

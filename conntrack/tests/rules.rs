@@ -216,9 +216,9 @@ fn the_own_address_can_be_left_out_and_where_it_changes_that_is_said() {
     assert!(!said(&root, &any).contains("temporary"));
     let printed = rules(&root, &any);
     for rule in [
-        "        ip6 saddr @internet_v6 tcp dport 22 counter accept",
-        "        ip6 daddr fd00::53 udp dport 53 counter accept",
-        "        ip saddr 10.0.0.7 tcp dport 22 counter accept",
+        "        tcp dport 22 ip6 saddr @internet_v6 counter accept",
+        "        udp dport 53 ip6 daddr fd00::53 counter accept",
+        "        tcp dport 22 ip saddr 10.0.0.7 counter accept",
     ] {
         assert!(printed.contains(rule), "{rule}: {printed}");
     }

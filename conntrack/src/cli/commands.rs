@@ -12,8 +12,8 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    export::{AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs, Telling},
-    output, show,
+    export::{At, AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs, Telling},
+    output, show, translation,
 };
 use crate::{
     audit::Audit,
@@ -56,6 +56,17 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         let start = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
         let left_out = recording.forget_before(start);
         log::info!("{} left out by --since", count_of(left_out, "connection"));
+    }
+    let is_for_iptables = args.format == Format::Iptables;
+    if args.at == At::Wire && is_for_iptables {
+        return Err(anyhow!(
+            "--at wire is for nftables: iptables has no table behind its own translation of addresses"
+        ));
+    }
+    let has_rules = is_for_iptables || args.format == Format::Nftables;
+    if has_rules && args.at == At::Host && translation::is_done_here(recording.provenance.as_ref())
+    {
+        log::warn!("{}", translation::WARNING);
     }
     let records = &recording.records;
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));

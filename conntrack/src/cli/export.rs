@@ -13,7 +13,7 @@ use super::{
 use crate::{
     audit,
     host::addresses,
-    rules::vocabulary::{Aggregation, Request},
+    rules::vocabulary::{Aggregation, Request, Standing},
 };
 
 /// Reading a tree.
@@ -90,6 +90,10 @@ pub(super) struct RulesArgs {
     #[arg(long)]
     pub(super) forward: bool,
 
+    /// Where the rules stand: where this host translates addresses, only the wire is as it was recorded
+    #[arg(long, value_enum, value_name = "PLACE", default_value_t = At::Host)]
+    pub(super) at: At,
+
     /// UDP port of a server on this machine [repeatable]: it has a rule even if it is ephemeral
     #[arg(short, long, value_name = "PORT", value_delimiter = ',', value_parser = port)]
     pub(super) udp_in: Vec<u16>,
@@ -121,6 +125,15 @@ pub(super) struct RulesArgs {
     /// The rules are for this device; without it, for every device
     #[arg(short, long, value_name = "DEV", value_parser = device)]
     pub(super) device: Option<String>,
+}
+
+/// Where rules stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum At {
+    /// At the input and output of this host.
+    Host,
+    /// Where the recording stood: before addresses are translated, and behind it.
+    Wire,
 }
 
 /// What is printed.
@@ -162,6 +175,10 @@ impl RulesArgs {
     /// What they mean for the rules.
     pub(super) fn request(&self) -> Request {
         Request {
+            standing: match self.at {
+                At::Host => Standing::Host,
+                At::Wire => Standing::Wire,
+            },
             enforce: self.enforce,
             forward: self.forward,
             unanswered: self.unanswered,

@@ -10,6 +10,7 @@ mod export;
 mod output;
 mod place;
 mod show;
+mod translation;
 mod values;
 mod version;
 mod watch;

@@ -3,6 +3,7 @@
 
 mod dropped;
 mod sets;
+mod standing;
 mod unrecorded;
 
 use std::fmt;
@@ -17,7 +18,7 @@ use crate::{
         essentials::{ESSENTIALS, Essential, Icmp},
         internet::folded_groups,
         rule_set::RuleSet,
-        vocabulary::{BaseChain, Chain, Rule, Side},
+        vocabulary::{BaseChain, Chain, Request, Rule, Side},
     },
 };
 
@@ -89,8 +90,9 @@ impl File<'_> {
         let name = name(chain.base);
         let policy = if request.enforce { "drop" } else { "accept" };
         writeln!(f, "    chain {name} {{")?;
-        writeln!(f, "        type filter hook {name} priority filter; policy {policy};")?;
-        write_lines(f, opening(chain.base, request.device.as_deref(), request.enforce))?;
+        let hook = standing::hook(chain.base, request.standing);
+        writeln!(f, "        type filter {hook}; policy {policy};")?;
+        write_lines(f, opening(chain.base, request))?;
         write_lines(f, unrecorded::lines(self.rule_set, chain.base))?;
         if !rules.is_empty() {
             writeln!(f)?;
@@ -111,9 +113,9 @@ fn write_lines(
 }
 
 /// Before the rules: traffic that is not judged, and packets of connections that are open.
-fn opening(base: BaseChain, device: Option<&str>, enforce: bool) -> Vec<String> {
+fn opening(base: BaseChain, request: &Request) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(device) = device {
+    if let Some(device) = &request.device {
         lines.push(match base {
             BaseChain::Input => format!("iifname != \"{device}\" accept"),
             BaseChain::Output => format!("oifname != \"{device}\" accept"),
@@ -125,8 +127,9 @@ fn opening(base: BaseChain, device: Option<&str>, enforce: bool) -> Vec<String> 
         BaseChain::Output => lines.push("oif \"lo\" accept".to_owned()),
         BaseChain::Forward => {}
     }
+    lines.extend(standing::passing(base, request.standing).iter().map(|&line| line.to_owned()));
     lines.push("ct state established,related counter accept".to_owned());
-    lines.push(if enforce {
+    lines.push(if request.enforce {
         "ct state invalid counter drop".to_owned()
     } else {
         "ct state invalid counter accept comment \"--enforce drops it\"".to_owned()
@@ -205,7 +208,8 @@ fn rule(base: BaseChain, rule: &Rule, sets: &mut Sets) -> String {
         Some(format!("{ip} {end} {addresses} "))
     });
     let ends: String = ends.collect();
-    format!("{ends}{protocol} dport {ports} counter accept comment \"{comment}\"")
+    // The port first: it is cheap to compare, and a packet is mostly not for it.
+    format!("{protocol} dport {ports} {ends}counter accept comment \"{comment}\"")
 }
 
 /// The name of a rule's sets: its chain, protocol and first port.

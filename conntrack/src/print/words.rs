@@ -228,6 +228,11 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::ChangingAddresses { leased, of_one_network } => {
             changing_addresses(leased, of_one_network)
         }
+        Warning::Translated(count) => format!(
+            "{} of others went where this host went, too: it seems to translate addresses; --at wire \
+             puts the rules where they were seen",
+            count_of(*count, "connection")
+        ),
         Warning::EveryDevice => {
             "the rules hold for every device; --device limits them to one".to_owned()
         }

@@ -22,6 +22,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Request {
+    /// Where the rules stand.
+    pub standing: Standing,
     /// Drop what no rule accepts; else only count and log it.
     pub enforce: bool,
     /// Make a forward chain of `else`.
@@ -44,6 +46,16 @@ pub struct Request {
     pub device: Option<String>,
     /// How long ago a connection may have been seen last; for the header only.
     pub since: Option<Duration>,
+}
+
+/// Where rules stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Where this host's programs receive and send, behind and before the translation of addresses.
+    #[default]
+    Host,
+    /// Where the recording stood.
+    Wire,
 }
 
 /// Prefix lengths that peers are folded to.

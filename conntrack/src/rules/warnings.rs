@@ -10,7 +10,7 @@ use super::{
     essentials::DHCPV6,
     grouping::ends,
     internet::may_be_group,
-    vocabulary::{BaseChain, PortRange, Request},
+    vocabulary::{BaseChain, PortRange, Request, Standing},
 };
 use crate::{
     connection::{Connection, Direction, Host, IpVersion, Protocol},
@@ -61,6 +61,9 @@ pub enum Warning {
         /// They are in one /64, as temporary ones are.
         of_one_network: Vec<IpAddr>,
     },
+    /// So many connections were seen from others and from this host alike: it translates addresses, and the
+    /// rules stand where that is not done yet.
+    Translated(usize),
     /// The rules refuse, and for every device.
     EveryDevice,
 }
@@ -79,6 +82,7 @@ pub(super) fn about(recording: &Recording, choice: &Choice, request: &Request) -
         seen.group_listeners(),
         seen.group_requests(),
         seen.changing_addresses(request),
+        seen.translated(request),
         every_device(request),
     ];
     warnings.into_iter().flatten().collect()
@@ -104,6 +108,20 @@ impl Seen<'_> {
 
     fn has_chain(&self, base: BaseChain) -> bool {
         self.choice.chains.contains(&base)
+    }
+
+    /// To the same place, once from another host and once from this one: masquerading, seen on both sides.
+    fn translated(&self, request: &Request) -> Option<Warning> {
+        let to = |it: &Connection| (it.protocol, it.destination, it.destination_port);
+        let of = |direction| {
+            let connections = self.recording.records.iter().map(|record| &record.connection);
+            connections.filter(move |it| it.direction == direction)
+        };
+        let own: BTreeSet<_> = of(Direction::Out).map(to).collect();
+        let is_unicast = |it: &&Connection| !matches!(it.destination, Host::Address(address) if may_be_group(address));
+        let both =
+            of(Direction::Else).filter(is_unicast).filter(|it| own.contains(&to(it))).count();
+        (both > 0 && request.standing == Standing::Host).then_some(Warning::Translated(both))
     }
 
     fn nothing(&self) -> Option<Warning> {
