@@ -69,6 +69,18 @@ impl Address {
             && self.version == other.version
     }
 
+    /// 0 where both are the same. Without a branch: the verifier follows each way through one.
+    #[inline(always)]
+    pub(crate) const fn difference(&self, other: &Self) -> u32 {
+        let one = &self.words;
+        let two = &other.words;
+        (one[0] ^ two[0])
+            | (one[1] ^ two[1])
+            | (one[2] ^ two[2])
+            | (one[3] ^ two[3])
+            | (self.version ^ other.version)
+    }
+
     /// In the standard library's form.
     pub fn ip(&self) -> IpAddr {
         let [a, b, c, d] = self.words.map(u32::from_be);
@@ -134,7 +146,13 @@ impl Network {
     /// Whether the address is one of this network.
     #[inline(always)]
     pub const fn contains(&self, address: &Address) -> bool {
-        self.first.is(&masked(address, self.mask))
+        self.difference(address) == 0
+    }
+
+    /// 0 where the address is one of this network, without a branch.
+    #[inline(always)]
+    pub(crate) const fn difference(&self, address: &Address) -> u32 {
+        self.first.difference(&masked(address, self.mask))
     }
 }
 

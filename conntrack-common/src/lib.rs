@@ -4,9 +4,11 @@
 //!
 //! One parser and one set of rules run in both worlds, so that both see the same flows in the
 //! same frames. Nothing here allocates, does I/O or knows of maps or files.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![no_std]
 
 pub mod address;
+mod branchless;
 pub mod counters;
 pub mod flow;
 pub mod pairs;

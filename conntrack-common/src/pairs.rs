@@ -9,7 +9,11 @@
 //! table is kept is not known here.
 #![expect(clippy::cast_possible_truncation, reason = "bits are taken out of words on purpose")]
 
-use crate::{address::Words, flow::FlowKey};
+use crate::{
+    address::Words,
+    branchless::{choose, is_below, is_zero},
+    flow::FlowKey,
+};
 
 /// Four conversations; 0 is none. From the lowest bit up: 22 bits of time in [units](now), one that is
 /// set once there was an answer, one for who spoke first, 40 bits of hash.
@@ -25,7 +29,8 @@ const TIME_BITS: u32 = 22;
 const TIME_MASK: u32 = (1 << TIME_BITS) - 1;
 const ANSWERED: u64 = 1 << TIME_BITS;
 const FIRST_IS_HIGHER: u64 = 1 << (TIME_BITS + 1);
-const HASH_MASK: u64 = !0 << (TIME_BITS + 2);
+const HASH_SHIFT: u32 = TIME_BITS + 2;
+const HASH_MASK: u64 = !0 << HASH_SHIFT;
 
 /// A unit of time is 2^29 nanoseconds.
 const UNIT_BITS: u32 = 29;
@@ -49,8 +54,8 @@ pub const fn now(nanoseconds: u64) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     hash: u64,
-    /// Whether the sender is the end that sorts higher.
-    is_higher: bool,
+    /// A bit: whether the sender is the end that sorts higher.
+    is_higher: u64,
 }
 
 /// What a datagram is, and what is to be written for it.
@@ -67,12 +72,13 @@ pub struct Judgement {
 impl Place {
     /// The place of a datagram's conversation, the same for both directions.
     #[inline(always)]
-    pub const fn of(datagram: &FlowKey, secret: &Secret) -> Self {
-        let (src, dst) = (Endpoint::src(datagram), Endpoint::dst(datagram));
-        let is_higher = src.is_higher_than(&dst);
-        let (low, high) = if is_higher { (dst, src) } else { (src, dst) };
-        let rest =
-            (datagram.src().version() as u64) << 32 | (low.port as u64) << 16 | high.port as u64;
+    pub fn of(datagram: &FlowKey, secret: &Secret) -> Self {
+        let (src, dst) = (End::src(datagram), End::dst(datagram));
+        let is_higher = src.is_higher_than(dst);
+        let low = End::choose(is_higher, dst, src);
+        let high = End::choose(is_higher, src, dst);
+        let version = datagram.src().version() as u64;
+        let rest = version << 32 | low.port << 16 | high.port;
         let [low_a, low_b] = low.address;
         let [high_a, high_b] = high.address;
         Self { hash: hash(secret, [low_a, low_b, high_a, high_b, rest]), is_higher }
@@ -88,83 +94,117 @@ impl Place {
     #[inline(always)]
     pub fn judge(&self, bucket: &Bucket, now: u32) -> Judgement {
         let hash = self.hash & HASH_MASK;
-        let (mut slot, mut highest) = (0, 0);
-        for (i, kept) in bucket.iter().enumerate() {
-            let is_same = kept & HASH_MASK == hash;
-            if is_same && is_alive(*kept, now) {
-                return self.go_on(i, *kept, now);
-            }
-            let rank = if is_same { u32::MAX } else { dispensability(*kept, now) };
-            if rank > highest {
-                (slot, highest) = (i, rank);
-            }
+        let mut chosen = Slot::of(bucket, 0, hash, now);
+        chosen = chosen.or_higher(Slot::of(bucket, 1, hash, now));
+        chosen = chosen.or_higher(Slot::of(bucket, 2, hash, now));
+        chosen = chosen.or_higher(Slot::of(bucket, 3, hash, now));
+        let goes_on = chosen.goes_on();
+        let sender = self.is_higher * FIRST_IS_HIGHER;
+        let first = choose(goes_on, chosen.kept & FIRST_IS_HIGHER, sender);
+        let is_answer = (first ^ sender) / FIRST_IS_HIGHER;
+        let answered = choose(goes_on, chosen.kept & ANSWERED, 0) | is_answer * ANSWERED;
+        Judgement {
+            is_answer: is_answer != 0,
+            slot: chosen.number(),
+            value: hash | first | answered | now as u64,
         }
-        let first = if self.is_higher { FIRST_IS_HIGHER } else { 0 };
-        Judgement { is_answer: false, slot, value: hash | first | u64::from(now) }
+    }
+}
+
+/// The claim of a living conversation that a datagram belongs to: above all others.
+const GOES_ON: u64 = 4 << TIME_BITS;
+
+/// One of a bucket's conversations, as one that a datagram may go on with or take the place of.
+#[derive(Clone, Copy)]
+struct Slot {
+    kept: u64,
+    /// The claim to be chosen, and how far the slot is from the last one.
+    rank: u64,
+}
+
+impl Slot {
+    /// The same conversation and alive: goes on. Else which one gives way to a new one, the highest
+    /// first: the same; none, or a dead one; then the oldest without an answer, so that a flood of requests
+    /// displaces other requests; then the oldest.
+    #[inline(always)]
+    fn of(bucket: &Bucket, number: usize, hash: u64, now: u32) -> Self {
+        const UNANSWERED: u64 = 1 << TIME_BITS;
+        const DEAD: u64 = 2 << TIME_BITS;
+        const DEAD_AND_SAME: u64 = 3 << TIME_BITS;
+        let kept = bucket[number & 3];
+        let answered = kept / ANSWERED & 1;
+        // CPUs may see time a little apart: one unit early is early, not very late.
+        let age = (now.wrapping_sub(kept as u32).wrapping_add(1) & TIME_MASK) as u64;
+        let life = choose(answered, ANSWERED_LIFE as u64 + 1, UNANSWERED_LIFE as u64 + 1);
+        let dead = is_below(life, age) | is_zero(kept >> HASH_SHIFT);
+        let same = is_zero((kept ^ hash) >> HASH_SHIFT);
+        let in_use = (answered ^ 1) * UNANSWERED | age;
+        let own = choose(dead, DEAD_AND_SAME, GOES_ON);
+        let claim = choose(same, own, choose(dead, DEAD, in_use));
+        Self { kept, rank: claim << 2 | (3 - number as u64) }
     }
 
     #[inline(always)]
-    const fn go_on(&self, slot: usize, kept: u64, now: u32) -> Judgement {
-        let first_is_higher = kept & FIRST_IS_HIGHER != 0;
-        let is_answer = first_is_higher != self.is_higher;
-        let answered = if is_answer { ANSWERED } else { 0 };
-        let value = kept & !(TIME_MASK as u64) | answered | now as u64;
-        Judgement { is_answer, slot, value }
+    fn or_higher(self, other: Self) -> Self {
+        let is_lower = is_below(self.rank, other.rank);
+        Self {
+            kept: choose(is_lower, other.kept, self.kept),
+            rank: choose(is_lower, other.rank, self.rank),
+        }
     }
-}
 
-/// Whether netfilter would still know the conversation. CPUs may see time a little apart.
-#[inline(always)]
-const fn is_alive(kept: u64, now: u32) -> bool {
-    let life = if kept & ANSWERED == 0 { UNANSWERED_LIFE } else { ANSWERED_LIFE };
-    kept != 0 && (age(kept, now) <= life || age(kept, now) == TIME_MASK)
-}
-
-/// Time since it was last written, in units, wrapped.
-#[inline(always)]
-const fn age(kept: u64, now: u32) -> u32 {
-    now.wrapping_sub(kept as u32) & TIME_MASK
-}
-
-/// Which conversation gives way to a new one, the highest first: none or a dead one, then the oldest
-/// without an answer, so that a flood of requests displaces other requests, then the oldest.
-#[inline(always)]
-const fn dispensability(kept: u64, now: u32) -> u32 {
-    if !is_alive(kept, now) {
-        return u32::MAX - 1;
+    /// 1 if it is the datagram's own conversation, and netfilter would still know it.
+    #[inline(always)]
+    const fn goes_on(self) -> u64 {
+        (self.rank >> 2) / GOES_ON & 1
     }
-    let unanswered = if kept & ANSWERED == 0 { TIME_MASK + 1 } else { 0 };
-    1 + unanswered + age(kept, now) % TIME_MASK
+
+    #[inline(always)]
+    const fn number(self) -> usize {
+        3 - (self.rank & 3) as usize
+    }
 }
 
 /// Address and port of one end, quick to compare and to hash.
 #[derive(Clone, Copy)]
-struct Endpoint {
+struct End {
     address: [u64; 2],
-    port: u16,
+    port: u64,
 }
 
-impl Endpoint {
+impl End {
     #[inline(always)]
     const fn src(key: &FlowKey) -> Self {
-        Self { address: halves(key.src().words()), port: key.src_port() }
+        Self { address: halves(key.src().words()), port: key.src_port() as u64 }
     }
 
     #[inline(always)]
     const fn dst(key: &FlowKey) -> Self {
-        Self { address: halves(key.dst().words()), port: key.dst_port() }
+        Self { address: halves(key.dst().words()), port: key.dst_port() as u64 }
     }
 
-    /// Any order does that is the same for both directions.
+    /// A bit. Any order does that is the same for both directions. By subtraction, digit by digit, as on
+    /// paper.
     #[inline(always)]
-    const fn is_higher_than(&self, other: &Self) -> bool {
-        if self.address[1] != other.address[1] {
-            return self.address[1] > other.address[1];
+    fn is_higher_than(self, other: Self) -> u64 {
+        const DIGIT: u64 = u32::MAX as u64;
+        let [a, b] = self.address;
+        let [c, d] = other.address;
+        let borrow = is_below(other.port, self.port);
+        let borrow = is_below(c & DIGIT, (a & DIGIT) + borrow);
+        let borrow = is_below(c >> 32, (a >> 32) + borrow);
+        let borrow = is_below(d & DIGIT, (b & DIGIT) + borrow);
+        is_below(d >> 32, (b >> 32) + borrow)
+    }
+
+    #[inline(always)]
+    const fn choose(bit: u64, one: Self, other: Self) -> Self {
+        let [a, b] = one.address;
+        let [c, d] = other.address;
+        Self {
+            address: [choose(bit, a, c), choose(bit, b, d)],
+            port: choose(bit, one.port, other.port),
         }
-        if self.address[0] != other.address[0] {
-            return self.address[0] > other.address[0];
-        }
-        self.port > other.port
     }
 }
 

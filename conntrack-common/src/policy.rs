@@ -6,6 +6,7 @@
 
 use crate::{
     address::{Address, Network},
+    branchless::is_zero,
     flow::Direction,
 };
 
@@ -171,7 +172,11 @@ impl Policy {
     /// In the kernel too a function of its own: the verifier looks at it apart, and its stack is.
     #[inline(never)]
     pub(crate) fn is_local(&self, address: &Address) -> bool {
-        places(address).any(|place| self.local[place].is(address))
+        let mut found = 0;
+        for place in places(address) {
+            found |= is_zero(self.local[place].difference(address).into());
+        }
+        found != 0
     }
 
     #[inline(always)]
@@ -192,8 +197,11 @@ impl Policy {
 
     #[inline(never)]
     fn is_internal(&self, address: &Address) -> bool {
-        let count = self.internal_count as usize;
-        (0..MAX_INTERNAL).take_while(|i| *i < count).any(|i| self.internal[i].contains(address))
+        let mut found = 0;
+        for i in (0..MAX_INTERNAL).take_while(|i| *i < self.internal_count as usize) {
+            found |= is_zero(self.internal[i].difference(address).into());
+        }
+        found != 0
     }
 }
 

@@ -19,6 +19,18 @@ impl Seen {
     /// TCP: an RST of the reverse flow that answers a SYN.
     pub const REFUSED: Self = Self(1 << 3);
 
+    /// The set as bits.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The set of these bits.
+    #[inline(always)]
+    pub const fn of_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Whether all of `others` were seen.
     #[inline(always)]
     pub const fn contains(self, others: Self) -> bool {

@@ -27,9 +27,10 @@ use aya_ebpf::{
 };
 use conntrack_common::{
     counters::Outcome,
-    rules::{self, Packet},
+    rules,
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
+use metering::Observed;
 use packet::{Buffer, Datagram, Linear, Skb};
 
 /// TC classifier, for both directions: attached twice, to the device's ingress and egress.
@@ -38,20 +39,13 @@ use packet::{Buffer, Datagram, Linear, Skb};
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
-    if maps::is_tunnel() {
-        let outcome = metering::meter(look_again(&Datagram(&ctx), LinkLayer::Ip));
-        if log::says() && outcome != Outcome::Flow {
-            log::say(outcome.index(), |packet| packet.of_datagram(&ctx));
+    let index = metering::meter(&observe_tc(&ctx));
+    if log::says() && index != Outcome::Flow.index() {
+        if maps::is_tunnel() {
+            log::say(index, |packet| packet.of_datagram(&ctx));
+        } else {
+            log::say(index, |packet| packet.of_skb(&ctx));
         }
-        return TC_ACT_UNSPEC;
-    }
-    let link = maps::link_layer();
-    let outcome = match rules::observe(&Linear::of_skb(&ctx), link) {
-        Err(skip) if skip.is_provisional() => metering::meter(look_again_tc(&ctx, link)),
-        packet => metering::meter(packet),
-    };
-    if log::says() && outcome != Outcome::Flow {
-        log::say(outcome.index(), |packet| packet.of_skb(&ctx));
     }
     TC_ACT_UNSPEC
 }
@@ -62,37 +56,50 @@ pub fn conntrack(ctx: TcContext) -> i32 {
 #[xdp(frags)]
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
     let link = maps::link_layer();
-    let outcome = match rules::observe(&Linear::of_buffer(&ctx), link) {
-        Err(skip) if skip.is_provisional() => metering::meter(look_again_xdp(&ctx, link)),
-        packet => metering::meter(packet),
+    let observed = match rules::observe(&Linear::of_buffer(&ctx), link) {
+        Err(skip) if skip.is_provisional() => look_again_xdp(&ctx, link),
+        packet => Observed::of(packet),
     };
-    if log::says() && outcome != Outcome::Flow {
-        log::say(outcome.index(), |packet| packet.of_buffer(&ctx));
+    let index = metering::meter(&observed);
+    if log::says() && index != Outcome::Flow.index() {
+        log::say(index, |packet| packet.of_buffer(&ctx));
     }
     XDP_PASS
 }
 
+#[inline(always)]
+fn observe_tc(ctx: &TcContext) -> Observed {
+    if maps::is_tunnel() {
+        return look_again(&Datagram(ctx), LinkLayer::Ip);
+    }
+    let link = maps::link_layer();
+    match rules::observe(&Linear::of_skb(ctx), link) {
+        Err(skip) if skip.is_provisional() => look_again_tc(ctx, link),
+        packet => Observed::of(packet),
+    }
+}
+
 /// Functions in the kernel too, so that what each packet runs stays short.
 #[inline(never)]
-fn look_again_tc(ctx: &TcContext, link: LinkLayer) -> Result<Packet, Skip> {
+fn look_again_tc(ctx: &TcContext, link: LinkLayer) -> Observed {
     look_again(&Skb(ctx), link)
 }
 
 #[inline(never)]
-fn look_again_xdp(ctx: &XdpContext, link: LinkLayer) -> Result<Packet, Skip> {
+fn look_again_xdp(ctx: &XdpContext, link: LinkLayer) -> Observed {
     look_again(&Buffer(ctx), link)
 }
 
 /// The look that reads everything.
 #[inline(always)]
-fn look_again(packet: &impl PacketBytes, link: LinkLayer) -> Result<Packet, Skip> {
+fn look_again(packet: &impl PacketBytes, link: LinkLayer) -> Observed {
     let observed = rules::observe(packet, link);
     if observed == Err(Skip::NotIp)
         && let Some(ether_type) = wire::unsupported_type(packet, link)
     {
         unread::count(ether_type);
     }
-    observed
+    Observed::of(observed)
 }
 
 /// Never reached: a program that could panic would not pass the verifier, which rejects the loop.

@@ -9,7 +9,7 @@ use conntrack_common::{
     flow::{Direction, FlowKey},
     policy::Control,
     rules::{self, Packet},
-    seen::{Flow, Seen, Sight},
+    seen::{Seen, Sight},
     wire::Skip,
 };
 
@@ -20,16 +20,45 @@ use crate::{
     pairs, recent,
 };
 
-/// Records what a packet says about a flow, if it says anything; what became of it.
+/// What a look at a packet found, in a form without variants: every octet has a value, whatever was
+/// found. So what comes of two looks can meet before it is used. Of an enum, the compiler lets octets
+/// without a value meet, and before Linux 6.3 the verifier lets no program move those.
+#[derive(Clone, Copy)]
+pub(crate) struct Observed {
+    key: FlowKey,
+    /// What the packet lets be seen of the reverse flow, as bits; 0 if it counts for its own; or, above
+    /// [`Self::SKIPPED`], the index of why it says nothing.
+    what: u64,
+}
+
+impl Observed {
+    const SKIPPED: u64 = 1 << 32;
+
+    #[inline(always)]
+    pub(crate) fn of(packet: Result<Packet, Skip>) -> Self {
+        match packet {
+            Ok(Packet { key, says }) => Self { key, what: says.of_reverse().map_or(0, Seen::bits) },
+            Err(skip) => {
+                let index = Outcome::Skipped(skip).index();
+                Self { key: FlowKey::default(), what: Self::SKIPPED | u64::from(index) }
+            }
+        }
+    }
+}
+
+/// Records what a packet says about a flow, if it says anything; what became of it, by
+/// [`Outcome::index`].
 #[inline(always)]
-pub(crate) fn meter(packet: Result<Packet, Skip>) -> Outcome {
-    let outcome = match packet {
-        Ok(Packet::Opens(key) | Packet::Datagram(key)) => record(&key),
-        Ok(Packet::Answers(flow)) => answer(&flow),
-        Err(skip) => Outcome::Skipped(skip),
+pub(crate) fn meter(packet: &Observed) -> u32 {
+    let index = if packet.what >= Observed::SKIPPED {
+        packet.what as u32
+    } else if packet.what == 0 {
+        record(&packet.key).index()
+    } else {
+        answer(&packet.key, Seen::of_bits(packet.what)).index()
     };
-    maps::count(outcome);
-    outcome
+    maps::count(index);
+    index
 }
 
 /// A flow that this CPU has seen since the last drain costs a comparison and nothing else: no
@@ -59,29 +88,23 @@ fn record_first(key: &FlowKey, control: Control) -> Outcome {
         Err(skip) => Outcome::Skipped(skip),
     };
     if is_answer {
-        return outcome.unless_lost(answer_reverse(key, control));
+        return outcome.unless_lost(mark_reverse(key, Seen::ANSWERED, control));
     }
     outcome
 }
 
-/// Keeps that the reverse flow was answered.
-#[inline(never)]
-fn answer_reverse(key: &FlowKey, control: Control) -> Outcome {
-    mark(&Flow { key: key.reversed(), seen: Seen::ANSWERED }, control)
-}
-
 /// A TCP segment that answers: it counts for no flow itself.
-#[inline(never)]
-fn answer(flow: &Flow) -> Outcome {
-    Outcome::Skipped(Skip::NotOpening).unless_lost(mark(flow, maps::control()))
+#[inline(always)]
+fn answer(key: &FlowKey, seen: Seen) -> Outcome {
+    Outcome::Skipped(Skip::NotOpening).unless_lost(mark_reverse(key, seen, maps::control()))
 }
 
-/// Keeps what was seen of a flow by a packet that is not its own.
-#[inline(always)]
-fn mark(flow: &Flow, control: Control) -> Outcome {
-    let mut key = flow.key;
-    match coarsen(&mut key, control.policy) {
-        Ok(direction) => keep(&key, flow.seen, direction, control.generation),
+/// Keeps what was seen of the reverse flow, by a packet of this one.
+#[inline(never)]
+fn mark_reverse(key: &FlowKey, seen: Seen, control: Control) -> Outcome {
+    let mut reverse = key.reversed();
+    match coarsen(&mut reverse, control.policy) {
+        Ok(direction) => keep(&reverse, seen, direction, control.generation),
         Err(skip) => Outcome::Skipped(skip),
     }
 }

@@ -38,7 +38,7 @@ use conntrack_common::{
     flow::{Direction, FlowKey, Protocol},
     pairs::{Bucket, Place, Secret},
     policy::{Control, Policy},
-    rules::{Packet, coarsen, observe},
+    rules::{Packet, Says, coarsen, observe},
     seen::{Flow, Seen, Sight},
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
@@ -327,12 +327,12 @@ impl Answer {
             Hook::Xdp { .. } => PASS,
         };
         let coarse = |mut flow: Flow| coarsen(&mut flow.key, policy).map(|_direction| flow);
-        let kept = told.observed.and_then(|packet| match packet {
-            Packet::Opens(key) | Packet::Datagram(key) => coarse(Flow::opened(key)),
-            Packet::Answers(flow) => coarse(flow),
+        let kept = told.observed.and_then(|Packet { key, says }| match says.of_reverse() {
+            None => coarse(Flow::opened(key)),
+            Some(seen) => coarse(Flow { key: key.reversed(), seen }),
         });
         let outcome = match told.observed {
-            Ok(Packet::Answers(_)) => Outcome::Skipped(Skip::NotOpening),
+            Ok(packet) if packet.says.of_reverse().is_some() => Outcome::Skipped(Skip::NotOpening),
             _ => kept.map_or_else(Outcome::Skipped, |_| Outcome::Flow),
         };
         Self {
@@ -402,7 +402,7 @@ impl Kernel {
     fn agrees(&mut self, hook: Hook, frame: &[u8], told: Told) -> Result<(), String> {
         let expected = Answer::expected(hook, told, &self.policy);
         let answer = self.answer(hook, frame);
-        if let Ok(Packet::Datagram(key)) = told.observed {
+        if let Ok(Packet { key, says: Says::Datagram }) = told.observed {
             self.forget_pair(&key);
         }
         match answer {

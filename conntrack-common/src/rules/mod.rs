@@ -11,31 +11,41 @@ pub use direction::direction;
 
 use crate::{
     flow::{FlowKey, Protocol},
-    seen::{Flow, Seen},
+    seen::Seen,
     wire::{self, LinkLayer, PacketBytes, Skip, tcp},
 };
 
-/// What a packet says about a flow.
+/// A packet that says something about a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packet {
-    /// It opens this TCP connection.
-    Opens(FlowKey),
-    /// It is a UDP datagram of this flow; whether it opens or answers, [`crate::pairs`] tell.
-    Datagram(FlowKey),
-    /// It belongs to the reverse of this TCP connection, and answers or refuses it.
-    Answers(Flow),
+pub struct Packet {
+    /// The flow that it belongs to.
+    pub key: FlowKey,
+    /// What it says.
+    pub says: Says,
 }
 
-impl Packet {
-    /// The flow that the packet belongs to and counts for.
-    ///
-    /// # Errors
-    /// [`Skip::NotOpening`] for what only says something of another flow.
+/// What a packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Says {
+    /// It opens its TCP connection.
+    Opens,
+    /// It is a UDP datagram; whether it opens or answers, [`crate::pairs`] tell.
+    Datagram,
+    /// It answers the reverse of its TCP connection.
+    Answers,
+    /// It may refuse the reverse of its TCP connection.
+    Refuses,
+}
+
+impl Says {
+    /// What a packet that says this lets be seen of the reverse flow; `None` where it counts for its own.
     #[inline(always)]
-    pub const fn flow_key(self) -> Result<FlowKey, Skip> {
+    pub const fn of_reverse(self) -> Option<Seen> {
         match self {
-            Self::Opens(key) | Self::Datagram(key) => Ok(key),
-            Self::Answers(_) => Err(Skip::NotOpening),
+            Self::Opens | Self::Datagram => None,
+            Self::Answers => Some(Seen::ANSWERED),
+            Self::Refuses => Some(Seen::REFUSED),
         }
     }
 }
@@ -47,18 +57,12 @@ impl Packet {
 #[inline(always)]
 pub fn observe<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<Packet, Skip> {
     let headers = wire::walk(packet, link)?;
-    let seen = says(headers.protocol(), headers.tcp_flags())?;
+    let says = says(headers.protocol(), headers.tcp_flags())?;
     // A reset that answers a SYN has no sequence number to go by (RFC 9293 section 3.10.7.1).
-    if matches!(seen, Says::Refuses) && headers.sequence_number(packet)? != 0 {
+    if matches!(says, Says::Refuses) && headers.sequence_number(packet)? != 0 {
         return Err(Skip::NotOpening);
     }
-    let key = headers.segment(packet)?.flow_key();
-    Ok(match seen {
-        Says::Opens => Packet::Opens(key),
-        Says::Datagram => Packet::Datagram(key),
-        Says::Answers => Packet::Answers(Flow { key: key.reversed(), seen: Seen::ANSWERED }),
-        Says::Refuses => Packet::Answers(Flow { key: key.reversed(), seen: Seen::REFUSED }),
-    })
+    Ok(Packet { key: headers.segment(packet)?.flow_key(), says })
 }
 
 /// The flow that a packet counts for.
@@ -67,16 +71,8 @@ pub fn observe<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<P
 /// Why it counts for none.
 #[inline(always)]
 pub fn flow_key<P: PacketBytes + ?Sized>(packet: &P, link: LinkLayer) -> Result<FlowKey, Skip> {
-    observe(packet, link)?.flow_key()
-}
-
-/// What a packet's protocol and flags say.
-#[derive(Clone, Copy)]
-enum Says {
-    Opens,
-    Datagram,
-    Answers,
-    Refuses,
+    let Packet { key, says } = observe(packet, link)?;
+    if says.of_reverse().is_some() { Err(Skip::NotOpening) } else { Ok(key) }
 }
 
 /// TCP: SYN without ACK opens a connection (RFC 9293 section 3.5); what other flags it carries (ECN: RFC
@@ -132,16 +128,20 @@ mod tests {
         FlowKey::new(Protocol::Tcp, end(1, 4000), end(2, 53))
     }
 
+    fn says(says: Says) -> Packet {
+        Packet { key: key(), says }
+    }
+
     #[test]
     fn syn_without_ack_opens_whatever_else_is_set() {
         for flags in [tcp::SYN, tcp::SYN | ECE_CWR, tcp::SYN | FIN, tcp::SYN | tcp::RST] {
-            assert_eq!(observed(flags, 7), Ok(Packet::Opens(key())), "flags {flags:#04x}");
+            assert_eq!(observed(flags, 7), Ok(says(Says::Opens)), "flags {flags:#04x}");
         }
     }
 
     #[test]
     fn syn_with_ack_answers_the_reverse_unless_it_resets() {
-        let answers = Ok(Packet::Answers(Flow { key: key().reversed(), seen: Seen::ANSWERED }));
+        let answers = Ok(says(Says::Answers));
         assert_eq!(observed(SYN_ACK, 7), answers);
         assert_eq!(observed(SYN_ACK | ECE_CWR, 0), answers);
         assert_ne!(observed(SYN_ACK | tcp::RST, 0), answers);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_reset_refuses_the_reverse_if_it_answers_a_syn() {
-        let refuses = Ok(Packet::Answers(Flow { key: key().reversed(), seen: Seen::REFUSED }));
+        let refuses = Ok(says(Says::Refuses));
         assert_eq!(observed(RST_ACK, 0), refuses);
         assert_eq!(observed(RST_ACK, 1), Err(Skip::NotOpening));
         assert_eq!(observed(tcp::RST, 0), Err(Skip::NotOpening));
@@ -167,6 +167,6 @@ mod tests {
         let mut packet = packet(0, 0);
         packet[9] = Protocol::Udp as u8;
         let observed = observe(&packet[..], LinkLayer::Ip);
-        assert!(matches!(observed, Ok(Packet::Datagram(_))), "{observed:?}");
+        assert!(matches!(observed, Ok(Packet { says: Says::Datagram, .. })), "{observed:?}");
     }
 }

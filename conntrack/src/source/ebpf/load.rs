@@ -227,12 +227,25 @@ fn netlink_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a NetlinkErro
     }
 }
 
-/// The error without the verifier's log, which can be thousands of lines.
+/// The error in a line. Of the verifier's log, which can be thousands of lines, it has what was wrong.
 fn one_line(error: &(dyn Error + 'static)) -> String {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+        let log = verifier_log.to_string();
+        let objection = objection(&log).unwrap_or("nothing");
+        return format!("{io_error}, and the verifier says: {objection}");
+    }
     let words: Vec<_> = chain(error)
         .filter_map(|error| error.to_string().lines().next().map(str::to_owned))
         .collect();
     words.join(": ")
+}
+
+/// What the verifier says at the end of its log, before it sums up (`print_verification_stats`).
+fn objection(log: &str) -> Option<&str> {
+    const SUMS: [&str; 5] =
+        ["verification time ", "stack depth ", "processed ", "insns processed ", "max_states_"];
+    let mut lines = log.lines().rev().filter(|line| !line.trim().is_empty());
+    lines.find(|line| !SUMS.iter().any(|sum| line.starts_with(sum)))
 }
 
 #[cfg(test)]
@@ -248,6 +261,15 @@ mod tests {
         }
         let error = refusal("loading the maps", io::Error::from(Errno::INVAL));
         assert!(matches!(error, SourceError::Unsupported { .. }), "{error}");
+    }
+
+    #[test]
+    fn of_a_verifier_log_its_objection_is_told() {
+        let log = "0: R1=ctx(off=0,imm=0) R10=fp0\n6742: (85) call bpf_skb_load_bytes#26\n\
+                   R3 min value is outside of the allowed memory range\nverification time 35783 usec\n\
+                   stack depth 104+56\nprocessed 755 insns (limit 1000000) max_states_per_insn 1\n\n";
+        assert_eq!(objection(log), Some("R3 min value is outside of the allowed memory range"));
+        assert_eq!(objection(""), None);
     }
 
     #[test]

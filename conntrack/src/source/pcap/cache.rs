@@ -7,7 +7,7 @@ use conntrack_common::{
     flow::{Direction, FlowKey},
     pairs::{self, BUCKETS, Bucket, Place, Secret},
     policy::Policy,
-    rules::{self, Packet},
+    rules::{self, Packet, Says},
     seen::{Flow, Seen},
     wire::{self, LinkLayer, PacketBytes, Skip},
 };
@@ -71,11 +71,10 @@ impl FlowCache {
         at: Nanoseconds,
     ) {
         let outcome = match rules::observe(frame, link) {
-            Ok(Packet::Opens(key)) => self.keep(&Flow { key, seen: Seen::OPENS }),
-            Ok(Packet::Datagram(key)) => self.datagram(key, at),
-            Ok(Packet::Answers(flow)) => {
-                Outcome::Skipped(Skip::NotOpening).unless_lost(self.keep(&flow))
-            }
+            Ok(Packet { key, says: Says::Opens }) => self.keep(&Flow::opened(key)),
+            Ok(Packet { key, says: Says::Datagram }) => self.datagram(key, at),
+            Ok(Packet { key, says: Says::Answers }) => self.answer(key, Seen::ANSWERED),
+            Ok(Packet { key, says: Says::Refuses }) => self.answer(key, Seen::REFUSED),
             Err(skip) => Outcome::Skipped(skip),
         };
         self.counters.count(outcome);
@@ -84,6 +83,12 @@ impl FlowCache {
         {
             self.unread.count(EtherType(ether_type), 1);
         }
+    }
+
+    /// A TCP segment that answers: it counts for no flow itself.
+    fn answer(&mut self, key: FlowKey, seen: Seen) -> Outcome {
+        let marked = self.keep(&Flow { key: key.reversed(), seen });
+        Outcome::Skipped(Skip::NotOpening).unless_lost(marked)
     }
 
     /// Counts a frame of an unsupported link type.
