@@ -156,6 +156,10 @@ pub(super) fn refusal(
             let why = forbidden(kernel::version());
             return SourceError::Refused { what, why, source: error.into() };
         }
+        // Of a program it is the verifier that gives up, after a million instructions.
+        Some(Errno::TOOBIG) if is_of_program(&error) => {
+            too_old(kernel::version()) + what + ": too complex for this kernel's verifier"
+        }
         Some(errno) if let Some(advice) = missing_resource(errno) => {
             return SourceError::Exhausted { what, advice, source: error.into() };
         }
@@ -163,6 +167,10 @@ pub(super) fn refusal(
         _ => too_old(kernel::version()) + what + ": " + &one_line(&error),
     };
     SourceError::Unsupported { why, source: Some(error.into()) }
+}
+
+fn is_of_program(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.is::<ProgramError>())
 }
 
 /// What to do where something is used up; `None` where the error is about something else.
@@ -250,6 +258,8 @@ fn objection(log: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use aya::sys::SyscallError;
+
     use super::*;
 
     #[test]
@@ -261,6 +271,16 @@ mod tests {
         }
         let error = refusal("loading the maps", io::Error::from(Errno::INVAL));
         assert!(matches!(error, SourceError::Unsupported { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_is_too_complex_is_no_matter_of_flows() {
+        let io_error = io::Error::from(Errno::TOOBIG);
+        let call = "BPF_PROG_LOAD";
+        let error = ProgramError::SyscallError(SyscallError { call, io_error });
+        let error = refusal("loading the TC program", error);
+        assert!(matches!(error, SourceError::Unsupported { .. }), "{error}");
+        assert!(error.to_string().contains("too complex"), "{error}");
     }
 
     #[test]
