@@ -30,7 +30,7 @@ pub(crate) fn syns() -> Vec<Row> {
     let lab = Lab::new(&[traffic::HOST]);
     let sender = Sender::of(&lab);
     let syn = traffic::syn();
-    let load = Load { template: &syn, make: traffic::from_anywhere, frames: FLOWS, rate: None };
+    let load = Load { template: &syn, make: &traffic::from_anywhere, frames: FLOWS, rate: None };
     let alone = sender.send(load);
     // Nothing is drained: at the end the map holds all that the flood put into it.
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1h"]);
@@ -111,7 +111,7 @@ fn sustained(lab: &Lab, sender: &Sender) -> Row {
 fn flood(lab: &Lab, sender: &Sender, flows: u64, pace: Option<u64>) -> (Ended, Duration) {
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1s"]);
     let template = traffic::of_others();
-    let make = traffic::from_each_other;
+    let make = &traffic::from_each_other;
     let took = sender.send(Load { template: &template, make, frames: flows, rate: pace });
     let ended = collector.stop();
     eprintln!(

@@ -61,7 +61,7 @@ fn send(lab: &Lab, gap: Duration) -> Vec<Instant> {
         thread::sleep(gap * u32::from(port.wrapping_mul(40_503) >> 8) / 128);
         traffic::to_port(port.into(), &mut template);
         sent.push(Instant::now());
-        let make = traffic::the_same;
+        let make = &traffic::the_same;
         sender.send(Load { template: &template, make, frames: 1, rate: None });
     }
     sent

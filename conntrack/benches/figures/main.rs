@@ -28,6 +28,7 @@ mod memory;
 mod numbers;
 mod pairs;
 mod repeated;
+mod scan;
 mod sender;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -44,11 +45,12 @@ use table::{HEADER, Row};
 type Subject = (&'static str, fn() -> Vec<Row>);
 
 /// What can be measured.
-const SUBJECTS: [Subject; 10] = [
+const SUBJECTS: [Subject; 11] = [
     ("kernel", kernel::measure),
     ("pairs", pairs::measure),
     ("syns", flood::syns),
     ("others", flood::others),
+    ("scan", scan::measure),
     ("repeated", repeated::measure),
     ("latency", latency::measure),
     ("throughput", throughput::measure),

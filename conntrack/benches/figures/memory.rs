@@ -31,7 +31,7 @@ pub(crate) fn measure() -> Vec<Row> {
     thread::sleep(Duration::from_secs(2));
     let idle = Memory::of(collector.id());
     let template = traffic::of_others();
-    let make = traffic::from_each_other;
+    let make = &traffic::from_each_other;
     let load = Load { template: &template, make, frames: CONNECTIONS, rate: Some(RATE) };
     sender.send(load);
     wait_for_files(&mut collector);

@@ -47,7 +47,7 @@ pub(crate) fn measure() -> Vec<Row> {
 fn nanoseconds(lab: &Lab, sender: &Sender, template: &[u8]) -> f64 {
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1h"]);
     let before = held::run_time(collector.id(), Hook::Tc);
-    let make = traffic::from_anywhere;
+    let make = &traffic::from_anywhere;
     sender.send(Load { template, make, frames: PACKETS, rate: None });
     let after = held::run_time(collector.id(), Hook::Tc);
     let runs = after.1 - before.1;

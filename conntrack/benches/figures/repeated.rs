@@ -125,7 +125,7 @@ fn losses(ours: &Cost, tcpdump: &Cost) -> Row {
 /// Sends all packets while a process watches; returns the time used.
 fn watched_by(process: u32, sender: &Sender) -> (f64, f64) {
     let template = traffic::request();
-    let load = Load { template: &template, make: traffic::the_same, frames: PACKETS, rate: None };
+    let load = Load { template: &template, make: &traffic::the_same, frames: PACKETS, rate: None };
     let before = (usage::cpu_time(process), usage::machine_busy());
     sender.send(load);
     thread::sleep(AFTERWARDS);

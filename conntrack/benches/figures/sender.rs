@@ -33,13 +33,15 @@ pub(crate) struct Sender {
     socket: OwnedFd,
 }
 
+/// Turns a template into the frame of this number, from 0 on.
+pub(crate) type Make<'a> = dyn Fn(u64, &mut [u8]) + 'a;
+
 /// What to send.
 #[derive(Clone, Copy)]
 pub(crate) struct Load<'a> {
     /// The template of each frame.
     pub(crate) template: &'a [u8],
-    /// Turns the template into the frame of this number, from 0 on.
-    pub(crate) make: fn(u64, &mut [u8]),
+    pub(crate) make: &'a Make<'a>,
     pub(crate) frames: u64,
     /// Frames a second; `None`: as fast as possible.
     pub(crate) rate: Option<u64>,

@@ -53,6 +53,12 @@ pub(crate) fn to_port(number: u64, frame: &mut [u8]) {
     frame[field::DST_PORT].copy_from_slice(&[high, low]);
 }
 
+/// From the host's port of this number.
+pub(crate) fn from_port(number: u64, frame: &mut [u8]) {
+    let [.., high, low] = number.to_be_bytes();
+    frame[field::SRC_PORT].copy_from_slice(&[high, low]);
+}
+
 /// A datagram between others.
 pub(crate) fn of_others() -> Vec<u8> {
     udp(end(INNER[0]), end(INNER[1]))
