@@ -295,6 +295,26 @@ struct Cost {
     ring_buffers: usize,
 }
 
+/// Old verifiers follow more than new ones, and what is added later has to fit, too.
+#[test]
+fn the_verifier_follows_a_third_of_what_it_may() {
+    const AT_MOST: u32 = 333_333;
+    let lab = quiet_lab();
+    for saying in [&[][..], &["-vv"]] {
+        let collector = Collector::start(&lab.host, &[XDP, ONCE, saying].concat());
+        let held = program_ids(collector.id());
+        assert!(!held.is_empty(), "no programs");
+        let programs = loaded_programs().map_while(Result::ok);
+        let followed: Vec<_> = programs
+            .filter(|program| held.contains(&program.id()))
+            // Not told before Linux 5.16.
+            .filter_map(|program| program.verified_instruction_count())
+            .collect();
+        assert!(followed.iter().all(|count| *count < AT_MOST), "{saying:?}: {followed:?}");
+        collector.stop();
+    }
+}
+
 impl Cost {
     fn of(process: u32) -> Self {
         let held = program_ids(process);
