@@ -77,7 +77,7 @@ impl Place {
         let is_higher = src.is_higher_than(dst);
         let low = End::choose(is_higher, dst, src);
         let high = End::choose(is_higher, src, dst);
-        let version = datagram.src().version() as u64;
+        let version = u64::from(datagram.src().version());
         let rest = version << 32 | low.port << 16 | high.port;
         let [low_a, low_b] = low.address;
         let [high_a, high_b] = high.address;
@@ -102,11 +102,11 @@ impl Place {
         let sender = self.is_higher * FIRST_IS_HIGHER;
         let first = choose(goes_on, chosen.kept & FIRST_IS_HIGHER, sender);
         let is_answer = (first ^ sender) / FIRST_IS_HIGHER;
-        let answered = choose(goes_on, chosen.kept & ANSWERED, 0) | is_answer * ANSWERED;
+        let answered = choose(goes_on, chosen.kept & ANSWERED, 0) | (is_answer * ANSWERED);
         Judgement {
             is_answer: is_answer != 0,
             slot: chosen.number(),
-            value: hash | first | answered | now as u64,
+            value: hash | first | answered | u64::from(now),
         }
     }
 }
@@ -132,13 +132,13 @@ impl Slot {
         const DEAD: u64 = 2 << TIME_BITS;
         const DEAD_AND_SAME: u64 = 3 << TIME_BITS;
         let kept = bucket[number & 3];
-        let answered = kept / ANSWERED & 1;
+        let answered = (kept / ANSWERED) & 1;
         // CPUs may see time a little apart: one unit early is early, not very late.
-        let age = (now.wrapping_sub(kept as u32).wrapping_add(1) & TIME_MASK) as u64;
-        let life = choose(answered, ANSWERED_LIFE as u64 + 1, UNANSWERED_LIFE as u64 + 1);
+        let age = u64::from(now.wrapping_sub(kept as u32).wrapping_add(1) & TIME_MASK);
+        let life = choose(answered, u64::from(ANSWERED_LIFE) + 1, u64::from(UNANSWERED_LIFE) + 1);
         let dead = is_below(life, age) | is_zero(kept >> HASH_SHIFT);
         let same = is_zero((kept ^ hash) >> HASH_SHIFT);
-        let in_use = (answered ^ 1) * UNANSWERED | age;
+        let in_use = ((answered ^ 1) * UNANSWERED) | age;
         let own = choose(dead, DEAD_AND_SAME, GOES_ON);
         let claim = choose(same, own, choose(dead, DEAD, in_use));
         Self { kept, rank: claim << 2 | (3 - number as u64) }
@@ -156,7 +156,7 @@ impl Slot {
     /// 1 if it is the datagram's own conversation, and netfilter would still know it.
     #[inline(always)]
     const fn goes_on(self) -> u64 {
-        (self.rank >> 2) / GOES_ON & 1
+        ((self.rank >> 2) / GOES_ON) & 1
     }
 
     #[inline(always)]

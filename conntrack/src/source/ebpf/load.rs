@@ -170,7 +170,7 @@ pub(super) fn refusal(
 }
 
 fn is_of_program(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|error| error.is::<ProgramError>())
+    chain(error).any(<dyn Error + 'static>::is::<ProgramError>)
 }
 
 /// What to do where something is used up; `None` where the error is about something else.
