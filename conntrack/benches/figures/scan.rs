@@ -67,14 +67,14 @@ fn watched(lab: &Lab, sender: &Sender, is_refused: bool) -> Sample {
     let syn = tcp(scanner, host, Tcp::Syn);
     let reset = tcp(host, scanner, Tcp::Reset);
     let to_each = |number, frame: &mut [u8]| traffic::to_port(number + 1, frame);
-    let to_and_from_each = |number, frame: &mut [u8]| match number % 2 {
-        0 => {
+    let to_and_from_each = |number: u64, frame: &mut [u8]| {
+        let port = number / 2 + 1;
+        if number.is_multiple_of(2) {
             frame.copy_from_slice(&syn);
-            traffic::to_port(number / 2 + 1, frame);
-        }
-        _ => {
+            traffic::to_port(port, frame);
+        } else {
             frame.copy_from_slice(&reset);
-            traffic::from_port(number / 2 + 1, frame);
+            traffic::from_port(port, frame);
         }
     };
     let (make, frames): (&Make<'_>, _) =
