@@ -158,6 +158,7 @@ mod tests {
                 destination_port: *port,
             },
             outcome: Outcome::Unknown,
+            accepted: false,
             made: None,
             last_seen: UNIX_EPOCH,
         };

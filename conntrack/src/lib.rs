@@ -24,6 +24,7 @@ pub mod cli;
 pub mod connection;
 pub mod diff;
 pub mod doctor;
+pub mod dropped;
 pub mod host;
 mod local_time;
 pub mod print;

@@ -11,6 +11,8 @@ pub struct Record {
     pub connection: Connection,
     /// What came of it.
     pub outcome: Outcome,
+    /// A person wants it to have a rule, whatever came of it.
+    pub accepted: bool,
     /// When the file was made, if the file system tells.
     pub made: Option<SystemTime>,
     /// The file's modification time.

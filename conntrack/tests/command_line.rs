@@ -79,7 +79,6 @@ fn what_is_missing_or_does_not_go_together_is_named() {
     assert_refused(&["-p", ""], 2, "--path");
     assert_refused(&["-p", "x", "-r", "file"], 2, "--local");
     assert_refused(&["-p", "x", "-r", "file", "--local", "::1", "-d", "lo"], 2, "--device");
-    assert_refused(&["-p", "x", "--local", "::1"], 2, "--read");
     for live in ["--existing", "--learn"] {
         assert_refused(&["-p", "x", "-r", "file", "--local", "::1", live], 2, live);
     }

@@ -36,6 +36,7 @@ mod live_differential;
 mod live_doctor;
 #[cfg(feature = "ebpf")]
 mod live_drain;
+mod live_dropped;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_errors;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

@@ -12,12 +12,14 @@ use std::{
 use log::LevelFilter;
 
 use super::{
-    export::{At, AuditArgs, DiffArgs, ExportCommand, Format, RulesArgs, Telling},
+    export::{At, AuditArgs, DiffArgs, DroppedArgs, ExportCommand, Format, RulesArgs, Telling},
     output, show, translation,
 };
 use crate::{
     audit::Audit,
+    connection::Connection,
     diff::Diff,
+    dropped::Dropped,
     print::{
         audit as audited,
         csv::Csv,
@@ -29,11 +31,16 @@ use crate::{
     },
     recording::Recording,
     rules::{omissions::Omission, rule_set::RuleSet},
+    tracker::Scope,
+    tree::Tree,
 };
 use anyhow::anyhow;
 
 /// The trees differ, or the rules refuse a connection.
 const DIFFERENT: u8 = 3;
+
+/// Instead of a file: each that is listed.
+const ALL: &str = "all";
 
 /// More files of a tree are only counted.
 const FILES_NAMED: usize = 10;
@@ -44,6 +51,7 @@ pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
         ExportCommand::Rules(args) => rules(&args),
         ExportCommand::Diff(args) => diff(&args),
         ExportCommand::Audit(args) => audit(&args),
+        ExportCommand::Dropped(args) => dropped(&args),
     }
 }
 
@@ -134,6 +142,42 @@ fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
         Telling::Json => print(&audited::Json(&audit))?,
     }
     Ok(if audit.is_covered() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+fn dropped(args: &DroppedArgs) -> anyhow::Result<ExitCode> {
+    let recording = read(&args.path)?;
+    let dropped = Dropped::now(&recording, &Scope::new(args.internal.iter().copied()))?;
+    if args.accept.is_empty() {
+        print(&dropped)?;
+    } else {
+        accept(&args.path, &chosen(&dropped, &args.accept)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What of it is named.
+fn chosen(dropped: &Dropped, names: &[String]) -> anyhow::Result<BTreeSet<Connection>> {
+    let mut chosen = BTreeSet::new();
+    for name in names {
+        let is_it = |path: &String| name == ALL || path == name;
+        let entries = dropped.0.iter().filter(|entry| entry.path().as_ref().is_some_and(is_it));
+        let connections: Vec<_> = entries.filter_map(|entry| entry.connection).collect();
+        if connections.is_empty() && name != ALL {
+            return Err(anyhow!("{name} was not dropped; conntrack dropped lists what was"));
+        }
+        chosen.extend(connections);
+    }
+    Ok(chosen)
+}
+
+fn accept(path: &Path, chosen: &BTreeSet<Connection>) -> anyhow::Result<()> {
+    let mut tree = Tree::open_or_make(path)?;
+    for connection in chosen {
+        tree.accept(*connection)?;
+    }
+    let count = count_of(chosen.len(), "connection");
+    log::info!("{count} accepted from now on: make the rules anew and load them");
+    Ok(())
 }
 
 /// Reads a tree. What is not understood is logged.

@@ -31,7 +31,21 @@ pub(super) enum ExportCommand {
     /// Tell which connections of a tree rules would accept
     #[command(after_help = AUDIT_HELP)]
     Audit(AuditArgs),
+    /// List what the rules in force dropped, or would have, and accept it
+    #[command(after_help = DROPPED_HELP)]
+    Dropped(DroppedArgs),
 }
+
+const DROPPED_HELP: &str = "\
+It asks nft, so it takes root. The nftables rules of `conntrack rules` keep each for 8 days, until they are loaded \
+anew.
+
+Examples:
+  conntrack dropped -p DIR                                          what, how often, and its file
+  conntrack dropped -p DIR --accept in/tcp/INTERNET-PORT-192.0.2.7-443
+  conntrack dropped -p DIR --accept all                             then make the rules anew
+
+Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
 
 const RULES_HELP: &str = "\
 The rules go to standard output. Without --enforce nothing is refused: what no rule accepts is counted and \
@@ -149,6 +163,22 @@ pub(super) enum Format {
     Csv,
     /// The connections as a table for people.
     Table,
+}
+
+/// `conntrack dropped`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DroppedArgs {
+    /// The tree that the rules were made of
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) path: PathBuf,
+
+    /// Have rules accept this from now on: a file as it is listed, or `all` [repeatable]
+    #[arg(long, value_name = "FILE")]
+    pub(super) accept: Vec<String>,
+
+    /// Network that is not INTERNET [repeatable]; give those that were given when it was recorded
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(super) internal: Vec<IpNet>,
 }
 
 /// `conntrack diff`.

@@ -128,11 +128,26 @@ impl Criteria {
 
     /// The chain that has the rule, or why there is none.
     fn chain(&self, record: &Record) -> Result<BaseChain, Reason> {
+        if let Some(chain) = self.accepted_in(record) {
+            return Ok(chain);
+        }
         match record.connection.direction {
             Direction::In => self.input(record),
             Direction::Out => output(record),
             Direction::Else => self.forward(record),
         }
+    }
+
+    /// The chain of what a person wants to have a rule.
+    fn accepted_in(&self, record: &Record) -> Option<BaseChain> {
+        let chain = match record.connection.direction {
+            Direction::In => BaseChain::Input,
+            Direction::Out => BaseChain::Output,
+            Direction::Else if is_to_group(&record.connection) => BaseChain::Input,
+            Direction::Else if self.forward => BaseChain::Forward,
+            Direction::Else => return None,
+        };
+        record.accepted.then_some(chain)
     }
 
     /// A late answer looks like a request, so a server with an ephemeral UDP port has to be named.

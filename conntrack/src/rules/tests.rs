@@ -107,7 +107,7 @@ fn any_record() -> impl Strategy<Value = Record> {
 }
 
 const fn record(connection: Connection, outcome: Outcome) -> Record {
-    Record { connection, outcome, made: None, last_seen: UNIX_EPOCH }
+    Record { connection, outcome, accepted: false, made: None, last_seen: UNIX_EPOCH }
 }
 
 fn any_recording() -> impl Strategy<Value = Recording> {

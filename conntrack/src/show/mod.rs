@@ -109,6 +109,7 @@ pub(crate) mod tests {
         Record {
             connection,
             outcome,
+            accepted: false,
             made: Some(at(port.into())),
             last_seen: at(99_999 - u64::from(port)),
         }

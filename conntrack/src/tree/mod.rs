@@ -230,6 +230,30 @@ impl Tree {
         Ok(())
     }
 
+    /// Keeps that a person wants a connection to have a rule. Its file is made if it is missing.
+    ///
+    /// # Errors
+    /// A file that cannot be made, or a file system without extended attributes.
+    pub fn accept(&mut self, connection: Connection) -> Result<(), TreeError> {
+        let Connection { direction, protocol, .. } = connection;
+        let name = file_name(&connection);
+        let directory = self.open_root()?.below(direction, protocol)?;
+        if !directory.has_file(&name) {
+            let shown = self.show(vec![Sighting::opened(connection)], LastSeen::Now);
+            let failed = Cause::ALL.into_iter().find_map(|cause| {
+                shown.obstacle(cause).first_error.as_ref().map(ToString::to_string)
+            });
+            if let Some(why) = failed {
+                log::warn!("{why}");
+            }
+        }
+        let kept = self.way.accept(&directory, &name);
+        kept.map_err(|errno| TreeError::Evidence {
+            path: directory.join(&name),
+            source: errno.into(),
+        })
+    }
+
     fn open_root(&self) -> Result<Directory, TreeError> {
         self.place.open_or_make_root()
     }

@@ -54,7 +54,7 @@ pub fn read(root: &Path, mut each: impl FnMut(Entry)) -> Result<Option<Provenanc
         None
     });
     let since = provenance.as_ref().and_then(|provenance| provenance.since);
-    let evidence = since.map(|since| (since, Way::find(&top.handle)));
+    let evidence = Attributes { since, way: Way::find(&top.handle) };
     let mut is_tree = false;
     top.for_each(|name| {
         match Direction::ALL.into_iter().find(|it| direction_directory(*it).as_bytes() == name) {
@@ -123,7 +123,7 @@ impl Listing {
     fn read_direction(
         self,
         direction: Direction,
-        evidence: Option<(SystemTime, Way)>,
+        evidence: Attributes,
         each: &mut impl FnMut(Entry),
     ) -> Result<(), TreeError> {
         self.for_each(|name| {
@@ -158,8 +158,16 @@ struct Files {
     listing: Listing,
     direction: Direction,
     protocol: Protocol,
-    /// Since when there is evidence, if there is, and how it is read.
-    evidence: Option<(SystemTime, Way)>,
+    evidence: Attributes,
+}
+
+/// What is kept with files.
+#[derive(Clone, Copy)]
+struct Attributes {
+    /// Since when there is evidence, if there is.
+    since: Option<SystemTime>,
+    /// How they are read.
+    way: Way,
 }
 
 impl Files {
@@ -181,7 +189,9 @@ impl Files {
                     each(Entry::Unreadable(self.listing.relative.join(name), why));
                     Outcome::Unknown
                 });
-                each(Entry::Record(Record { connection, outcome, made: made(&stat), last_seen }));
+                let accepted = self.evidence.way.is_accepted(&self.listing.handle, name);
+                let made = made(&stat);
+                each(Entry::Record(Record { connection, outcome, accepted, made, last_seen }));
             }
             Some(_) => each(self.listing.stranger(name.as_bytes(), "no file")),
             None => {}
@@ -191,10 +201,10 @@ impl Files {
 
     /// What came of the connection of a file, or why that cannot be read.
     fn outcome(&self, name: &str, last_seen: SystemTime) -> Result<Outcome, &'static str> {
-        let way = match self.evidence {
-            Some((since, way)) if last_seen >= since => way,
-            _ => return Ok(Outcome::Unknown),
-        };
+        let Attributes { since, way } = self.evidence;
+        if since.is_none_or(|since| last_seen < since) {
+            return Ok(Outcome::Unknown);
+        }
         match way.attribute(&self.listing.handle, name) {
             Ok(Attribute::None) => Ok(Outcome::None),
             Ok(Attribute::Word(word)) if is_of(word, self.protocol) => Ok(Outcome::Seen(word)),

@@ -17,6 +17,8 @@ use rustix::{
 use crate::connection::Evidence;
 
 const EVIDENCE: &CStr = c"user.conntrack.evidence";
+/// Of a connection that a person wants to have a rule, whatever came of it.
+const ACCEPTED: &CStr = c"user.conntrack.accepted";
 
 /// What a file has where its word should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ impl Way {
     pub(super) fn attribute(self, directory: impl AsFd, name: &str) -> Result<Attribute> {
         // Longer than any word.
         let mut word = [0; 16];
-        let length = match self.get(directory.as_fd(), name, &mut word) {
+        let length = match self.get(directory.as_fd(), name, EVIDENCE, &mut word) {
             Err(Errno::NODATA) => return Ok(Attribute::None),
             Err(Errno::RANGE) => return Ok(Attribute::Other),
             length => length?,
@@ -80,7 +82,7 @@ impl Way {
         evidence: Option<Evidence>,
     ) -> Result<()> {
         match evidence {
-            Some(word) => self.set(directory.as_fd(), name, word.as_str().as_bytes()),
+            Some(word) => self.set(directory.as_fd(), name, EVIDENCE, word.as_str().as_bytes()),
             None => match self.remove(directory.as_fd(), name) {
                 Err(Errno::NODATA) => Ok(()),
                 removed => removed,
@@ -88,18 +90,40 @@ impl Way {
         }
     }
 
-    fn get(self, directory: BorrowedFd<'_>, name: &str, word: &mut [u8]) -> Result<usize> {
+    /// Whether a person wants it to have a rule.
+    pub(super) fn is_accepted(self, directory: impl AsFd, name: &str) -> bool {
+        self.get(directory.as_fd(), name, ACCEPTED, &mut [0; 16]).is_ok()
+    }
+
+    /// Keeps that a person wants it to have a rule.
+    pub(super) fn accept(self, directory: impl AsFd, name: &str) -> Result<()> {
+        self.set(directory.as_fd(), name, ACCEPTED, b"yes")
+    }
+
+    fn get(
+        self,
+        directory: BorrowedFd<'_>,
+        name: &str,
+        attribute: &CStr,
+        word: &mut [u8],
+    ) -> Result<usize> {
         match self {
-            Self::At => at::get(directory, &c_string(name)?, EVIDENCE, word),
-            Self::Proc => lgetxattr(in_proc(directory, name), EVIDENCE, word),
+            Self::At => at::get(directory, &c_string(name)?, attribute, word),
+            Self::Proc => lgetxattr(in_proc(directory, name), attribute, word),
             Self::None => Err(Errno::NOSYS),
         }
     }
 
-    fn set(self, directory: BorrowedFd<'_>, name: &str, word: &[u8]) -> Result<()> {
+    fn set(
+        self,
+        directory: BorrowedFd<'_>,
+        name: &str,
+        attribute: &CStr,
+        word: &[u8],
+    ) -> Result<()> {
         match self {
-            Self::At => at::set(directory, &c_string(name)?, EVIDENCE, word),
-            Self::Proc => lsetxattr(in_proc(directory, name), EVIDENCE, word, XattrFlags::empty()),
+            Self::At => at::set(directory, &c_string(name)?, attribute, word),
+            Self::Proc => lsetxattr(in_proc(directory, name), attribute, word, XattrFlags::empty()),
             Self::None => Err(Errno::NOSYS),
         }
     }
@@ -198,7 +222,7 @@ mod tests {
         fs::write(scratch.path().join("file"), "").expect("made");
         for way in ways(&directory) {
             for word in [&b""[..], b"Answered", b"answered\n", b"\xff", &[b'x'; 300]] {
-                way.set(directory.as_fd(), "file", word).expect("set");
+                way.set(directory.as_fd(), "file", EVIDENCE, word).expect("set");
                 assert_eq!(way.evidence(&directory, "file"), Ok(None), "{word:?}");
             }
         }
