@@ -12,6 +12,9 @@ use std::{
 use crate::support::{Case, conntrack, files, refusal::refuse};
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
+/// So that what is wrongly taken for right watches nothing: there can be no tree here.
+const NOWHERE: &str = "/nosuchdirectory/x";
+
 /// Runs the program with these arguments; its status and what it says: one line, unless it is about the
 /// command line.
 #[track_caller]
@@ -58,7 +61,7 @@ fn messages_and_help_follow_the_name_it_was_called_by() {
     };
     assert!(says(&["--help"]).contains("Usage: conntrack-tree "));
     assert!(says(&["--version"]).starts_with("conntrack-tree "));
-    let refused = says(&["-p", "x", "-u", "0"]);
+    let refused = says(&["-p", NOWHERE, "-u", "0"]);
     assert!(refused.starts_with("conntrack-tree: "), "{refused}");
     assert!(refused.contains("conntrack-tree --help"), "{refused}");
     assert!(says(&["rules"]).contains("conntrack-tree rules --help"));
@@ -69,7 +72,7 @@ fn messages_and_help_follow_the_name_it_was_called_by() {
 #[test]
 fn a_port_is_a_number_from_1_to_65535() {
     for port in ["0", "65536", "abc", "-1", "", "80x"] {
-        assert_refused(&["-p", "x", &format!("-u{port}")], 2, "--udp-in");
+        assert_refused(&["-p", NOWHERE, &format!("-u{port}")], 2, "--udp-in");
     }
 }
 
@@ -77,24 +80,24 @@ fn a_port_is_a_number_from_1_to_65535() {
 fn what_is_missing_or_does_not_go_together_is_named() {
     assert_refused(&[], 2, "--path");
     assert_refused(&["-p", ""], 2, "--path");
-    assert_refused(&["-p", "x", "-r", "file"], 2, "--local");
-    assert_refused(&["-p", "x", "-r", "file", "--local", "::1", "-d", "lo"], 2, "--device");
+    assert_refused(&["-p", NOWHERE, "-r", "file"], 2, "--local");
+    assert_refused(&["-p", NOWHERE, "-r", "file", "--local", "::1", "-d", "lo"], 2, "--device");
     for live in ["--existing", "--learn"] {
-        assert_refused(&["-p", "x", "-r", "file", "--local", "::1", live], 2, live);
+        assert_refused(&["-p", NOWHERE, "-r", "file", "--local", "::1", live], 2, live);
     }
-    assert_refused(&["-p", "x", "-4", "-6"], 2, "-6");
-    assert_refused(&["-p", "x", "--mode", "bpf"], 2, "--mode");
-    assert_refused(&["-p", "x", "--mode", "pcap", "--hook", "xdp"], 2, "--hook xdp");
-    assert_refused(&["-p", "x", "--interval", "0s"], 2, "--interval");
-    assert_refused(&["-p", "x", "--internal", "10.0.0.0/33"], 2, "--internal");
-    assert_refused(&["-p", "x", "--max-flows", "0"], 2, "--max-flows");
-    assert_refused(&["-p", "x", "--max-files", "0"], 2, "--max-files");
-    assert_refused(&["-p", "x", "--min-free-inodes", "101"], 2, "--min-free-inodes");
-    assert_refused(&["-p", "x", "--max-files-in=-1"], 2, "--max-files-in");
-    assert_refused(&["-p", "x", "-r", "file", "--local", "192.0.2.256"], 2, "--local");
-    assert_refused(&["-p", "x", "--user", ""], 2, "--user");
+    assert_refused(&["-p", NOWHERE, "-4", "-6"], 2, "-6");
+    assert_refused(&["-p", NOWHERE, "--mode", "bpf"], 2, "--mode");
+    assert_refused(&["-p", NOWHERE, "--mode", "pcap", "--hook", "xdp"], 2, "--hook xdp");
+    assert_refused(&["-p", NOWHERE, "--interval", "0s"], 2, "--interval");
+    assert_refused(&["-p", NOWHERE, "--internal", "10.0.0.0/33"], 2, "--internal");
+    assert_refused(&["-p", NOWHERE, "--max-flows", "0"], 2, "--max-flows");
+    assert_refused(&["-p", NOWHERE, "--max-files", "0"], 2, "--max-files");
+    assert_refused(&["-p", NOWHERE, "--min-free-inodes", "101"], 2, "--min-free-inodes");
+    assert_refused(&["-p", NOWHERE, "--max-files-in=-1"], 2, "--max-files-in");
+    assert_refused(&["-p", NOWHERE, "-r", "file", "--local", "192.0.2.256"], 2, "--local");
+    assert_refused(&["-p", NOWHERE, "--user", ""], 2, "--user");
     assert_refused(&["doctor", "--mode", "ebpf"], 2, "--mode");
-    assert_refused(&["-p", "x", "doctor"], 2, "doctor");
+    assert_refused(&["-p", NOWHERE, "doctor"], 2, "doctor");
 }
 
 #[test]
@@ -104,7 +107,7 @@ fn an_error_points_to_the_help_of_its_command() {
         assert_refused(&[command, "--no-such-flag"], 2, &help);
     }
     assert_refused(&["rules"], 2, "try 'conntrack rules --help'.\n");
-    for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["-p", "x", "doctor"]] {
+    for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["-p", NOWHERE, "doctor"]] {
         assert_refused(arguments, 2, "try 'conntrack --help'.\n");
     }
 }
@@ -113,14 +116,14 @@ fn an_error_points_to_the_help_of_its_command() {
 fn several_files_behind_read_are_told_how_to_be_one() {
     let advice = "--read takes one file; merge several with mergecap";
     for arguments in [
-        &["-p", "x", "--local", "::1", "-r", "one", "two"][..],
-        &["-p", "x", "--local", "::1", "--read=one", "two", "three"],
-        &["-rone", "two", "-p", "x", "--local", "::1"],
+        &["-p", NOWHERE, "--local", "::1", "-r", "one", "two"][..],
+        &["-p", NOWHERE, "--local", "::1", "--read=one", "two", "three"],
+        &["-rone", "two", "-p", NOWHERE, "--local", "::1"],
     ] {
         assert_refused(arguments, 2, "unexpected argument 'two'");
         assert_refused(arguments, 2, advice);
     }
-    let (_, error) = refusal(&["-p", "x", "two"]);
+    let (_, error) = refusal(&["-p", NOWHERE, "two"]);
     assert!(error.contains("unexpected argument 'two'") && !error.contains("mergecap"), "{error}");
     assert!(!error.contains("subcommand"), "{error}");
 }

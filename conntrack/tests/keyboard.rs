@@ -19,6 +19,9 @@ fn scratch() -> TempDir {
     tempfile::tempdir().expect("a scratch directory")
 }
 
+/// So that what is wrongly taken for right watches nothing: there can be no tree here.
+const NOWHERE: &str = "/nosuchdirectory/x";
+
 /// What a wrong command line is answered with.
 #[track_caller]
 fn complaint(arguments: &[&str]) -> String {
@@ -117,7 +120,7 @@ fn an_error_keeps_its_lines_and_points_to_the_help_of_its_command() {
     assert!(lines[1].contains("--path <DIR>"), "{said}");
     assert!(lines.iter().any(|line| line.starts_with("Usage: conntrack rules")), "{said}");
     assert_eq!(lines.last(), Some(&"For more information, try 'conntrack rules --help'."));
-    let similar = complaint(&["-p", "x", "--intervall", "1s"]);
+    let similar = complaint(&["-p", NOWHERE, "--intervall", "1s"]);
     assert!(similar.contains("a similar argument exists: '--interval'"), "{similar}");
 }
 
@@ -125,9 +128,9 @@ fn an_error_keeps_its_lines_and_points_to_the_help_of_its_command() {
 #[test]
 fn nothing_in_an_argument_drives_the_terminal_or_breaks_a_line() {
     for arguments in [
-        &["-p", "x", "-u", "1\n2\u{1b}[2J"][..],
-        &["-p", "x", "--udp-in=1\n2\u{1b}[2J"],
-        &["-p", "x", "-u1\n2\u{1b}[2J"],
+        &["-p", NOWHERE, "-u", "1\n2\u{1b}[2J"][..],
+        &["-p", NOWHERE, "--udp-in=1\n2\u{1b}[2J"],
+        &["-p", NOWHERE, "-u1\n2\u{1b}[2J"],
         &["1\n2\u{1b}[2J"],
     ] {
         let said = complaint(arguments);
@@ -141,7 +144,7 @@ fn netfilter_s_options_are_told_whose_they_are() {
         let said = complaint(arguments);
         assert!(said.contains("conntrack-tools"), "{said}");
     }
-    assert!(!complaint(&["-p", "x", "-Z"]).contains("conntrack-tools"));
+    assert!(!complaint(&["-p", NOWHERE, "-Z"]).contains("conntrack-tools"));
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn a_device_and_a_directory_without_flags_are_told_what_to_type() {
         (&["lo"], "conntrack -d lo -p DIR\n"),
         (&["-d", "lo", "/tmp/x"], "conntrack -d lo -p /tmp/x\n"),
         (&["-p", "/tmp/x", "lo"], "conntrack -d lo -p /tmp/x\n"),
-        (&["-p", "x", "doctor"], "a command goes first: conntrack doctor"),
+        (&["-p", NOWHERE, "doctor"], "a command goes first: conntrack doctor"),
     ] {
         let said = complaint(typed);
         assert!(said.contains(meant), "{typed:?}: {said}");
@@ -162,7 +165,7 @@ fn a_device_and_a_directory_without_flags_are_told_what_to_type() {
 
 #[test]
 fn a_file_without_local_is_told_why_it_takes_one() {
-    let said = complaint(&["-p", "x", "-r", "file"]);
+    let said = complaint(&["-p", NOWHERE, "-r", "file"]);
     assert!(said.contains("--local IP") && said.contains("what came in"), "{said}");
 }
 
@@ -198,7 +201,7 @@ fn values_are_taken_as_people_type_them() {
     assert_ne!(of_several, tree_of("no port", &internal));
     assert_ne!(of_several, tree_of("no network", &["-u", "5353,17500"]));
 
-    let network = complaint(&["-p", "x", "-r", "file", "--local", "10.1.2.0/24"]);
+    let network = complaint(&["-p", NOWHERE, "-r", "file", "--local", "10.1.2.0/24"]);
     assert!(network.contains("is a network; give the machine's address"), "{network}");
 }
 
@@ -240,7 +243,7 @@ fn a_run_ends_by_itself_after_a_time_or_a_number_of_connections() {
         assert!(files(&scratch.path().join("tree")).len() <= most, "{arguments:?}");
     }
     for wrong in [&["-c", "0"][..], &["--duration", "0"], &["--duration", "soon"]] {
-        complaint(&[wrong, &["-p", "x"]].concat());
+        complaint(&[wrong, &["-p", NOWHERE]].concat());
     }
 }
 
@@ -408,7 +411,7 @@ fn rules_take_a_plain_directory_and_write_a_file() {
     assert!(said(&[]).contains("warning: "), "{}", said(&[]));
     assert_eq!(said(&["-q"]), "");
     complaint(&["rules"]);
-    complaint(&["rules", "-p", "x", "y"]);
+    complaint(&["rules", "-p", NOWHERE, "y"]);
 }
 
 /// A warning is in the rules; it is said besides only where these go elsewhere.
@@ -447,4 +450,45 @@ fn a_difference_is_told_to_programs() {
     assert_eq!(diff["counts"]["unchanged"], 1);
     assert!(diff["unchanged"].is_null());
     assert_eq!(differing(&["-f", "json", "--all"])["unchanged"][0]["destination_port"], 443);
+}
+
+/// Runs a command that fails; its line.
+#[track_caller]
+fn failure(command: &mut Command) -> String {
+    let output = command.output().expect("the program runs");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    said
+}
+
+#[test]
+fn the_directory_above_trees_names_them() {
+    let above = scratch();
+    for name in ["eth1", "eth0"] {
+        fs::create_dir_all(above.path().join(name).join("in/tcp")).expect("made");
+    }
+    fs::create_dir(above.path().join("other")).expect("made");
+    let path = above.path().display();
+    let said = failure(conntrack().arg("rules").arg(above.path()));
+    assert!(said.ends_with(&format!("; there are trees in {path}/eth0, {path}/eth1\n")), "{said}");
+    let other = above.path().join("other");
+    let said = failure(conntrack().arg("show").arg(&other));
+    assert!(said.ends_with("there is none of in, out and else\n"), "{said}");
+}
+
+#[test]
+fn a_directory_that_holds_other_things_takes_force() {
+    let place = scratch();
+    fs::create_dir(place.path().join("in")).expect("made");
+    fs::write(place.path().join("letters"), "kept").expect("written");
+    let said = failure(&mut reading(place.path(), &["-q"]));
+    assert!(said.contains("holds other things, such as letters; choose a directory"), "{said}");
+    assert!(said.contains("--force-path"), "{said}");
+    assert_eq!(fs::read_dir(place.path()).expect("read").count(), 2, "nothing is made");
+
+    printed(&mut reading(place.path(), &["-q", "--force-path"]));
+    assert!(place.path().join("out/tcp/192.168.200.230-PORT-INTERNET-443").exists());
+    // It is a tree now, and what is in it besides is its owner's affair.
+    printed(&mut reading(place.path(), &["-q"]));
+    assert_eq!(fs::read_to_string(place.path().join("letters")).expect("read"), "kept");
 }

@@ -133,6 +133,14 @@ fn a_device_is_looked_at() {
     assert_eq!(missing.status, Some(1), "{:#?}", missing.lines);
     assert!(missing.line("no", "device").contains(DEVICE), "{:#?}", missing.lines);
 
+    lab.host.run("ip", &["link", "set", DEVICE, "name", "eth0"]);
+    let by_default = ask(&lab, &[], &[]);
+    assert!(by_default.line("ok", "device").contains("eth0 can be watched"));
+    lab.host.run("ip", &["link", "set", "eth0", "name", DEVICE]);
+    let none = ask(&lab, &[], &[]);
+    assert!(none.line("warn", "device").contains("name one of these with -d"));
+    assert_eq!(none.status, Some(0), "the machine is fine");
+
     let any = ask(&lab, &[], &["-d", "any"]);
     assert_eq!(any.status, Some(4), "{:#?}", any.lines);
 
@@ -200,6 +208,7 @@ fn a_path_is_looked_at() {
         (file, "is a file, not a directory; fix: move it away"),
         (theirs, "belongs to nobody"),
         (linked, "out is a symbolic link"),
+        (mount.path().to_owned(), "holds other things, such as "),
         (mount.path().join("missing/tree"), "missing does not exist; fix: make it first"),
     ] {
         let diagnosis = ask_about(&path);
@@ -208,10 +217,12 @@ fn a_path_is_looked_at() {
         assert!(line.contains(says), "{line}");
     }
 
+    let tree = mount.path().join("tree");
+    fs::create_dir(&tree).expect("made");
     for number in 0..mount.free_inodes() {
         fs::write(mount.path().join(number.to_string()), "").expect("written");
     }
-    let full = ask_about(mount.path());
+    let full = ask_about(&tree);
     assert_eq!(full.status, Some(4), "{:#?}", full.lines);
     assert!(full.line("warn", "free inodes").contains("only 0 %"));
 }
@@ -249,4 +260,35 @@ fn file_capabilities_that_do_not_count_are_told() {
     assert_eq!(nosuid.status, Some(1), "{:#?}", nosuid.lines);
     let line = nosuid.line("warn", "file capabilities");
     assert!(line.contains("mounted nosuid"), "{line}");
+}
+
+#[test]
+fn a_device_that_this_user_cannot_watch_is_not_fine() {
+    let lab = Lab::new(&[]);
+    let unprivileged = ask(&lab, &["setpriv", "--bounding-set=-all"], &["-d", DEVICE]);
+    let line = unprivileged.line("no", "device");
+    assert!(line.contains("this user cannot watch it"), "{line}");
+    let pcap = ask(&lab, &["setpriv", "--bounding-set=-all,+net_raw"], &["-d", DEVICE]);
+    assert!(pcap.line("ok", "device").ends_with("can be watched with --mode pcap"));
+}
+
+#[test]
+fn what_was_found_is_told_to_programs() {
+    let lab = Lab::new(&[]);
+    let mut command = lab.host.command("setpriv");
+    command.args(["--bounding-set=-all,+net_raw", PROGRAM, "doctor", "-f", "json", "-d", DEVICE]);
+    let output = command.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(4));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["modes"]["ebpf"], false);
+    assert_eq!(told["modes"]["pcap"], true);
+    let checks = told["checks"].as_array().expect("a list");
+    let of = |subject: &str| {
+        let check = checks.iter().find(|check| check["subject"] == subject);
+        check.unwrap_or_else(|| panic!("no {subject} in {told}"))
+    };
+    assert_eq!(of("privilege for --mode ebpf")["verdict"], "no");
+    assert!(of("privilege for --mode ebpf")["fix"].is_string());
+    assert_eq!(of("device")["verdict"], "ok");
+    assert!(of("device")["fix"].is_null());
 }

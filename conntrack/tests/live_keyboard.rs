@@ -112,7 +112,11 @@ fn the_end_says_how_long_which_ways_and_what_to_type_next() {
 #[test]
 fn without_a_device_it_is_eth0_or_that_of_the_default_route() {
     let lab = Lab::new(&[HOST]);
-    let refused = lab.host.command(env!("CARGO_BIN_EXE_conntrack")).args(["-p", "/tmp/x"]).output();
+    let refused = lab
+        .host
+        .command(env!("CARGO_BIN_EXE_conntrack"))
+        .args(["-p", "/nosuchdirectory/x"])
+        .output();
     let refused = String::from_utf8(refused.expect("it runs").stderr).expect("UTF-8");
     assert_eq!(refused, "conntrack: no such device: eth0; there are: lo, ct-host\n");
 
@@ -185,4 +189,24 @@ fn each_new_connection_is_a_line_above_the_live_line() {
     let rows = terminal.wait_for("the report", |rows| rows.iter().any(|it| it == "lost: 0"));
     let lines = rows.iter().filter(|row| row.contains(" > 10.0.0.1:")).count();
     assert_eq!(lines, 2, "each once: {rows:#?}");
+}
+
+#[test]
+fn two_that_record_into_one_directory_are_told() {
+    const WARNING: &str = "another one records into ";
+    let lab = Lab::new(&[HOST]);
+    let first = Collector::start(&lab.host, PCAP);
+    let second = first.start_beside(&lab.host, PCAP);
+    assert!(second.said_before(WARNING) && !first.said_before(WARNING));
+    second.stop();
+    let third = first.start_beside(&lab.host, PCAP);
+    assert!(third.said_before(WARNING));
+    third.stop();
+    assert!(!first.stop().said.contains(WARNING));
+
+    let kept = tempfile::tempdir().expect("a scratch directory");
+    let alone = Collector::start_at(kept.path(), &lab.host, PCAP);
+    alone.stop();
+    let again = Collector::start_at(kept.path(), &lab.host, PCAP);
+    assert!(!again.said_before(WARNING), "the one before has ended");
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::export::Telling;
 use crate::doctor::Subjects;
 
 /// Looking at the machine.
@@ -27,13 +28,17 @@ a wrong command line.";
 /// `conntrack doctor`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DoctorArgs {
-    /// Device that is to be watched
-    #[arg(short, long, value_name = "DEV")]
+    /// Device that is to be watched [default: eth0, or the device of the default route]
+    #[arg(short, long, value_name = "DEV", visible_short_alias = 'i')]
     pub(super) device: Option<String>,
 
     /// Where the tree is to be written
     #[arg(short, long, value_name = "DIR")]
     pub(super) path: Option<PathBuf>,
+
+    /// How it is told
+    #[arg(short, long, value_enum, default_value_t = Telling::Table)]
+    pub(super) format: Telling,
 }
 
 impl DoctorArgs {

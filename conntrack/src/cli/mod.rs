@@ -30,7 +30,7 @@ use self::{
     apply::{ApplyArgs, ApplyCommand},
     devices::{Devices, default_device},
     doctor::{DoctorArgs, DoctorCommand},
-    export::ExportCommand,
+    export::{ExportCommand, Telling},
     watch::Args,
 };
 use crate::{
@@ -103,9 +103,14 @@ fn apply(args: &ApplyArgs) -> ExitCode {
 
 /// Runs `conntrack doctor`. The status tells what would start.
 fn doctor(args: &DoctorArgs) -> ExitCode {
-    let report = Report::new(&args.subjects());
-    for line in report.lines() {
-        let _unread = writeln!(stdout(), "{}", printable(&line));
+    let is_table = args.format == Telling::Table;
+    let report = Report::look(&args.subjects(), |line| {
+        if is_table {
+            let _unread = writeln!(stdout(), "{}", printable(&line));
+        }
+    });
+    if !is_table {
+        let _unread = writeln!(stdout(), "{}", report.json());
     }
     ExitCode::from(report.status())
 }

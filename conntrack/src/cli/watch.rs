@@ -70,7 +70,8 @@ pub struct Args {
     #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(..=100), help_heading = TREE)]
     pub min_free_inodes: u8,
 
-    /// Take DIR also where anybody could have made it and somebody else did
+    /// Take DIR also where anybody could have made it and somebody else did, or where it is no tree and
+    /// holds other things
     #[arg(long, help_heading = TREE)]
     pub force_path: bool,
 

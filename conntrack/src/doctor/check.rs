@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
 /// Which modes something keeps from starting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Keeps {
@@ -51,16 +53,34 @@ impl Check {
     }
 }
 
+impl Check {
+    /// The verdict in a word.
+    const fn verdict(&self) -> &'static str {
+        match self {
+            Self { fix: None, .. } => "ok",
+            Self { keeps: Keeps::NONE, .. } => "warn",
+            _ => "no",
+        }
+    }
+}
+
+impl Serialize for Check {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { subject, found, fix, keeps: _ } = self;
+        let mut object = serializer.serialize_struct("Check", 4)?;
+        object.serialize_field("subject", subject)?;
+        object.serialize_field("verdict", self.verdict())?;
+        object.serialize_field("found", found)?;
+        object.serialize_field("fix", fix)?;
+        object.end()
+    }
+}
+
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, found, fix, keeps } = self;
-        match fix {
-            None => write!(f, "ok    {subject}: {found}"),
-            Some(fix) => {
-                let verdict = if *keeps == Keeps::NONE { "warn" } else { "no" };
-                write!(f, "{verdict:<5} {subject}: {found}; fix: {fix}")
-            }
-        }
+        let Self { subject, found, fix, keeps: _ } = self;
+        write!(f, "{:<5} {subject}: {found}", self.verdict())?;
+        fix.as_ref().map_or(Ok(()), |fix| write!(f, "; fix: {fix}"))
     }
 }
 

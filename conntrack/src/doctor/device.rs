@@ -4,14 +4,28 @@ use super::check::{Check, Keeps};
 use crate::{
     host::{
         device::{Device, DeviceError, State},
+        list::Default,
         netlink::Connection,
     },
+    privilege,
     watch::config::ANY,
 };
 
 const SUBJECT: &str = "device";
 
-pub(super) fn checks(name: &str) -> Vec<Check> {
+/// Without a name, the one that would be watched then.
+pub(super) fn checks(name: Option<&str>) -> Vec<Check> {
+    match name.map(str::to_owned).map_or_else(|| Default::find().map(|it| it.name), Ok) {
+        Ok(name) => of(&name),
+        // This machine may be fine all the same.
+        Err(error) => {
+            let found = format!("none is named, and without a default route: {error}");
+            vec![Check::warn(SUBJECT, found, "name one of these with -d")]
+        }
+    }
+}
+
+fn of(name: &str) -> Vec<Check> {
     if name == ANY {
         let fix = "name a device, or use --mode pcap";
         return vec![Check::no(SUBJECT, Keeps::EBPF, "eBPF watches one device, not any", fix)];
@@ -37,11 +51,21 @@ fn missing(error: &DeviceError) -> Check {
 }
 
 fn state(name: &str, now: Option<&State>) -> Check {
+    let modes = match (privilege::for_ebpf().is_ok(), privilege::for_pcap().is_ok()) {
+        (true, true) => "",
+        (true, false) => " with --mode ebpf",
+        (false, true) => " with --mode pcap",
+        (false, false) => {
+            let found = format!("{name} is there, but this user cannot watch it");
+            let fix = "run it as root, or give it the privilege for a mode";
+            return Check::no(SUBJECT, Keeps::BOTH, found, fix);
+        }
+    };
     if now.is_some_and(|now| !now.is_up) {
         let found = format!("{name} is down, so there is nothing to see; every mode waits for it");
         return Check::warn(SUBJECT, found, format!("ip link set dev {name} up"));
     }
-    Check::ok(SUBJECT, format!("{name} can be watched"))
+    Check::ok(SUBJECT, format!("{name} can be watched{modes}"))
 }
 
 /// Only one program can be there.

@@ -1,7 +1,11 @@
 //! An open directory of the tree and the system calls made in it. None follows a symbolic link.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ffi::OsStr,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,7 +21,7 @@ use rustix::{
 use super::{
     error::TreeError,
     last_seen::LastSeen,
-    name::{direction_directory, protocol_directory},
+    name::{direction_directory, directories, protocol_directory},
     owners::{self, Owners},
 };
 use crate::connection::{Direction, Protocol};
@@ -25,6 +29,9 @@ use crate::connection::{Direction, Protocol};
 /// Before the umask.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// What may be in a root that is no tree yet: a part of one, and what mkfs.ext4(8) makes.
+const NO_OTHERS: [&str; 6] = [".", "..", "in", "out", "else", "lost+found"];
 
 pub(super) struct Directory {
     handle: OwnedFd,
@@ -105,6 +112,33 @@ impl Directory {
     fn checked(&self, handle: OwnedFd, path: PathBuf) -> std::result::Result<Self, TreeError> {
         self.owners.check(&path, &handle, || (self.path.clone(), fstat(&self.handle)))?;
         Ok(Self { handle, path, owners: self.owners })
+    }
+
+    /// Checks that a root is a whole tree already, or holds nothing but a part of one. What is in a whole
+    /// tree besides, somebody has put there since.
+    pub(super) fn check_ours(&self) -> std::result::Result<(), TreeError> {
+        if self.owners == Owners::Anybody || self.is_whole()? {
+            return Ok(());
+        }
+        let failed = |errno| TreeError::io("read", self.path.clone(), errno);
+        for entry in Dir::read_from(&self.handle).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if !NO_OTHERS.iter().any(|it| it.as_bytes() == name) {
+                let such_as = PathBuf::from(OsStr::from_bytes(name));
+                return Err(TreeError::HoldsOthers { root: self.path.clone(), such_as });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> std::result::Result<bool, TreeError> {
+        for (direction, protocol) in directories() {
+            if self.below_if_there(direction, protocol)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Detects missing permission or a read-only file system before the first connection.

@@ -68,10 +68,29 @@ pub enum TreeError {
         wanted: &'static str,
     },
     /// The directory is no tree.
-    #[error("{} holds no tree: there is none of in, out and else", .root.display())]
+    #[error(
+        "{} holds no tree: there is none of in, out and else{}",
+        .root.display(),
+        trees_below(.below)
+    )]
     NoTree {
         /// What should be the tree's root.
         root: PathBuf,
+        /// Directories in it that hold one.
+        below: Vec<PathBuf>,
+    },
+    /// The directory is no tree yet, and something else is in it.
+    #[error(
+        "{} holds other things, such as {}; choose a directory of its own, or take it as it is with \
+         --force-path",
+        .root.display(),
+        .such_as.display()
+    )]
+    HoldsOthers {
+        /// What would be the tree's root.
+        root: PathBuf,
+        /// One of them.
+        such_as: PathBuf,
     },
     /// The directory belongs to somebody else, in a place where anybody can create directories.
     #[error(
@@ -163,6 +182,18 @@ pub enum TreeError {
         /// How many have to be.
         percent: u8,
     },
+}
+
+/// Where to look instead; a few are enough.
+fn trees_below(below: &[PathBuf]) -> String {
+    const NAMED: usize = 8;
+    let named = below.iter().take(NAMED).map(|path| path.display().to_string());
+    let named = named.collect::<Vec<_>>().join(", ");
+    match below.len().saturating_sub(NAMED) {
+        _ if below.is_empty() => String::new(),
+        0 => format!("; there are trees in {named}"),
+        more => format!("; there are trees in {named} and {more} more"),
+    }
 }
 
 /// Advice, where the error itself gives none.

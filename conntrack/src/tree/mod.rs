@@ -7,6 +7,7 @@
 
 mod attributes;
 mod cause;
+mod claim;
 mod directory;
 mod error;
 mod evidence;
@@ -29,6 +30,7 @@ use std::{
 
 use attributes::Way;
 pub use cause::Cause;
+pub use claim::Claim;
 use directory::Directory;
 pub(crate) use directory::kind;
 pub use error::TreeError;
@@ -86,6 +88,7 @@ impl Tree {
         owners.check_way(&root)?;
         let place = Place::of(&root, owners)?;
         let directory = place.open_or_make_root()?;
+        directory.check_ours()?;
         for (direction, protocol) in directories() {
             directory.below(direction, protocol)?.check_writable()?;
         }
@@ -106,6 +109,15 @@ impl Tree {
     #[must_use]
     pub fn telling_new(self, tells_new: bool) -> Self {
         Self { tells_new, ..self }
+    }
+
+    /// Claims the tree for this process, as long as the claim is held; others may have done so, too.
+    ///
+    /// # Errors
+    /// A root that cannot be opened, or a file system without locks.
+    pub fn claim(&self) -> Result<Claim, TreeError> {
+        let root = self.open_root()?;
+        Claim::on(&root).map_err(|errno| TreeError::io("lock", self.root.clone(), errno))
     }
 
     /// Sets limits and counts the files already there.
@@ -137,6 +149,7 @@ impl Tree {
             return place.directory()?.check_writable();
         };
         directory.check_writable()?;
+        directory.check_ours()?;
         for (direction, protocol) in directories() {
             if let Some(below) = directory.below_if_there(direction, protocol)? {
                 below.check_writable()?;

@@ -67,7 +67,10 @@ pub fn read(root: &Path, mut each: impl FnMut(Entry)) -> Result<Option<Provenanc
         }
         Ok(())
     })?;
-    if is_tree { Ok(provenance) } else { Err(TreeError::NoTree { root }) }
+    if is_tree {
+        return Ok(provenance);
+    }
+    Err(TreeError::NoTree { below: top.trees_below(), root })
 }
 
 /// A directory that is open for reading.
@@ -96,6 +99,27 @@ impl Listing {
             }),
             Err(errno) => Err(TreeError::io("read", path.to_owned(), errno)),
         }
+    }
+
+    /// Directories in this one that hold a tree, in order; of very many entries not all are looked at.
+    fn trees_below(&self) -> Vec<PathBuf> {
+        const LOOKED_AT: usize = 10_000;
+        let entries = Dir::read_from(&self.handle).into_iter().flatten().flatten().take(LOOKED_AT);
+        let names =
+            entries.map(|entry| PathBuf::from(OsStr::from_bytes(entry.file_name().to_bytes())));
+        let mut trees: Vec<_> = names
+            .filter(|name| name.as_os_str() != "." && name.as_os_str() != "..")
+            .filter(|name| self.has_tree(name))
+            .map(|name| self.path.join(name))
+            .collect();
+        trees.sort_unstable();
+        trees
+    }
+
+    fn has_tree(&self, name: &Path) -> bool {
+        let Ok(below) = Self::open(&self.handle, name, name, PathBuf::new()) else { return false };
+        let has = |direction| below.child(direction_directory(direction)).is_ok();
+        Direction::ALL.into_iter().any(has)
     }
 
     fn child(&self, name: &str) -> Result<Self, TreeError> {

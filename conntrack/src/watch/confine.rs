@@ -8,7 +8,7 @@ use crate::{
     connection::{Direction, Protocol, SourcePort},
     privilege::{self, LandlockStatus, Peers, Rights, RightsError, User},
     report::{MetricsError, MetricsFile, Notifier, log::shell_quoted},
-    tree::{Owners, Tree, TreeError},
+    tree::{Claim, Owners, Tree, TreeError},
 };
 use anyhow::anyhow;
 
@@ -52,6 +52,8 @@ pub(crate) struct OpenTree {
     pub(crate) before: Before,
     /// All writes are below this directory.
     pub(crate) reach: OwnedFd,
+    /// `None` where the file system has no locks.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// Checks that the tree can be opened or made, and makes nothing.
@@ -68,7 +70,8 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
         let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
         let requested_ports = requested_ports(&tree)?;
         let reach = tree.reach()?;
-        Ok(OpenTree { tree, requested_ports, before, reach })
+        let claim = tree.claim().inspect_err(|error| log::debug!("{error}")).ok();
+        Ok(OpenTree { tree, requested_ports, before, reach, claim })
     })
 }
 

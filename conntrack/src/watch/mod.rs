@@ -43,6 +43,7 @@ use crate::{
     program,
     report::{Lines, Notifier, Outlets, Reports, Screen, elapsed::Elapsed, log::shell_quoted},
     tracker::Tracker,
+    tree::Claim,
 };
 
 /// Runs until a signal or the end of the file. Single-threaded, because capabilities are per thread.
@@ -75,7 +76,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         opened = open::source(config, &policy, screen) => opened?,
     };
     // Made last, so that a start that fails leaves nothing behind.
-    let OpenTree { tree, requested_ports, before, reach } =
+    let OpenTree { tree, requested_ports, before, reach, claim } =
         confine::open_tree(config, &mut rights)?;
     let tracker = Tracker::new(config.settings.clone(), requested_ports);
     let agent = Agent::new(tracker, tree, config.local.clone())
@@ -88,6 +89,13 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         Some(machine) => agent.asking(machine),
         None => agent,
     };
+    if claim.as_ref().is_some_and(Claim::has_others) {
+        let path = config.path.display();
+        log::warn!(
+            "another one records into {path} already, so it holds what both see; unless that is meant, give \
+             each a directory of its own"
+        );
+    }
     opened.announce(config);
     let shutdown = Box::pin(until(shutdown, config.ends.after));
     tokio::spawn(screen.clone().keep_current());

@@ -138,7 +138,7 @@ mod tests {
     const OLD: Before = Before { provenance: None, is_empty: false };
 
     fn unkept() -> Obstacle {
-        let error = TreeError::NoTree { root: "/tree".into() };
+        let error = TreeError::NoTree { root: "/tree".into(), below: Vec::new() };
         Obstacle { connections: 1, first_error: Some(error), is_over: false }
     }
 
