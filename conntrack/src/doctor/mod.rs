@@ -58,7 +58,9 @@ impl Report {
         let mut report = Self::default();
         for look in looks {
             let checks = look();
-            checks.iter().for_each(|check| each(check.to_string()));
+            for check in &checks {
+                each(check.to_string());
+            }
             report.checks.extend(checks);
         }
         report
