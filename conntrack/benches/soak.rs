@@ -2,24 +2,28 @@
 //! and the tree is deleted under them. Prints a table; fails if anything is lost or grows. Needs root;
 //! everything is sent inside network namespaces of its own.
 //!
-//! The argument is how many minutes each mode takes, 3 without.
+//! Arguments are how many minutes each mode takes, 3 without, and parts of the names of modes, which run alone.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     net::SocketAddr,
+    thread,
     time::{Duration, Instant},
 };
+
+use tempfile::TempDir;
 
 use support::{
     Files, PATIENCE,
     bpf::{Hook, detach_first, number_on},
     collector::Collector,
+    exposition::Exposition,
     frames::{Tcp, Wire, tcp, udp},
     lab::{DEVICE, Lab},
-    slow::Slowed,
+    slow::slowed,
     wait_until,
 };
 
@@ -49,14 +53,24 @@ fn main() {
         tempfile::env::override_temp_dir(scratch.as_ref()).expect("it is not yet set");
     }
     println!(
-        "| mode | time | rounds | device gone and back | address changes | standard error blocked | \
-         slow file system | connections seen again | lost | memory, anonymous | descriptors |"
+        "| mode | time | rounds | device gone and back | program taken away | address changes | \
+         standard error blocked | slow file system | connections seen again | lost | \
+         memory, anonymous | descriptors |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let wanted: Vec<_> = env::args().skip(1).filter(|word| is_name(word)).collect();
     for (name, arguments) in MODES {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
         eprintln!("soaking: {name}");
         println!("{}", soak(name, arguments, Duration::from_mins(minutes)));
     }
+}
+
+/// Cargo adds flags.
+fn is_name(word: &str) -> bool {
+    !word.starts_with('-') && word.parse::<u64>().is_err()
 }
 
 /// Memory and descriptors at one moment.
@@ -68,7 +82,17 @@ struct Held {
 }
 
 impl Held {
+    /// The least within a few intervals: some descriptors are there for a moment only.
     fn by(collector: &Collector) -> Self {
+        const LOOKS: usize = 100;
+        let looks = (0..LOOKS).map(|_| {
+            thread::sleep(Duration::from_millis(10));
+            Self::at_once(collector)
+        });
+        looks.min_by_key(|held| held.descriptors).expect("a look")
+    }
+
+    fn at_once(collector: &Collector) -> Self {
         let proc = format!("/proc/{}", collector.id());
         let status = fs::read_to_string(format!("{proc}/status")).expect("a running process");
         let field = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -78,121 +102,185 @@ impl Held {
     }
 }
 
-fn soak(name: &str, arguments: &[&str], time: Duration) -> String {
-    let lab = Lab::new(&HOST);
-    let mut collector = Collector::start(&lab.host, &[arguments, &SETTINGS].concat());
-    let mut wire = Wire::of(&lab);
-    let mut rounds = 0_u16;
-    let mut flaps = 0;
-    let mut changes = 0;
-    let mut blocked = 0;
-    let mut slowed = 0;
-    let mut seen = 0;
-    let mut detached = 0;
+fn soak(name: &str, arguments: &'static [&'static str], time: Duration) -> String {
+    let mut soak = Soak::start(arguments);
     let mut settled: Option<Held> = None;
     let start = Instant::now();
     while start.elapsed() < time {
-        rounds = rounds.wrapping_add(1);
-        seen += round(&mut wire, &collector, rounds);
-        if rounds.is_multiple_of(3) {
-            let verb = if changes % 2 == 0 { "add" } else { "delete" };
-            let address = format!("{PASSING}/24");
-            lab.host.run("ip", &["address", verb, &address, "dev", DEVICE]);
-            changes += 1;
-        }
-        if rounds.is_multiple_of(7) {
-            let part = ["in", "out/udp", "else"][usize::from(rounds) % 3];
-            fs::remove_dir_all(collector.path().join(part)).expect("removed");
-        }
-        if rounds.is_multiple_of(4) {
-            detached += u32::from(detach(&lab, arguments));
-        }
-        if rounds.is_multiple_of(11) {
-            storm(&lab);
-            changes += 2;
-        }
-        if rounds.is_multiple_of(13) {
-            rename_and_back(&lab, &mut collector);
-            flaps += 1;
-        }
-        if rounds.is_multiple_of(10) {
-            wire = gone_and_back(&lab, &mut collector);
-            (flaps, changes) = (flaps + 1, changes + changes % 2);
-        }
-        if rounds % 20 == 5 {
-            seen += collector.unread(|collector| round(&mut wire, collector, rounds + 1));
-            collector.ask_until("standard error was not read");
-            blocked += 1;
-        }
-        if rounds % 20 == 15 {
-            let _slowed = Slowed::down(collector.id());
-            seen += round(&mut wire, &collector, rounds + 1);
-            slowed += 1;
-        }
+        soak.go_on();
         if settled.is_none() && start.elapsed() > time / 5 {
-            settled = Some(Held::by(&collector));
+            settled = Some(Held::by(&soak.collector));
         }
     }
     let settled = settled.expect("a fifth has passed");
-    let now = Held::by(&collector);
+    let now = Held::by(&soak.collector);
+    let Soak { collector, done, .. } = soak;
     let ended = collector.stop();
     assert!(ended.status.success(), "{}", ended.said);
     let lost = ended.reported("lost");
     assert_eq!(lost, 0, "{}", ended.said);
     assert!(now.anonymous <= settled.anonymous + MAY_GROW, "memory grows");
     assert_eq!(now.descriptors, settled.descriptors, "descriptors grow");
-    eprintln!("programs were taken away and came back {detached} times");
     let minutes = time.as_secs() / 60;
     format!(
-        "| {name} | {minutes} min | {rounds} | {flaps} | {changes} | {blocked} | {slowed} | {seen} | \
-         {lost} | \
-         {} KiB, at the end {} KiB | {}, at the end {} |",
+        "| {name} | {minutes} min | {done} | {lost} | {} KiB, at the end {} KiB | {}, at the end {} |",
         settled.anonymous, now.anonymous, settled.descriptors, now.descriptors
     )
 }
 
-/// Takes our program off arriving packets, and waits until it is back; whether there is one.
-fn detach(lab: &Lab, arguments: &[&str]) -> bool {
-    if arguments.contains(&"pcap") {
-        return false;
-    }
-    let hook = if arguments.contains(&"xdp") { Hook::Xdp } else { Hook::Ingress };
-    detach_first(&lab.host, DEVICE, hook);
-    let is_back = wait_until(PATIENCE, || match hook {
-        Hook::Xdp => lab.xdp(),
-        _ => number_on(&lab.host, DEVICE, hook) == 1,
-    });
-    assert!(is_back, "{hook:?} stays away");
-    true
+/// What was done to a collector.
+#[derive(Default)]
+struct Done {
+    rounds: u16,
+    /// The device was deleted and made again, or renamed and renamed back.
+    flaps: u32,
+    detached: u32,
+    changes: u32,
+    blocked: u32,
+    slowed: u32,
+    seen: usize,
 }
 
-/// Addresses come all at once, as on a container host, and go again.
-fn storm(lab: &Lab) {
-    const ADDRESSES: u8 = 200;
-    for verb in ["add", "delete"] {
-        let lines =
-            (1..=ADDRESSES).map(|last| format!("address {verb} 10.77.0.{last}/32 dev {DEVICE}\n"));
-        let script: String = lines.collect();
-        lab.host.run("sh", &["-c", &format!("printf '{script}' | ip -batch -")]);
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rounds, flaps, detached, changes, blocked, slowed, seen } = self;
+        write!(f, "{rounds} | {flaps} | {detached} | {changes} | {blocked} | {slowed} | {seen}")
     }
 }
 
-/// Gives the device another name, so that there is none of its own, and gives it back.
-fn rename_and_back(lab: &Lab, collector: &mut Collector) {
-    const OTHER: &str = "ct-lan";
-    lab.host.run("ip", &["link", "set", DEVICE, "name", OTHER]);
-    collector.wait_for_line("is gone");
-    lab.host.run("ip", &["link", "set", OTHER, "name", DEVICE]);
-    collector.wait_for_line("is back");
+/// A collector, and what is done to it.
+struct Soak {
+    arguments: &'static [&'static str],
+    collector: Collector,
+    metrics: TempDir,
+    wire: Wire,
+    done: Done,
+    /// Last, so that the collector ends before its device.
+    lab: Lab,
 }
 
-/// Deletes the device and makes it again.
-fn gone_and_back(lab: &Lab, collector: &mut Collector) -> Wire {
-    lab.unplug();
-    collector.wait_for_line("is gone");
-    lab.plug_in(&HOST);
-    collector.wait_for_line("is back");
-    Wire::of(lab)
+const METRICS: &str = "soak.prom";
+
+impl Soak {
+    fn start(arguments: &'static [&'static str]) -> Self {
+        let lab = Lab::new(&HOST);
+        let metrics = tempfile::tempdir().expect("a scratch directory");
+        let path = metrics.path().join(METRICS);
+        let path = path.to_str().expect("UTF-8");
+        let all = [arguments, &SETTINGS, &["--metrics-file", path]].concat();
+        let collector = Collector::start(&lab.host, &all);
+        let wire = Wire::of(&lab);
+        Self { arguments, collector, metrics, wire, done: Done::default(), lab }
+    }
+
+    fn go_on(&mut self) {
+        let number = self.done.rounds.wrapping_add(1);
+        self.done.rounds = number;
+        self.done.seen += round(&mut self.wire, &self.collector, number);
+        if number.is_multiple_of(3) {
+            self.change_address();
+        }
+        if number.is_multiple_of(4) {
+            self.detach();
+        }
+        if number.is_multiple_of(7) {
+            let part = ["in", "out/udp", "else"][usize::from(number) % 3];
+            fs::remove_dir_all(self.collector.path().join(part)).expect("removed");
+        }
+        if number.is_multiple_of(10) {
+            self.device_goes_and_comes_back();
+        }
+        if number.is_multiple_of(11) {
+            self.storm();
+        }
+        if number.is_multiple_of(13) {
+            self.rename_and_back();
+        }
+        match number % 20 {
+            5 => self.block_standard_error(),
+            15 => self.slow_files_down(),
+            _ => {}
+        }
+    }
+
+    fn change_address(&mut self) {
+        let verb = if self.done.changes.is_multiple_of(2) { "add" } else { "delete" };
+        let address = format!("{PASSING}/24");
+        self.lab.host.run("ip", &["address", verb, &address, "dev", DEVICE]);
+        self.done.changes += 1;
+    }
+
+    /// Takes our program off arriving packets, and waits until it is back.
+    fn detach(&mut self) {
+        if self.arguments.contains(&"pcap") {
+            return;
+        }
+        let hook = if self.arguments.contains(&"xdp") { Hook::Xdp } else { Hook::Ingress };
+        detach_first(&self.lab.host, DEVICE, hook);
+        let is_back = wait_until(PATIENCE, || match hook {
+            Hook::Xdp => self.lab.xdp(),
+            _ => number_on(&self.lab.host, DEVICE, hook) == 1,
+        });
+        assert!(is_back, "{hook:?} stays away");
+        self.done.detached += 1;
+    }
+
+    /// Addresses come all at once, as on a container host, and go again.
+    fn storm(&mut self) {
+        const ADDRESSES: u8 = 200;
+        for verb in ["add", "delete"] {
+            let lines = (1..=ADDRESSES)
+                .map(|last| format!("address {verb} 10.77.0.{last}/32 dev {DEVICE}\n"));
+            let script: String = lines.collect();
+            self.lab.host.run("sh", &["-c", &format!("printf '{script}' | ip -batch -")]);
+        }
+        self.done.changes += 2;
+    }
+
+    /// Gives the device another name, so that there is none of its own, and gives it back.
+    fn rename_and_back(&mut self) {
+        const OTHER: &str = "ct-lan";
+        let rename =
+            |from: &str, to: &str| self.lab.host.run("ip", &["link", "set", from, "name", to]);
+        rename(DEVICE, OTHER);
+        self.collector.wait_for_line("is gone");
+        rename(OTHER, DEVICE);
+        self.collector.wait_for_line("is back and watched again");
+        self.done.flaps += 1;
+    }
+
+    /// Deletes the device and makes it again.
+    fn device_goes_and_comes_back(&mut self) {
+        self.lab.unplug();
+        self.collector.wait_for_line("is gone");
+        self.lab.plug_in(&HOST);
+        self.collector.wait_for_line("is back and watched again");
+        self.wire = Wire::of(&self.lab);
+        self.done.flaps += 1;
+        // The passing address went with it.
+        self.done.changes += self.done.changes % 2;
+    }
+
+    /// Nobody reads standard error for a round, in which messages are dropped.
+    fn block_standard_error(&mut self) {
+        let Self { collector, metrics, wire, done, .. } = self;
+        let metrics = metrics.path().join(METRICS);
+        let dropped = || {
+            let text = fs::read_to_string(&metrics).expect("metrics");
+            Exposition::parse(&text).value("conntrack_messages_dropped_total", None)
+        };
+        let before = dropped();
+        let is_dropping = || dropped() > before;
+        done.seen += collector.unread(is_dropping, |it| round(wire, it, done.rounds + 1));
+        collector.ask_until("standard error was not read");
+        done.blocked += 1;
+    }
+
+    fn slow_files_down(&mut self) {
+        let _traced = slowed(self.collector.id());
+        self.done.seen += round(&mut self.wire, &self.collector, self.done.rounds + 1);
+        self.done.slowed += 1;
+    }
 }
 
 /// Sends connections without files, and waits for their files; returns how many.

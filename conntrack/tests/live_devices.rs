@@ -10,6 +10,7 @@ use crate::support::{
     collector::Collector,
     frames::{Tcp, Wire, tcp},
     lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
+    traced::Traced,
     usual::{HOST, PCAP, each_way, end, request},
     wait_until,
 };
@@ -178,6 +179,25 @@ fn a_device_that_goes_down_is_watched_when_it_is_up_again(way: &[&str]) {
     let ended = collector.stop();
     assert!(ended.status.success(), "{}", ended.said);
     assert!(ended.files.is_superset(&before));
+}
+
+/// libpcap refuses it, and then it is found to be up.
+#[test]
+fn a_device_that_comes_up_while_it_is_opened_is_watched() {
+    let lab = Lab::new(&[HOST]);
+    // It may come up at any moment, also right then.
+    for (port, wait) in (443..447).zip([100, 200, 300, 400].map(Duration::from_millis)) {
+        lab.host.run("ip", &["link", "set", DEVICE, "down"]);
+        let mut collector = Collector::start(&lab.host, PCAP);
+        // What libpcap does once it knows that the device is down.
+        let _traced = Traced::with(collector.id(), "munmap", "delay_enter=300000");
+        thread::sleep(wait);
+        lab.host.up(DEVICE);
+        collector.wait_for_line("ct-host is up and watched");
+        is_seen(&lab, &collector, port);
+        let ended = collector.stop();
+        assert!(!ended.said.contains("cannot be watched"), "{}", ended.said);
+    }
 }
 
 fn a_device_that_was_in_another_namespace_is_watched_again(way: &[&str]) {

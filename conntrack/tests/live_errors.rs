@@ -9,7 +9,8 @@ use crate::support::{
     frames::Wire,
     lab::{DEVICE, Lab, Namespace},
     refusal::refuse_bpf,
-    usual::{HOST, each_way, request},
+    traced::Traced,
+    usual::{EBPF, HOST, PCAP, each_way, request},
 };
 
 /// Runs the program without these capabilities; `-all` takes them all. It does not start, and leaves
@@ -177,4 +178,31 @@ fn descriptors_that_run_out_are_no_end(way: &[&str]) {
 /// Files of the tree cannot be made then.
 fn limit_is_felt(collector: &mut Collector) {
     collector.wait_for_line("Too many open files");
+}
+
+/// The kernel does not answer over netlink for many batches: each thing that is not known is said once, and
+/// once when that is over.
+#[test]
+fn what_the_kernel_does_not_say_again_and_again_is_said_once() {
+    for way in [EBPF, PCAP] {
+        let lab = Lab::new(&[HOST]);
+        let mut wire = Wire::of(&lab);
+        let mut collector = Collector::start(&lab.host, &[way, &["--interval", "20ms"]].concat());
+        let refused = Traced::with(collector.id(), "sendto", "error=ENOBUFS");
+        for port in 1..=10 {
+            let (frame, expected) = request(port);
+            wire.leave(&frame);
+            collector.wait_for_files(&expected);
+        }
+        drop(refused);
+        collector.wait_for_line("the local addresses are read again");
+        let ended = collector.stop();
+        assert!(ended.status.success(), "{}", ended.said);
+        for what in
+            ["cannot read the local addresses", "cannot ask whether ct-host is still watched"]
+        {
+            assert_eq!(ended.said.matches(what).count(), 1, "{what}: {}", ended.said);
+        }
+        assert!(!ended.said.contains("is gone"), "{}", ended.said);
+    }
 }

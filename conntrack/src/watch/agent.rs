@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     interruptions::{Interruption, Interruptions},
+    local::LocalAddresses,
     losses::Losses,
     machine::Machine,
     obstacles::Obstacles,
@@ -26,10 +27,7 @@ use super::{
 };
 use crate::{
     connection::Sighting,
-    host::{
-        address_events::AddressEvents,
-        addresses::{AddressReader, LocalAddrs},
-    },
+    host::{address_events::AddressEvents, addresses::LocalAddrs},
     report::Reporter,
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
@@ -40,19 +38,22 @@ use crate::{
 /// watchdog is fed.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// The source's policy.
+struct InForce {
+    /// Local addresses in it.
+    local: BTreeSet<IpAddr>,
+    /// Whether all that there is to say fitted into it.
+    fits: bool,
+    /// The source did not take the one after it.
+    is_refused: bool,
+}
+
 /// One run, from its first batch to its last.
 pub struct Agent {
     tracker: Tracker,
     tree: Tree,
-    local: AddressReader,
-    /// Local addresses at the last reading.
-    was_local: BTreeSet<IpAddr>,
-    /// Those that were local since then.
-    meanwhile: BTreeSet<IpAddr>,
-    /// Local addresses in the source's current policy.
-    has_policy_for: BTreeSet<IpAddr>,
-    /// Whether all that there is to say fitted into that policy.
-    fits: bool,
+    local: LocalAddresses,
+    policy: InForce,
     stats: Stats,
     obstacles: Obstacles,
     losses: Losses,
@@ -74,17 +75,13 @@ impl Agent {
     /// # Errors
     /// The kernel's refusal to list local addresses.
     pub fn new(tracker: Tracker, tree: Tree, local: LocalAddrs) -> io::Result<Self> {
-        let mut local = AddressReader::new(local)?;
-        let was_local = local.current()?.unwrap_or_default();
-        let has_policy_for = was_local.clone();
+        let local = LocalAddresses::new(local)?;
+        let policy = InForce { local: local.last().clone(), fits: true, is_refused: false };
         Ok(Self {
             tracker,
             tree,
             local,
-            was_local,
-            meanwhile: BTreeSet::new(),
-            has_policy_for,
-            fits: true,
+            policy,
             stats: Stats::default(),
             obstacles: Obstacles::default(),
             losses: Losses::default(),
@@ -100,7 +97,8 @@ impl Agent {
     #[must_use]
     pub fn with_policy_for(mut self, local: BTreeSet<IpAddr>) -> Self {
         self.policy_for(&local);
-        Self { has_policy_for: local, ..self }
+        self.policy.local = local;
+        self
     }
 
     /// The same, and it ends with the batch in which this many connections were new.
@@ -132,15 +130,15 @@ impl Agent {
 
     /// The policy for the addresses that are local now.
     fn policy(&mut self) -> Policy {
-        let local = self.was_local.clone();
+        let local = self.local.last().clone();
         self.policy_for(&local)
     }
 
     /// The policy when these addresses are local. What does not fit into it is said when that begins.
     fn policy_for(&mut self, local: &BTreeSet<IpAddr>) -> Policy {
         let policy = self.tracker.policy(local);
-        let did_fit = mem::replace(&mut self.fits, policy.is_complete());
-        if did_fit && !self.fits {
+        let did_fit = mem::replace(&mut self.policy.fits, policy.is_complete());
+        if did_fit && !self.policy.fits {
             log::warn!(
                 "more than {MAX_LOCAL} local addresses or {MAX_INTERNAL} networks of --internal: flows \
                  are kept whole until they are shown, so a flood takes as much room as it has flows"
@@ -163,33 +161,38 @@ impl Agent {
     ) -> (Stats, Result<(), SourceError>) {
         tokio::pin!(shutdown);
         let mut interruptions = Interruptions::new(shutdown, report_requests);
-        let changes = self.address_changes();
+        let changes = self.local.changes();
         self.stats.source = source.counters();
         report.progress(&self.stats);
         let opening = FlowBatch { is_first: true, ..FlowBatch::default() };
         let mut is_ending = self.take(&opening, &mut source, &mut interruptions, report).await;
         // Where the device is not there yet, it is due with its first batch.
-        self.has_existing = !self.was_local.is_empty();
+        self.has_existing = !self.local.last().is_empty();
+        let mut is_sources_turn = false;
         let worked = loop {
             if is_ending {
                 break Ok(());
             }
-            tokio::select! {
-                biased;
-                interruption = interruptions.next() => match interruption {
-                    Interruption::Shutdown => break Ok(()),
-                    Interruption::ReportRequest => self.answer(&source, report),
-                },
-                () = changed(changes.as_ref()) => self.add_local_addresses(&mut source),
-                batch = source.next_batch() => match batch {
-                    Ok(Some(batch)) => {
-                        is_ending =
-                            self.take(&batch, &mut source, &mut interruptions, report).await;
-                        report.progress(&self.stats);
-                    }
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
-                },
+            let waited = Waiting { interruptions: &mut interruptions, changes: changes.as_ref() };
+            match waited.next(&mut source, is_sources_turn).await {
+                Event::Interruption(Interruption::Shutdown) | Event::Batch(Ok(None)) => {
+                    break Ok(());
+                }
+                Event::Interruption(Interruption::ReportRequest) => {
+                    self.answer(&source, report);
+                    is_sources_turn = true;
+                }
+                Event::AddressesChanged => {
+                    let local = self.local.up_to_now();
+                    self.set_local_addresses(local, &mut source);
+                    is_sources_turn = true;
+                }
+                Event::Batch(Ok(Some(batch))) => {
+                    is_ending = self.take(&batch, &mut source, &mut interruptions, report).await;
+                    report.progress(&self.stats);
+                    is_sources_turn = false;
+                }
+                Event::Batch(Err(error)) => break Err(error),
             }
         };
         report.stopping();
@@ -210,7 +213,8 @@ impl Agent {
         interruptions: &mut Interruptions<'_, F>,
         report: &mut impl Reporter,
     ) -> bool {
-        self.read_local_addresses(source);
+        let local = self.local.of_batch();
+        self.set_local_addresses(local, source);
         let sightings = self.sightings(batch);
         let flows = sightings.iter().filter(|it| it.has_packet).count() as u64;
         if let Some(statement) = &mut self.statement {
@@ -264,7 +268,7 @@ impl Agent {
     fn existing(&mut self) -> Vec<Sighting> {
         let policy = self.policy();
         let Some(machine) = &mut self.machine else { return Vec::new() };
-        let flows = machine.existing(&self.was_local, &policy);
+        let flows = machine.existing(self.local.last(), &policy);
         self.tracker.track_batch(&flows, false)
     }
 
@@ -289,48 +293,19 @@ impl Agent {
         }
     }
 
-    /// Where addresses may change, the kernel tells when they do. Where it does not, they are read for each
-    /// batch.
-    fn address_changes(&self) -> Option<AddressEvents> {
-        if !self.local.is_of_kernel() {
-            return None;
-        }
-        let events = AddressEvents::new();
-        events.inspect_err(|error| log::debug!("no events of addresses: {error}")).ok()
-    }
-
-    /// What is new is local at once, also if it is gone again before the next batch.
-    fn add_local_addresses(&mut self, source: &mut impl Source) {
-        if let Ok(Some(now)) = self.local.current() {
-            self.meanwhile.extend(now);
-        }
-        let local = &self.was_local | &self.meanwhile;
-        self.set_local_addresses(local, source);
-    }
-
-    /// A batch's packets were seen between the last reading and this one, so addresses of both readings
-    /// count as local: removing an address must not reclassify flows already seen. A missing device
-    /// keeps its addresses.
-    fn read_local_addresses(&mut self, source: &mut impl Source) {
-        let now = self.local.current().unwrap_or_else(|error| {
-            log::warn!("cannot read the local addresses, keeping the previous ones: {error}");
-            None
-        });
-        let now = now.unwrap_or_else(|| self.was_local.clone());
-        let local = &(&self.was_local | &now) | &mem::take(&mut self.meanwhile);
-        self.was_local = now;
-        self.set_local_addresses(local, source);
-    }
-
     fn set_local_addresses(&mut self, local: BTreeSet<IpAddr>, source: &mut impl Source) {
         self.tracker.set_local_addresses(&local);
-        if local != self.has_policy_for {
-            match source.set_policy(&self.policy_for(&local)) {
-                Ok(()) => self.has_policy_for = local,
-                Err(error) => log::warn!(
-                    "cannot apply new local addresses, keeping the previous ones: {error}"
-                ),
+        if local == self.policy.local {
+            return;
+        }
+        let applied = source.set_policy(&self.policy_for(&local));
+        let was_refused = mem::replace(&mut self.policy.is_refused, applied.is_err());
+        match applied {
+            Ok(()) => self.policy.local = local,
+            Err(error) if !was_refused => {
+                log::warn!("cannot apply new local addresses, keeping the previous ones: {error}");
             }
+            Err(_) => {}
         }
     }
 
@@ -354,6 +329,47 @@ impl Agent {
     }
 }
 
+/// What the agent waits for.
+enum Event {
+    Interruption(Interruption),
+    AddressesChanged,
+    Batch(Result<Option<FlowBatch>, SourceError>),
+}
+
+/// Where events but batches come from.
+struct Waiting<'a, 's, F> {
+    interruptions: &'a mut Interruptions<'s, F>,
+    changes: Option<&'a AddressEvents>,
+}
+
+impl<F: Future<Output = ()>> Waiting<'_, '_, F> {
+    /// Batches come last, but after something else it is the source's turn: reports may be asked for, and
+    /// addresses may change, without a pause.
+    async fn next(self, source: &mut impl Source, is_sources_turn: bool) -> Event {
+        if is_sources_turn {
+            tokio::select! {
+                biased;
+                batch = source.next_batch() => Event::Batch(batch),
+                event = self.interrupted() => event,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                event = self.interrupted() => event,
+                batch = source.next_batch() => Event::Batch(batch),
+            }
+        }
+    }
+
+    async fn interrupted(self) -> Event {
+        tokio::select! {
+            biased;
+            interruption = self.interruptions.next() => Event::Interruption(interruption),
+            () = changed(self.changes) => Event::AddressesChanged,
+        }
+    }
+}
+
 /// Never, where nobody tells.
 async fn changed(events: Option<&AddressEvents>) {
     match events {
@@ -366,5 +382,76 @@ async fn changed(events: Option<&AddressEvents>) {
 fn warn_of_evidence(error: &TreeError, warned: &mut bool) {
     if !mem::replace(warned, true) {
         log::warn!("{error}; connections are recorded all the same, without what came of them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{source::SourceCounters, tracker::Settings};
+
+    const BATCHES: u32 = 5;
+
+    /// So many batches, each of them due at once.
+    struct Batches(u32);
+
+    impl Source for Batches {
+        async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+            let is_over = self.0 == 0;
+            self.0 = self.0.saturating_sub(1);
+            Ok((!is_over).then(FlowBatch::default))
+        }
+
+        async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+            (FlowBatch::default(), Ok(()))
+        }
+
+        fn set_policy(&mut self, _: &Policy) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        fn counters(&self) -> SourceCounters {
+            SourceCounters::default()
+        }
+    }
+
+    /// What was reported, in order.
+    #[derive(Default)]
+    struct Told(String);
+
+    impl Reporter for Told {
+        fn progress(&mut self, _: &Stats) {
+            self.0.push('b');
+        }
+
+        fn asked(&mut self, _: &Stats) {
+            self.0.push('r');
+        }
+
+        fn stopping(&mut self) {}
+
+        fn new_connections(&mut self, _: &[Sighting], _: Option<SystemTime>) {}
+    }
+
+    #[tokio::test]
+    async fn batches_have_their_turn_where_reports_are_asked_for_without_a_pause() {
+        const REQUESTS: usize = 100;
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let tree = Tree::open_or_make(&scratch.path().join("tree")).expect("a tree");
+        let tracker = Tracker::new(Settings::default(), []);
+        let agent = Agent::new(tracker, tree, LocalAddrs::Fixed(BTreeSet::new()));
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        for _ in 0..REQUESTS {
+            sender.try_send(()).expect("room for all");
+        }
+        let mut told = Told::default();
+        let shutdown = std::future::pending::<()>();
+        let run = agent.expect("an agent").run(Batches(BATCHES), shutdown, requests, &mut told);
+        let (_stats, ended) = run.await;
+        ended.expect("the end");
+        // Before the first batch the counters are told once.
+        assert_eq!(told.0, format!("b{}r", "rb".repeat(5)));
     }
 }

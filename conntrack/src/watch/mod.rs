@@ -6,6 +6,7 @@ mod confine;
 mod descriptors;
 mod existing;
 mod interruptions;
+mod local;
 mod losses;
 pub mod machine;
 mod obstacles;

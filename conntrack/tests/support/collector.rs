@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ExitStatus, Stdio},
     sync::{
@@ -13,10 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    io::ioctl_fionread,
-    process::{Pid, Signal, kill_process},
-};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::{
@@ -35,8 +31,7 @@ pub struct Collector {
     _scratch: Option<TempDir>,
     lines: Receiver<String>,
     said: Vec<String>,
-    /// Its standard error, and what whoever reads it needs to hold.
-    pipe: OwnedFd,
+    /// What whoever reads its standard error needs to hold.
     gate: Arc<Mutex<()>>,
 }
 
@@ -123,11 +118,10 @@ impl Collector {
             .spawn()
             .expect("the program runs");
         let stderr = child.stderr.take().expect("piped");
-        let pipe = stderr.as_fd().try_clone_to_owned().expect("a descriptor");
         let gate = Arc::default();
         let lines = lines(stderr, Arc::clone(&gate));
         let said = Vec::new();
-        let mut collector = Self { child, tree, _scratch: scratch, lines, said, pipe, gate };
+        let mut collector = Self { child, tree, _scratch: scratch, lines, said, gate };
         collector.wait_for_line("watching");
         collector
     }
@@ -178,29 +172,24 @@ impl Collector {
         let are_there = || expected.iter().all(|path| self.path().join(path).exists());
         if !wait_until(PATIENCE, are_there) {
             let missing: Vec<_> = expected.difference(&self.files()).cloned().collect();
-            panic!("these files never came: {missing:#?}");
+            let later: Vec<_> = self.lines.try_iter().collect();
+            panic!("these files never came: {missing:#?}; it said {:#?} {later:#?}", self.said);
         }
     }
 
-    /// Has nobody read its standard error, which is full then, while `work` is done. It is asked for
-    /// reports that there is no room for.
-    pub fn unread<T>(&self, work: impl FnOnce(&Self) -> T) -> T {
-        /// A pipe holds 64 KiB (pipe(7)), less what is free at the end of each page.
-        const FULL: u64 = 56 * 1024;
+    /// Has nobody read its standard error while `work` is done. Before that it is asked for reports until
+    /// there is no room for them, which `is_dropping` tells.
+    pub fn unread<T>(
+        &self,
+        mut is_dropping: impl FnMut() -> bool,
+        work: impl FnOnce(&Self) -> T,
+    ) -> T {
         let held = self.gate.lock().expect("no panic");
         let is_full = || {
             self.signal(Signal::USR1);
-            ioctl_fionread(&self.pipe).expect("a pipe") > FULL
+            is_dropping()
         };
-        assert!(wait_until(PATIENCE, is_full), "it was not filled");
-        let is_stuck = || {
-            let before = ioctl_fionread(&self.pipe).expect("a pipe");
-            !wait_until(Duration::from_millis(500), || {
-                self.signal(Signal::USR1);
-                ioctl_fionread(&self.pipe).expect("a pipe") > before
-            })
-        };
-        assert!(wait_until(PATIENCE, is_stuck), "it takes ever more");
+        assert!(wait_until(PATIENCE, is_full), "it drops no message");
         let done = work(self);
         drop(held);
         done

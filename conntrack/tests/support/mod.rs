@@ -28,6 +28,7 @@ pub mod scan;
 pub mod services;
 pub mod slow;
 pub mod terminal;
+pub mod traced;
 pub mod tun;
 pub mod usual;
 

@@ -118,7 +118,7 @@ impl LiveSource {
         policy: &Policy,
     ) -> Result<Self, SourceError> {
         let buffered = (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end());
-        let mut capture = capture(device, buffered).map_err(|error| refusal(device, error))?;
+        let mut capture = capture(device, buffered)?;
         let guard = device.map(|device| Guard::new(&capture, device, interval)).transpose()?;
         let link = link::layer(capture.get_datalink()).map_err(|link_type| {
             SourceError::failed("cannot watch", format!("{}: link type {link_type}", name(device)))
@@ -376,7 +376,21 @@ impl PacketBytes for Restored<'_> {
     }
 }
 
-fn capture(device: Option<&Device>, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
+/// libpcap does not open a device that is down, and of its errors there are only words. The device may have
+/// come up before it can be asked.
+fn capture(device: Option<&Device>, buffered: Duration) -> Result<Capture<Active>, SourceError> {
+    let refused = match open(device, buffered) {
+        Ok(capture) => return Ok(capture),
+        Err(error) => error,
+    };
+    match device {
+        Some(device) if is_down(device) => Err(SourceError::DeviceDown(device.name.clone())),
+        Some(_) => open(device, buffered).map_err(failed),
+        None => Err(failed(refused)),
+    }
+}
+
+fn open(device: Option<&Device>, buffered: Duration) -> Result<Capture<Active>, pcap::Error> {
     let milliseconds = i32::try_from(buffered.as_millis()).unwrap_or(i32::MAX).max(1);
     // libpcap finds no device by a long alternative name.
     let name = device.map_or(ANY, |device| &device.kernel_name);
@@ -438,14 +452,6 @@ fn read_rest(
         );
     }
     Ok(())
-}
-
-/// libpcap does not open a device that is down; of its errors there are only words.
-fn refusal(device: Option<&Device>, error: pcap::Error) -> SourceError {
-    match device {
-        Some(device) if is_down(device) => SourceError::DeviceDown(device.name.clone()),
-        _ => failed(error),
-    }
 }
 
 fn is_down(device: &Device) -> bool {
