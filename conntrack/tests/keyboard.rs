@@ -164,6 +164,16 @@ fn a_device_and_a_directory_without_flags_are_told_what_to_type() {
 }
 
 #[test]
+fn a_second_device_is_told_how_to_be_watched() {
+    for arguments in [&["-d", "lo", "-d", "eth9"][..], &["-d", "lo", "-i", "eth9"]] {
+        let said = complaint(&[arguments, &["-p", NOWHERE]].concat());
+        assert!(said.contains("one for each device") && said.contains("-d any"), "{said}");
+    }
+    let twice = complaint(&["--interval", "1s", "--interval", "2s", "-p", NOWHERE]);
+    assert!(!twice.contains("device"), "{twice}");
+}
+
+#[test]
 fn a_file_without_local_is_told_why_it_takes_one() {
     let said = complaint(&["-p", NOWHERE, "-r", "file"]);
     assert!(said.contains("--local IP") && said.contains("what came in"), "{said}");

@@ -73,8 +73,12 @@ fn subject(arguments: &[OsString]) -> String {
 }
 
 fn hint(error: &clap::Error) -> Option<String> {
-    match (error.kind(), error.get(ContextKind::InvalidArg)?) {
-        (ErrorKind::UnknownArgument, ContextValue::String(flag))
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_twice = matches!(
+        error.get(ContextKind::PriorArg), Some(ContextValue::String(prior)) if prior == flag
+    );
+    match error.kind() {
+        ErrorKind::UnknownArgument
             if NETFILTER_S.contains(&flag.split(['=', ' ']).next().unwrap_or_default()) =>
         {
             Some(format!(
@@ -82,6 +86,11 @@ fn hint(error: &clap::Error) -> Option<String> {
                  connections; it is another program, of the package conntrack-tools"
             ))
         }
+        ErrorKind::ArgumentConflict if is_twice && flag.starts_with("--device") => Some(
+            "start one for each device, each with a directory of its own, or watch all at once with \
+             -d any --mode pcap"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
