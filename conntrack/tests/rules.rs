@@ -199,6 +199,51 @@ fn answers_to_ssdp_and_netbios_have_a_rule_or_a_warning() {
     assert!(!rules(&root, &[]).contains("asked_v4"));
 }
 
+/// A router of a network would have a rule for each of the world's addresses.
+#[test]
+fn what_is_forwarded_from_and_to_the_internet_is_folded() {
+    let files = [
+        "else/tcp/10.1.0.7-40000-203.0.113.9-443",
+        "else/tcp/10.1.0.7-40001-198.51.100.7-443",
+        "else/udp/10.1.0.7-40001-198.51.100.7-443",
+        "else/tcp/203.0.113.9-40000-10.1.0.80-443",
+        "else/tcp/203.0.113.9-40000-198.51.100.80-25",
+    ];
+    let root = tree(files.map(|file| (file, UNIX_EPOCH)));
+    let printed = rules(&root, &["--forward"]);
+    for (from, to, port) in [
+        ("10.1.0.7", "@internet_v4", "tcp dport 443"),
+        ("10.1.0.7", "@internet_v4", "udp dport 443"),
+        ("@internet_v4", "10.1.0.80", "tcp dport 443"),
+        ("203.0.113.9", "198.51.100.80", "tcp dport 25"),
+    ] {
+        let ends = format!("ip saddr {from} ip daddr {to} ");
+        let has = |line: &str| line.contains(&ends) && line.contains(port);
+        assert!(printed.lines().any(has), "{ends}{port}: {printed}");
+    }
+    assert!(!printed.contains("multicast_broadcast"), "{printed}");
+    let printed = rules(&root, &["--forward", "--format", "iptables"]);
+    let to = "-A conntrack-forward-to-inet -4 -s 10.1.0.7 -p tcp --dport 443";
+    let from = "-A conntrack-forward-from-inet -4 -d 10.1.0.80 -p tcp --dport 443";
+    assert!(printed.contains(to) && printed.contains(from), "{printed}");
+    let printed = rules(&root, &["--forward", "--no-internet-forward"]);
+    assert!(!printed.contains("@internet"), "{printed}");
+}
+
+#[test]
+fn ssh_comes_first_then_the_web_then_the_rest() {
+    let files = ["tcp/INTERNET-PORT-10.0.0.2-8", "udp/10.0.0.9-PORT-10.0.0.2-22"];
+    let files = files.into_iter().chain(["udp/INTERNET-PORT-10.0.0.2-443"]);
+    let files = files.chain(["tcp/10.0.0.3-PORT-10.0.0.2-22", "tcp/10.0.0.4-PORT-10.0.0.2-80"]);
+    let files: Vec<_> = files.map(|file| format!("in/{file}")).collect();
+    let root = tree(files.iter().map(|file| (file.as_str(), UNIX_EPOCH)));
+    let printed = rules(&root, &[]);
+    let places =
+        ["tcp dport 22 ", "tcp dport 80 ", "udp dport 443 ", "tcp dport 8 ", "udp dport 22 "]
+            .map(|port| printed.find(port).expect("a rule"));
+    assert!(places.is_sorted(), "{printed}");
+}
+
 /// With an address that changes, rules hold for a day.
 #[test]
 fn the_own_address_can_be_left_out_and_where_it_changes_that_is_said() {

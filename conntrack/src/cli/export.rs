@@ -116,6 +116,10 @@ pub(super) struct RulesArgs {
     #[arg(long)]
     pub(super) unanswered: bool,
 
+    /// With --forward: do not fold addresses outside the internal networks into INTERNET
+    #[arg(long, requires = "forward")]
+    pub(super) no_internet_forward: bool,
+
     /// Make rules of data connections of FTP and TFTP, instead of having netfilter's helpers let them through
     #[arg(long)]
     pub(super) no_helpers: bool,
@@ -212,6 +216,7 @@ impl RulesArgs {
             enforce: self.enforce,
             forward: self.forward,
             unanswered: self.unanswered,
+            no_internet_forward: self.no_internet_forward,
             no_helpers: self.no_helpers,
             any_local_address: self.any_local_address,
             // What cannot be asked for is not warned of.

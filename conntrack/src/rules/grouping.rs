@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     addresses::version,
-    internet::is_group,
+    internet::{Internet, is_group},
     vocabulary::{BaseChain, Facts, PortRange, Request, Rule, Side},
 };
 use crate::{
@@ -25,6 +25,8 @@ enum Kind {
     Unicast,
     /// Multicast and broadcast.
     Group,
+    /// Forwarded to the internet.
+    ToInternet,
 }
 
 type Peers = BTreeSet<Option<IpNet>>;
@@ -33,13 +35,16 @@ type Single = ((Class, Option<IpAddr>, u16), Option<IpNet>, Facts);
 /// What rules never mix.
 type Class = (Protocol, IpVersion, Kind);
 
-/// The rules that accept exactly these records in one chain, ordered by port.
+/// The rules that accept exactly these records in one chain, but that what is forwarded from and to the
+/// internet is folded; in the order of [`place`].
 pub(super) fn rules<'a>(
     chain: BaseChain,
     records: impl Iterator<Item = &'a Record>,
     request: &Request,
 ) -> Vec<Rule> {
-    let single = records.filter_map(|record| single(record, request));
+    let internet = (chain == BaseChain::Forward && !request.no_internet_forward)
+        .then(|| Internet::without(&request.internal));
+    let single = records.filter_map(|record| single(record, request, internet.as_ref()));
     let by_port = merge(single);
     let by_peers = merge(
         by_port
@@ -54,20 +59,42 @@ pub(super) fn rules<'a>(
     let rule =
         |((class, locals, peers), (ports, facts))| rule(chain, class, &locals, peers, ports, facts);
     let mut rules: Vec<Rule> = by_ends.into_iter().map(rule).collect();
-    rules.sort_by_key(|rule| (rule.protocol, rule.ports.first().copied(), rule.version));
+    rules.sort_by_key(|rule| {
+        (place(rule), rule.protocol, rule.ports.first().copied(), rule.version)
+    });
     rules
 }
 
-fn single(record: &Record, request: &Request) -> Option<Single> {
+/// What people look for first: ssh, then the web, then the rest.
+fn place(rule: &Rule) -> usize {
+    const SSH: &[u16] = &[22];
+    const WEB: &[u16] = &[80, 443];
+    let has = |ports: &&[u16]| {
+        ports.iter().any(|port| rule.ports.iter().any(|range| range.contains(*port)))
+    };
+    match [SSH, WEB].iter().position(has) {
+        Some(0) if rule.protocol == Protocol::Udp => 2,
+        found => found.unwrap_or(2),
+    }
+}
+
+/// With `internet`, the end that is in it is folded into it, unless both are.
+fn single(record: &Record, request: &Request, internet: Option<&Internet>) -> Option<Single> {
     let (local, peer) = ends(&record.connection)?;
+    let is_outside = |address| internet.is_some_and(|internet| internet.contains(address));
     let (kind, peer) = match peer {
+        Host::Address(peer) if is_outside(peer) && !is_outside(local) => (Kind::Internet, None),
+        Host::Address(peer) if is_outside(local) && !is_outside(peer) => {
+            (Kind::ToInternet, Some(request.aggregation.network(peer)))
+        }
         Host::Internet => (Kind::Internet, None),
         Host::Address(peer) if is_group(peer) => (Kind::Group, Some(peer.into())),
         Host::Address(peer) => (Kind::Unicast, Some(request.aggregation.network(peer))),
     };
     let class = (record.connection.protocol, version(local), kind);
     let is_own = record.connection.direction != Direction::Else;
-    let local = Some(local).filter(|_| !(is_own && request.any_local_address));
+    let is_named = kind != Kind::ToInternet && !(is_own && request.any_local_address);
+    let local = Some(local).filter(|_| is_named);
     Some(((class, local, record.connection.destination_port), peer, Facts::of(record)))
 }
 
@@ -104,14 +131,18 @@ fn rule(
     ports: BTreeSet<u16>,
     facts: Facts,
 ) -> Rule {
-    let local = if locals.contains(&None) {
+    let local = if kind == Kind::ToInternet {
+        Side::Internet
+    } else if locals.contains(&None) {
         Side::Any
     } else {
         Side::Networks(locals.iter().flatten().copied().map(IpNet::from).collect())
     };
     let peer = match kind {
         Kind::Internet => Side::Internet,
-        Kind::Unicast | Kind::Group => Side::Networks(peers.into_iter().flatten().collect()),
+        Kind::Unicast | Kind::Group | Kind::ToInternet => {
+            Side::Networks(peers.into_iter().flatten().collect())
+        }
     };
     let (source, destination) =
         if chain == BaseChain::Output { (local, peer) } else { (peer, local) };

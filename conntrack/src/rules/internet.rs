@@ -40,6 +40,11 @@ impl Internet {
         Self(addresses)
     }
 
+    /// Whether an address is in it.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(address)
+    }
+
     /// Its addresses of one version.
     pub fn addresses(&self, version: IpVersion) -> AddressSet {
         self.0.of_version(version)

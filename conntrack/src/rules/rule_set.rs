@@ -89,7 +89,8 @@ fn chains(choice: &Choice, request: &Request) -> Vec<Chain> {
         let own = choice.chosen.iter().filter(|(chain, _)| *chain == base);
         let own = own.map(|(_, record)| *record);
         let mut rules = grouping::rules(base, own, request);
-        let folded: Vec<_> = rules.iter().filter_map(for_folded_groups).collect();
+        let sent = rules.iter().filter(|_| base == BaseChain::Output);
+        let folded: Vec<_> = sent.filter_map(for_folded_groups).collect();
         rules.extend(folded);
         Chain { base, rules }
     };

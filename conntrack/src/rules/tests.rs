@@ -43,6 +43,7 @@ fn any_request() -> impl Strategy<Value = Request> {
     (any::<[bool; 3]>(), lengths).prop_map(|([forward, unanswered, is_named], lengths)| Request {
         enforce: true,
         forward,
+        no_internet_forward: true,
         unanswered,
         udp_in: is_named.then_some(SERVER).into_iter().collect(),
         aggregation: lengths.map_or(Aggregation::NONE, |(v4, v6)| Aggregation { v4, v6 }),

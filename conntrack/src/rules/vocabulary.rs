@@ -30,6 +30,8 @@ pub struct Request {
     pub forward: bool,
     /// Take in what was refused or never answered.
     pub unanswered: bool,
+    /// Do not fold what is forwarded from and to the internet.
+    pub no_internet_forward: bool,
     /// Make rules of data connections too, instead of having helpers let them through.
     pub no_helpers: bool,
     /// UDP ports of servers, besides those that the tree names.
