@@ -1,6 +1,6 @@
 //! A static program where there is nothing else: no C library, no shell, no file.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -18,8 +18,8 @@ pub(super) fn runs_alone(workspace: &Workspace, program: &Path) -> Result<()> {
         fs::copy(from, root.join(to)).with_context(|| from.display().to_string())?;
     }
     let inside = |arguments: &[&str]| {
-        let mut chroot = Command::new("chroot");
-        chroot.arg(&root).arg("/conntrack").args(arguments).env_clear();
+        let mut chroot = workspace.program("chroot");
+        chroot.arg(&root).arg("/conntrack").args(arguments);
         command::output(&mut chroot)
     };
     print!("in an empty root: {}", inside(&["--version"])?);

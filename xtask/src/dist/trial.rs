@@ -1,6 +1,6 @@
-//! The packages tried out: checked by lintian, installed beside netfilter's conntrack in a minimal Debian,
-//! used, upgraded and purged; the RPM by rpm in the same root, as far as that is no Fedora: without looking at
-//! what it depends on.
+//! What is handed out tried out: the program of the tarball in an empty root; packages checked by lintian,
+//! installed beside netfilter's conntrack in a minimal Debian, used, upgraded and purged; the RPM by rpm in the
+//! same root, as far as that is no Fedora: without looking at what it depends on.
 
 use std::{
     env, fs,
@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::chroot;
 use crate::{
     fresh::{
         debian::Debian,
@@ -44,6 +45,9 @@ pub(super) fn run(workspace: &Workspace, folder: &Path) -> Result<()> {
 }
 
 fn try_all(workspace: &Workspace, folder: &Path, root: &Root, steps: &Steps) -> Result<()> {
+    let unpacked = format!("conntrack-{}-{}", env!("CARGO_PKG_VERSION"), env::consts::ARCH);
+    let program = folder.join("stage/tar").join(unpacked).join("conntrack");
+    steps.take("alone", |_| chroot::runs_alone(workspace, &program))?;
     steps.take("lintian", |log| {
         let mut lintian = Command::new("lintian");
         lintian.args(["--fail-on", "error", "--display-info"]).args(packages(folder, "deb", "")?);
