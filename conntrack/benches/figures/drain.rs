@@ -17,10 +17,12 @@ use conntrack::{
 use conntrack_common::policy::Policy;
 
 use super::{
-    bpf::{self, Hook},
-    held,
+    bpf, held,
     numbers::{grouped, median},
-    support::lab::{DEVICE, Lab},
+    support::{
+        bpf::Hook,
+        lab::{DEVICE, Lab},
+    },
     table::Row,
     traffic,
 };
@@ -72,7 +74,7 @@ async fn rounds() -> (Vec<f64>, Vec<f64>) {
 
 /// Has the attached program see this many flows.
 fn fill() {
-    let program = held::program(process::id(), Hook::Tc);
+    let program = held::program(process::id(), Hook::Ingress);
     let mut frame = traffic::of_others();
     for number in 0..ENTRIES {
         traffic::from_each_other(number, &mut frame);

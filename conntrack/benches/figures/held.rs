@@ -13,7 +13,7 @@ use aya::{
 };
 use conntrack_common::{flow::FlowKey, seen::Sight};
 
-use super::bpf::Hook;
+use super::support::bpf::Hook;
 
 /// The process's program for this hook.
 pub(crate) fn program(process: u32, hook: Hook) -> OwnedFd {

@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    bpf::{self, Hook},
-    held,
+    bpf, held,
     support::{
+        bpf::{Hook, Verdict, load},
         collector::Collector,
         frames::{Tcp, tcp, udp},
         lab::Lab,
@@ -57,7 +57,7 @@ impl Cost {
 pub(crate) fn measure() -> Vec<Row> {
     let lab = Lab::new(&["192.168.200.230", "2001:db8:200::230"]);
     let cases = cases();
-    let [tc, xdp] = costs(&[Hook::Tc, Hook::Xdp].map(|hook| Subject::new(&lab, hook)), &cases);
+    let [tc, xdp] = costs(&[Hook::Ingress, Hook::Xdp].map(|hook| Subject::new(&lab, hook)), &cases);
     let tc_rows = cases.iter().zip(&tc).map(|(case, &cost)| {
         let target = (case.target.to_owned(), case.at_most);
         row(&format!("TC, {}", case.what), cost, target)
@@ -102,7 +102,7 @@ impl Subject {
         let never_drained = ["--mode", "ebpf", "--interval", "1h"];
         let collector = Collector::start(&lab.host, &[&never_drained, at_hook].concat());
         let program = held::program(collector.id(), hook);
-        Self { _collector: collector, program, empty: bpf::empty_program(hook) }
+        Self { _collector: collector, program, empty: load(hook, Verdict::Next) }
     }
 
     /// One round with this packet.

@@ -6,11 +6,10 @@ use aya::sys::{Stats, enable_stats};
 use conntrack_common::pairs::{BUCKETS, Bucket};
 
 use super::{
-    bpf::Hook,
     held,
     numbers::grouped,
     sender::{Load, Sender},
-    support::{collector::Collector, lab::Lab},
+    support::{bpf::Hook, collector::Collector, lab::Lab},
     table::Row,
     traffic,
 };
@@ -46,10 +45,10 @@ pub(crate) fn measure() -> Vec<Row> {
 /// Of each packet, in a new collector.
 fn nanoseconds(lab: &Lab, sender: &Sender, template: &[u8]) -> f64 {
     let collector = Collector::start(&lab.host, &["--mode", "ebpf", "--interval", "1h"]);
-    let before = held::run_time(collector.id(), Hook::Tc);
+    let before = held::run_time(collector.id(), Hook::Ingress);
     let make = &traffic::from_anywhere;
     sender.send(Load { template, make, frames: PACKETS, rate: None });
-    let after = held::run_time(collector.id(), Hook::Tc);
+    let after = held::run_time(collector.id(), Hook::Ingress);
     let runs = after.1 - before.1;
     assert!(runs * 10 >= PACKETS * 9, "{runs} runs of {PACKETS}");
     after.0.saturating_sub(before.0).as_nanos() as f64 / runs as f64

@@ -36,7 +36,7 @@ pub enum Hook {
 
 impl Hook {
     /// `enum bpf_prog_type`.
-    const fn program_type(self) -> u32 {
+    pub const fn program_type(self) -> u32 {
         match self {
             Self::Ingress | Self::Egress => 3,
             Self::Xdp => 6,
@@ -70,6 +70,19 @@ pub struct Foreign {
     _program: OwnedFd,
 }
 
+impl Verdict {
+    /// `TC_ACT_*` (`include/uapi/linux/pkt_cls.h`), `enum xdp_action`.
+    const fn number(self, hook: Hook) -> i32 {
+        match (self, hook) {
+            (Self::Next | Self::Accept, Hook::Xdp) => 2,
+            (Self::Drop, Hook::Xdp) => 1,
+            (Self::Next, _) => -1,
+            (Self::Accept, _) => 0,
+            (Self::Drop, _) => 2,
+        }
+    }
+}
+
 impl Foreign {
     /// A program on a device of a namespace, the first of its hook.
     #[track_caller]
@@ -88,13 +101,6 @@ impl Foreign {
         verdict: Verdict,
     ) -> io::Result<Self> {
         let index = index(namespace, device);
-        let verdict = match (verdict, hook) {
-            (Verdict::Next | Verdict::Accept, Hook::Xdp) => 2,
-            (Verdict::Drop, Hook::Xdp) => 1,
-            (Verdict::Next, _) => -1,
-            (Verdict::Accept, _) => 0,
-            (Verdict::Drop, _) => 2,
-        };
         let program = load(hook, verdict);
         let link = namespace.enter(|| attach(&program, index, hook))?;
         Ok(Self { link, _program: program })
@@ -190,11 +196,12 @@ struct QueryAttr {
     revision: u64,
 }
 
-fn load(hook: Hook, verdict: i32) -> OwnedFd {
+/// Loads a program of two instructions.
+pub fn load(hook: Hook, verdict: Verdict) -> OwnedFd {
     const MOVE_TO_R0: u8 = 0xb7;
     const EXIT: u8 = 0x95;
     let instruction = |code, immediate| Instruction { code, destination: 0, offset: 0, immediate };
-    let program = [instruction(MOVE_TO_R0, verdict), instruction(EXIT, 0)];
+    let program = [instruction(MOVE_TO_R0, verdict.number(hook)), instruction(EXIT, 0)];
     let mut attr = LoadAttr {
         program_type: hook.program_type(),
         instruction_count: 2,
@@ -258,9 +265,14 @@ fn detach(link: &OwnedFd) -> io::Result<()> {
     unsafe { bpf(command::LINK_DETACH, &mut attr) }.map(|_zero| ())
 }
 
+/// bpf(2); what it returns, a descriptor for some commands.
+///
+/// # Errors
+/// The kernel's.
+///
 /// # Safety
 /// `T` is the command's argument, and its pointers are valid for what the command does with them.
-unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
+pub unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
     let attr = std::ptr::from_mut(attr);
     // SAFETY: `attr` is one `T`, of the size that is passed; the caller vouches for what is in it.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
