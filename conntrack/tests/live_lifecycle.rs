@@ -374,10 +374,17 @@ fn two_collectors_on_one_tree_do_no_harm() {
         expected.extend(files);
     }
     first.wait_for_files(&expected);
-    for ended in [second.stop(), first.stop()] {
+    for (ended, beside) in [(second.stop(), 1), (first.stop(), 0)] {
         assert_eq!(ended.status.code(), Some(0), "{}", ended.said);
         assert_eq!(ended.reported("lost"), 0, "{}", ended.said);
-        assert!(!ended.said.contains("warning"), "{}", ended.said);
+        // The later one says that there is another one, and nothing else.
+        let warnings = ended.warnings();
+        assert_eq!(warnings.len(), beside, "{}", ended.said);
+        assert!(
+            warnings.iter().all(|it| it.contains("another one records into")),
+            "{}",
+            ended.said
+        );
     }
 }
 

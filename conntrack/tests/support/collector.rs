@@ -254,6 +254,10 @@ fn scratch() -> TempDir {
     tempfile::tempdir().expect("a scratch directory")
 }
 
+/// Why there is no evidence, on a file system that has no user attributes.
+const NO_ATTRIBUTES: &str =
+    "Operation not supported (os error 95); choose a file system with user attributes";
+
 impl Ended {
     /// The number of the last report's line about `what`.
     pub fn reported(&self, what: &str) -> u64 {
@@ -263,6 +267,18 @@ impl Ended {
     /// The same, of a line that is there only if there is something to say.
     pub fn reported_or(&self, what: &str, otherwise: u64) -> u64 {
         self.find_reported(what).unwrap_or(otherwise)
+    }
+
+    /// The warnings, but for the one that nothing can be done about: tmpfs has no user attributes before
+    /// Linux 6.6.
+    pub fn warnings(&self) -> Vec<&str> {
+        let lines = self.said.lines().filter(|line| line.contains("warning: "));
+        lines.filter(|line| !line.contains(NO_ATTRIBUTES)).collect()
+    }
+
+    /// Whether the tree's file system has attributes for it.
+    pub fn keeps_evidence(&self) -> bool {
+        !self.said.contains(NO_ATTRIBUTES)
     }
 
     fn find_reported(&self, what: &str) -> Option<u64> {
