@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
-    io::{BufWriter, ErrorKind, IsTerminal as _, Write as _, stdout},
+    io::{IsTerminal as _, stdout},
     path::Path,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -13,7 +13,9 @@ use log::LevelFilter;
 
 use super::{
     export::{At, AuditArgs, DiffArgs, DroppedArgs, ExportCommand, Format, RulesArgs, Telling},
-    output, show, translation,
+    output::{self, print},
+    reading::read,
+    show, translation,
 };
 use crate::{
     audit::Audit,
@@ -41,9 +43,6 @@ const DIFFERENT: u8 = 3;
 
 /// Instead of a file: each that is listed.
 const ALL: &str = "all";
-
-/// More files of a tree are only counted.
-const FILES_NAMED: usize = 10;
 
 pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
     match command {
@@ -178,34 +177,4 @@ fn accept(path: &Path, chosen: &BTreeSet<Connection>) -> anyhow::Result<()> {
     let count = count_of(chosen.len(), "connection");
     log::info!("{count} accepted from now on: make the rules anew and load them");
     Ok(())
-}
-
-/// Reads a tree. What is not understood is logged.
-pub(super) fn read(path: &Path) -> anyhow::Result<Recording> {
-    let recording = Recording::read(path)?;
-    for (path, why) in recording.strangers.iter().take(FILES_NAMED) {
-        log::warn!("{} left out: {why}", path.display());
-    }
-    let more = recording.strangers.len().saturating_sub(FILES_NAMED);
-    if more > 0 {
-        log::warn!("{more} more left out that are no connections");
-    }
-    for (below, why) in recording.unreadable.iter().take(FILES_NAMED) {
-        log::warn!("{}: evidence unknown: {why}", path.join(below).display());
-    }
-    let more = recording.unreadable.len().saturating_sub(FILES_NAMED);
-    if more > 0 {
-        log::warn!("{more} more whose evidence is unknown, because it cannot be read");
-    }
-    Ok(recording)
-}
-
-/// Writes to standard output. A broken pipe (`head`) is not an error.
-pub(super) fn print(text: &impl Display) -> anyhow::Result<()> {
-    let mut output = BufWriter::new(stdout().lock());
-    let written = write!(output, "{text}").and_then(|()| output.flush());
-    match written {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| anyhow!("cannot write to standard output: {error}")),
-    }
 }

@@ -2,9 +2,11 @@
 
 use std::{ffi::OsString, os::unix::ffi::OsStrExt as _};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{
+    Command, Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
-use super::command;
 use crate::{
     host::device::Device,
     program,
@@ -40,39 +42,42 @@ const NETFILTER_S: [&str; 24] = [
 ];
 
 /// The lines for standard error, without the program's name.
-pub(super) fn lines(error: &clap::Error, arguments: &[OsString]) -> Vec<String> {
+pub(super) fn lines(error: &Error, arguments: &[OsString], command: &Command) -> Vec<String> {
     let is_odd = arguments.iter().any(|it| it.to_string_lossy().contains(char::is_control));
-    let printable_error = if is_odd { about_printable(arguments) } else { None };
+    let printable_error = if is_odd { about_printable(arguments, command) } else { None };
     let error = printable_error.as_ref().unwrap_or(error);
     let text = error.to_string();
     let words = text.strip_prefix("error: ").unwrap_or(&text);
     let words = words.split("\nFor more information").next().unwrap_or_default();
     let mut lines: Vec<_> = words.trim_end().lines().map(printable).collect();
     match stray(error) {
-        Some(word) => lines = stray_lines(&word, arguments, &lines),
+        Some(word) => lines = stray_lines(&word, arguments, &lines, command),
         None => lines.extend(hint(error).map(|hint| format!("\n  tip: {hint}"))),
     }
-    lines.push(format!("\nFor more information, try '{} --help'.", subject(arguments)));
+    lines.push(format!("\nFor more information, try '{} --help'.", subject(arguments, command)));
     lines.join("\n").lines().map(str::to_owned).collect()
 }
 
 /// The same error about the arguments as they are printed: a line break in one would pass for the end of
 /// a line.
-fn about_printable(arguments: &[OsString]) -> Option<clap::Error> {
+fn about_printable(arguments: &[OsString], command: &Command) -> Option<Error> {
     let printed = arguments.iter().map(|it| printable(&it.to_string_lossy()));
-    command().try_get_matches_from([program::name().to_owned()].into_iter().chain(printed)).err()
+    command
+        .clone()
+        .try_get_matches_from([program::name().to_owned()].into_iter().chain(printed))
+        .err()
 }
 
 /// The command whose help is meant.
-fn subject(arguments: &[OsString]) -> String {
+fn subject(arguments: &[OsString], command: &Command) -> String {
     let first = arguments.first().and_then(|word| word.to_str());
-    match first.filter(|word| command().find_subcommand(word).is_some()) {
+    match first.filter(|word| command.find_subcommand(word).is_some()) {
         Some(subcommand) => format!("{} {subcommand}", program::name()),
         None => program::name().to_owned(),
     }
 }
 
-fn hint(error: &clap::Error) -> Option<String> {
+fn hint(error: &Error) -> Option<String> {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
     let is_twice = matches!(
         error.get(ContextKind::PriorArg), Some(ContextValue::String(prior)) if prior == flag
@@ -96,7 +101,7 @@ fn hint(error: &clap::Error) -> Option<String> {
 }
 
 /// The word where a subcommand stands and that is none.
-fn stray(error: &clap::Error) -> Option<String> {
+fn stray(error: &Error) -> Option<String> {
     match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) => Some(word.clone()),
         _ => None,
@@ -105,7 +110,12 @@ fn stray(error: &clap::Error) -> Option<String> {
 
 /// To clap it is an unknown subcommand. It is more likely a device, a directory, or a second file from a
 /// shell pattern behind `--read`.
-fn stray_lines(word: &str, arguments: &[OsString], by_clap: &[String]) -> Vec<String> {
+fn stray_lines(
+    word: &str,
+    arguments: &[OsString],
+    by_clap: &[String],
+    command: &Command,
+) -> Vec<String> {
     let starts_with = |it: &OsString, text: &str| it.as_bytes().starts_with(text.as_bytes());
     let has = |short: &str, long: &str| {
         arguments.iter().any(|it| starts_with(it, short) || starts_with(it, long))
@@ -118,7 +128,7 @@ fn stray_lines(word: &str, arguments: &[OsString], by_clap: &[String]) -> Vec<St
             .to_owned()
     } else if is_similar && Device::find(word).is_err() {
         return by_clap.to_vec();
-    } else if command().find_subcommand(word).is_some() {
+    } else if command.find_subcommand(word).is_some() {
         format!("a command goes first: {} {} ...", program::name(), printable(word))
     } else {
         format!("to watch a device: {} {}", program::name(), meant(arguments))
@@ -154,8 +164,8 @@ fn quoted(word: &str) -> String {
 }
 
 /// Why a file is no help without the addresses of its machine.
-pub(super) fn local_is_missing() -> clap::Error {
-    command().error(
+pub(super) fn local_is_missing(mut command: Command) -> Error {
+    command.error(
         ErrorKind::MissingRequiredArgument,
         "--read takes --local IP, an address of the machine that the file was captured on: without it \
          nobody can tell what came in and what went out",
@@ -163,9 +173,9 @@ pub(super) fn local_is_missing() -> clap::Error {
 }
 
 /// XDP is eBPF's.
-pub(super) fn hook_without_ebpf() -> clap::Error {
+pub(super) fn hook_without_ebpf(mut command: Command) -> Error {
     let complaint = "--hook xdp is for eBPF and cannot be used with --mode pcap";
-    command().error(ErrorKind::ArgumentConflict, complaint)
+    command.error(ErrorKind::ArgumentConflict, complaint)
 }
 
 #[cfg(test)]

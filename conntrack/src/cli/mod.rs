@@ -9,6 +9,7 @@ mod doctor;
 mod export;
 mod output;
 mod place;
+mod reading;
 mod show;
 mod translation;
 mod values;
@@ -83,7 +84,7 @@ fn failed(error: &impl Display) -> ExitCode {
 fn list_devices() -> ExitCode {
     start_log(Verbosity::Normal, &Screen::blocking());
     let devices = Devices::now().map_err(|error| anyhow!("cannot list the devices: {error}"));
-    match devices.and_then(|it| commands::print(&it)) {
+    match devices.and_then(|it| output::print(&it)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
@@ -119,7 +120,7 @@ fn doctor(args: &DoctorArgs) -> ExitCode {
 fn no_arguments(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let arguments: Vec<_> = env::args_os().skip(1).collect();
-        let complaint = complaint::lines(error, &arguments).join("\n");
+        let complaint = complaint::lines(error, &arguments, &command()).join("\n");
         Screen::blocking().say(format_args!("{}: {complaint}", program::name()));
         return ExitCode::from(WRONG_COMMAND_LINE);
     }
@@ -163,10 +164,10 @@ fn parse() -> Result<Invocation, clap::Error> {
         return Ok(Invocation::Devices);
     }
     if args.mode == Mode::Pcap && args.hook == Hook::Xdp {
-        return Err(complaint::hook_without_ebpf());
+        return Err(complaint::hook_without_ebpf(command()));
     }
     if args.read.is_some() && args.local.is_empty() {
-        return Err(complaint::local_is_missing());
+        return Err(complaint::local_is_missing(command()));
     }
     Ok(Invocation::Watch(Box::new(args)))
 }

@@ -1,14 +1,25 @@
-//! `-o FILE`: a file that is there whole or not at all. What is no regular file, such as a pipe or a
-//! device, is written to as it is.
+//! Where a command prints: standard output, or with `-o FILE` a file that is there whole or not at all. What is
+//! no regular file, such as a pipe or a device, is written to as it is.
 
 use std::{
+    fmt::Display,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, BufWriter, ErrorKind, Write as _, stdout},
     path::{Path, PathBuf},
     process,
 };
 
 use anyhow::anyhow;
+
+/// Writes to standard output. A broken pipe (`head`) is not an error.
+pub(super) fn print(text: &impl Display) -> anyhow::Result<()> {
+    let mut output = BufWriter::new(stdout().lock());
+    let written = write!(output, "{text}").and_then(|()| output.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| anyhow!("cannot write to standard output: {error}")),
+    }
+}
 
 /// Writes `text` to `path`.
 pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -44,7 +55,7 @@ fn fill(beside: &Path, path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let name = format!(".{}.{}", name.to_string_lossy(), process::id());
     Ok(path.with_file_name(name))
 }

@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use rustix::termios::tcgetwinsize;
 
 use super::{
-    commands::{print, read},
+    output::print,
     place::Place,
+    reading::read,
     values::{duration, port},
 };
 use crate::{
