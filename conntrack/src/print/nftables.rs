@@ -8,7 +8,7 @@ mod unrecorded;
 
 use std::fmt;
 
-use self::sets::{Set, Sets, address_kind};
+use self::sets::{Set, Sets, address_kind, internet_set};
 use super::{header, words};
 use crate::{
     connection::IpVersion,
@@ -249,12 +249,5 @@ fn operand(
         [element] => element.clone(),
         elements if elements.len() <= *few => format!("{{ {} }}", elements.join(", ")),
         _ => format!("@{}", sets.add(name, kind, elements)),
-    }
-}
-
-const fn internet_set(version: IpVersion) -> &'static str {
-    match version {
-        IpVersion::V4 => "internet_v4",
-        IpVersion::V6 => "internet_v6",
     }
 }

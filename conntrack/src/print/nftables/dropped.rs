@@ -1,10 +1,10 @@
 //! What no rule accepts: kept in a set for each chain and version, counted, and logged where it is neither
 //! TCP nor UDP. The policy decides about it.
 
-use super::{name, sets::Set};
+use super::sets::Set;
 use crate::{
     connection::IpVersion,
-    print::words::Closing,
+    print::words::{Closing, hook},
     rules::{rule_set::RuleSet, vocabulary::BaseChain},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn sets(rule_set: &RuleSet) -> Vec<Set> {
 /// The last lines of a chain.
 pub(super) fn lines(base: BaseChain, enforce: bool) -> Vec<String> {
     let Closing { log, count } = Closing::of(enforce);
-    let chain = name(base);
+    let chain = hook(base);
     let mut lines: Vec<_> = VERSIONS.map(|version| remember(base, version)).into();
     lines.push(format!(
         "meta l4proto != {{ tcp, udp }} limit rate 10/minute burst 20 packets \
@@ -52,7 +52,7 @@ fn set(base: BaseChain, version: IpVersion) -> String {
         IpVersion::V4 => "v4",
         IpVersion::V6 => "v6",
     };
-    format!("dropped_{}_{version}", name(base))
+    format!("dropped_{}_{version}", hook(base))
 }
 
 const fn kind(version: IpVersion) -> &'static str {

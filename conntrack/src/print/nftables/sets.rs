@@ -43,6 +43,14 @@ impl Sets {
     }
 }
 
+/// The name of the set of the internet.
+pub(super) const fn internet_set(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "internet_v4",
+        IpVersion::V6 => "internet_v6",
+    }
+}
+
 pub(super) const fn address_kind(version: IpVersion) -> &'static str {
     match version {
         IpVersion::V4 => "ipv4_addr",

@@ -1,8 +1,10 @@
 //! Where chains stand: at the host, or at the wire, where the recording saw packets. At the wire nothing is
 //! translated yet when it arrives, and everything is when it leaves.
 
-use super::name;
-use crate::rules::vocabulary::{BaseChain, Standing};
+use crate::{
+    print::words::hook as name,
+    rules::vocabulary::{BaseChain, Standing},
+};
 
 /// Behind the tracking of connections, before their translation.
 const ARRIVING: &str = "hook prerouting priority mangle";

@@ -1,7 +1,7 @@
 //! Traffic that no rule of a recorded connection accepts: `DHCPv6`, what helpers let through, answers to
 //! multicast and broadcast.
 
-use super::{internet_set, sets::Set};
+use super::sets::{Set, internet_set};
 use crate::{
     connection::IpVersion,
     print::words,
