@@ -14,11 +14,12 @@ pub(crate) struct Manual<'a> {
 
 /// The page of the program, and those of its commands.
 const PROGRAM: &str = include_str!("../pages/conntrack.man");
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("apply", include_str!("../pages/apply.man")),
     ("audit", include_str!("../pages/audit.man")),
     ("diff", include_str!("../pages/diff.man")),
     ("doctor", include_str!("../pages/doctor.man")),
+    ("dropped", include_str!("../pages/dropped.man")),
     ("rules", include_str!("../pages/rules.man")),
     ("show", include_str!("../pages/show.man")),
 ];

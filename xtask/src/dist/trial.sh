@@ -15,7 +15,7 @@ for shell in bash-completion/completions/conntrack-tree zsh/vendor-completions/_
     fish/vendor_completions.d/conntrack-tree.fish; do
     test -s "/usr/share/$shell"
 done
-for page in '' -apply -audit -diff -doctor -rules -show; do
+for page in '' -apply -audit -diff -doctor -dropped -rules -show; do
     zcat "/usr/share/man/man8/conntrack-tree$page.8.gz" | grep -q '^.SH EXAMPLES'
 done
 
