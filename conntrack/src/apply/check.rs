@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ApplyError, Plan, table};
+use super::{error::ApplyError, plan::Plan, table};
 use crate::{audit, host::programs::ProgramError, print::nftables::TABLE};
 
 /// Somebody's, so that there is something to be touched.

@@ -16,7 +16,7 @@ use rustix::{
     process::setsid,
 };
 
-use super::{state::State, table};
+use super::{error::ApplyError, state::State, table};
 use crate::host::programs::run;
 
 /// What the guard says when it waits, and what it is told.
@@ -80,19 +80,19 @@ impl Guard {
 ///
 /// # Errors
 /// That they cannot be taken back.
-pub fn guard(directory: &Path, patience: Duration) -> Result<(), super::ApplyError> {
+pub fn guard(directory: &Path, patience: Duration) -> Result<(), ApplyError> {
     // A session of its own: no terminal ends it.
     let _leads_one_already = setsid();
     let state = State::at(directory);
-    let script = fs::read(state.undo()).map_err(super::ApplyError::Guard)?;
+    let script = fs::read(state.undo()).map_err(ApplyError::Guard)?;
     let mut stdout = io::stdout();
-    stdout.write_all(&[READY]).and_then(|()| stdout.flush()).map_err(super::ApplyError::Guard)?;
+    stdout.write_all(&[READY]).and_then(|()| stdout.flush()).map_err(ApplyError::Guard)?;
     if is_called_off(patience) {
         return Ok(());
     }
     // Whoever is killed may leave an nft behind that has not loaded yet.
     state.wait_for_loads();
-    table::load(&script).map_err(super::ApplyError::Undo)?;
+    table::load(&script).map_err(ApplyError::Undo)?;
     state.remove();
     Ok(())
 }

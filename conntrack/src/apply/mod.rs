@@ -13,28 +13,17 @@
 //! are open only while something tracks them.
 
 mod check;
+mod error;
 pub mod guard;
 pub mod keep;
+mod plan;
 mod state;
 mod table;
 
-use std::{io, thread, time::Duration};
+use std::{thread, time::Duration};
 
+pub use self::{error::ApplyError, plan::Plan};
 use self::{guard::Guard, state::State, table::Table};
-use crate::{audit::AuditError, host::programs::ProgramError, print::nftables::TABLE};
-
-/// Rules to be applied.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// For `nft -f`.
-    pub rules: Vec<u8>,
-    /// As messages name them.
-    pub name: String,
-    /// How long to learn which connections are open.
-    pub learn: Duration,
-    /// How long to wait for a yes.
-    pub confirm: Duration,
-}
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,43 +32,6 @@ pub enum Ended {
     Kept,
     /// Nobody did.
     TakenBack,
-}
-
-/// Why rules are not applied.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// `nft` does not do it.
-    #[error("cannot apply {name}: {error}")]
-    Load {
-        /// Which rules.
-        name: String,
-        /// Why.
-        error: ProgramError,
-    },
-    /// The rules of this machine cannot be read.
-    #[error("cannot list the rules of this machine: {0}")]
-    List(ProgramError),
-    /// The rules are not ours alone.
-    #[error("{name} changes more than the table {TABLE}: load it with nft -f")]
-    OtherTables {
-        /// Which rules.
-        name: String,
-    },
-    /// The rules do nothing.
-    #[error("{name} has no table {TABLE}")]
-    NoTable {
-        /// Which rules.
-        name: String,
-    },
-    /// They cannot be tried.
-    #[error(transparent)]
-    Check(#[from] AuditError),
-    /// What goes back cannot be made ready.
-    #[error("cannot make sure that the rules are taken back: {0}")]
-    Guard(io::Error),
-    /// It could not be taken back.
-    #[error("cannot take the rules back: {0}; do it with: nft delete table {TABLE}")]
-    Undo(ProgramError),
 }
 
 /// What is told on the way.

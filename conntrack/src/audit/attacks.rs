@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
-    AuditError, Bench,
+    bench::Bench,
+    error::AuditError,
     trial::{self, Outcome as Came, Trial},
 };
 use crate::{

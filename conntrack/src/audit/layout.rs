@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{machine::Machine, stage::Place, tap::Link};
+use super::{machine::Machine, tap::Link};
 use crate::{
     connection::{Connection, Direction, Host},
     record::Record,
@@ -30,6 +30,15 @@ pub(super) struct Device {
     pub(super) index: Option<u32>,
     pub(super) link: Link,
     pub(super) addresses: Vec<IpNet>,
+}
+
+/// Where a packet is sent and seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// This device of the layout: arriving there, or having left by it.
+    Device(usize),
+    /// A socket of this host.
+    Host,
 }
 
 /// The host.

@@ -11,10 +11,13 @@
 //! | `network`, `tap` | its parts: rtnetlink, and devices that we hold the other end of |
 //! | `packet` | what is sent |
 //! | `representatives` | who stands for `INTERNET` |
+//! | `bench` | makes trials of records, and judgements of trials |
 //! | `trial` | sends, and looks what comes through |
 //! | `attacks` | what nobody answered, or nobody asked for |
 
 mod attacks;
+mod bench;
+mod error;
 mod layout;
 mod machine;
 mod network;
@@ -25,10 +28,7 @@ mod stage;
 mod tap;
 mod trial;
 
-use std::{
-    fs, io,
-    net::{IpAddr, SocketAddr},
-};
+use std::fs;
 
 use ipnet::IpNet;
 use nix::{
@@ -38,29 +38,24 @@ use nix::{
 
 pub use self::{
     attacks::Attacks,
+    bench::{Judgement, Verdict},
+    error::AuditError,
     ruleset::{RulesetError, Sources},
     trial::Part,
 };
 use self::{
-    layout::Layout,
-    machine::Machine,
-    representatives::Representatives,
-    ruleset::Ruleset,
-    stage::Stage,
-    trial::{Outcome as Came, Trial},
+    bench::Bench, layout::Layout, machine::Machine, representatives::Representatives,
+    ruleset::Ruleset, stage::Stage,
 };
 use crate::{
-    connection::{Direction, Evidence, Host, SourcePort},
+    connection::{Direction, Evidence, Host},
     host::thread::on_own_thread,
     print::words::count_of,
     record::{Outcome, Record},
     recording::Recording,
     rules::{
-        choosing::choose,
-        ephemeral::ephemeral_ports,
-        internet::Internet,
-        omissions::Omission,
-        vocabulary::{PortRange, Request as RulesRequest},
+        choosing::choose, ephemeral::ephemeral_ports, internet::Internet, omissions::Omission,
+        vocabulary::Request as RulesRequest,
     },
 };
 
@@ -84,25 +79,6 @@ pub struct Request {
     pub attacks: bool,
 }
 
-/// Why there is no judgement.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// Not allowed.
-    #[error(
-        "cannot make a network namespace to try rules in: {0}; run it as root, or allow user namespaces"
-    )]
-    Namespace(io::Error),
-    /// The host cannot be made.
-    #[error("cannot set up a network namespace to try rules in: {0}")]
-    SetUp(io::Error),
-    /// It failed later on.
-    #[error("cannot send packets through the rules: {0}")]
-    Trial(io::Error),
-    /// The rules.
-    #[error(transparent)]
-    Ruleset(#[from] RulesetError),
-}
-
 /// What came of an audit.
 #[derive(Debug)]
 pub struct Audit {
@@ -114,31 +90,6 @@ pub struct Audit {
     pub attacks: Option<Attacks>,
     /// What the user has to know.
     pub notes: Vec<String>,
-}
-
-/// A record, judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// Which.
-    pub record: Record,
-    /// How.
-    pub verdict: Verdict,
-}
-
-/// What the kernel made of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It works.
-    Accepted,
-    /// It does not.
-    Refused {
-        /// What did not come through.
-        part: Part,
-        /// With this address in the place of `INTERNET`.
-        internet: Option<IpAddr>,
-    },
-    /// It does not come through without rules either.
-    NotJudged,
 }
 
 impl Audit {
@@ -230,90 +181,6 @@ pub(crate) fn in_copy_of_this_machine<T: Send>(
 
 const LETS_EVERYTHING_IN: &str = "these rules let in every port that was never seen: they may be in learning \
     mode, or have no chain for what comes in";
-
-/// What trials are made with.
-struct Bench {
-    representatives: Representatives,
-    ephemeral: PortRange,
-    layout: Layout,
-    ruleset: Ruleset,
-}
-
-impl Bench {
-    fn judge(&self, records: &[Record]) -> Result<(Vec<Judgement>, Option<String>), AuditError> {
-        let mut trials = Vec::new();
-        let mut of_record = Vec::new();
-        for record in records {
-            let first = trials.len();
-            self.add_trials(record, &mut trials);
-            of_record.push(first..trials.len());
-        }
-        let (came, said) = trial::judge(&trials, &self.layout, &self.ruleset)?;
-        let judgement = |(record, range): (&Record, std::ops::Range<usize>)| Judgement {
-            record: *record,
-            verdict: verdict(record, &trials[range.clone()], &came[range]),
-        };
-        Ok((records.iter().zip(of_record).map(judgement).collect(), said))
-    }
-
-    /// One for a connection; for one with `INTERNET`, one for each that stands for it.
-    fn add_trials(&self, record: &Record, trials: &mut Vec<Trial>) {
-        match (record.connection.source, record.connection.destination) {
-            (Host::Address(source), Host::Address(destination)) => {
-                trials.push(self.trial(record, source, destination, trials.len()));
-            }
-            (Host::Address(source), Host::Internet) => {
-                for destination in self.representatives.like(source) {
-                    trials.push(self.trial(record, source, *destination, trials.len()));
-                }
-            }
-            (Host::Internet, Host::Address(destination)) => {
-                for source in self.representatives.like(destination) {
-                    trials.push(self.trial(record, *source, destination, trials.len()));
-                }
-            }
-            (Host::Internet, Host::Internet) => {}
-        }
-    }
-
-    fn trial(&self, record: &Record, source: IpAddr, destination: IpAddr, number: usize) -> Trial {
-        let connection = &record.connection;
-        let source_port = match connection.source_port {
-            SourcePort::Number(port) => port,
-            SourcePort::Any => self.ephemeral_port(number),
-        };
-        Trial {
-            protocol: connection.protocol,
-            source: SocketAddr::new(source, source_port),
-            destination: SocketAddr::new(destination, connection.destination_port),
-            way: self.layout.way(connection.direction, source, destination),
-            is_answered: !self.layout.is_for_many(destination)
-                && record.outcome != Outcome::Seen(Evidence::Served),
-        }
-    }
-
-    fn ephemeral_port(&self, number: usize) -> u16 {
-        let PortRange { first, last } = self.ephemeral;
-        let offset = number % (usize::from(last - first) + 1);
-        first.saturating_add(u16::try_from(offset).unwrap_or_default())
-    }
-}
-
-/// Of all that stand for a connection, the first that is refused.
-fn verdict(record: &Record, trials: &[Trial], came: &[Came]) -> Verdict {
-    let connection = &record.connection;
-    for (trial, came) in trials.iter().zip(came) {
-        if let Came::Refused(part) = came {
-            let internet = match (connection.source, connection.destination) {
-                (Host::Internet, _) => Some(trial.source.ip()),
-                (_, Host::Internet) => Some(trial.destination.ip()),
-                _ => None,
-            };
-            return Verdict::Refused { part: *part, internet };
-        }
-    }
-    if came.contains(&Came::Accepted) { Verdict::Accepted } else { Verdict::NotJudged }
-}
 
 /// The recorded device.
 fn device(recording: &Recording, request: &Request) -> String {

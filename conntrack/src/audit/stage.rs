@@ -32,7 +32,7 @@ use rustix::{
 };
 
 use super::{
-    layout::{LOOPBACK, Layout},
+    layout::{LOOPBACK, Layout, Place},
     network::Network,
     packet::{Kind, Packet},
     tap::{self, Link, Tap},
@@ -64,15 +64,6 @@ const SETTINGS: [(&str, &str); 14] = [
     ("ipv6/conf/default/addr_gen_mode", "1"),
     ("ipv6/conf/all/forwarding", "1"),
 ];
-
-/// Where a packet is sent and seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Place {
-    /// This device of the layout: arriving there, or having left by it.
-    Device(usize),
-    /// A socket of this host.
-    Host,
-}
 
 /// The host.
 pub(super) struct Stage {

@@ -7,11 +7,11 @@ use std::{collections::HashSet, io, net::SocketAddr};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    AuditError,
-    layout::Layout,
+    error::AuditError,
+    layout::{Layout, Place},
     packet::{Kind, Packet},
     ruleset::{Ruleset, load_own},
-    stage::{Place, Stage},
+    stage::Stage,
 };
 use crate::{connection::Protocol, host::thread::on_own_thread};
 
