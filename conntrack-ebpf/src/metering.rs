@@ -49,6 +49,7 @@ impl Observed {
 /// Records what a packet says about a flow, if it says anything; what became of it, by
 /// [`Outcome::index`].
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is the index")]
 pub(crate) fn meter(packet: &Observed) -> u32 {
     let index = if packet.what >= Observed::SKIPPED {
         packet.what as u32
