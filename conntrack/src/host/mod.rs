@@ -7,6 +7,7 @@ pub(crate) mod ephemeral;
 pub(crate) mod groups;
 pub(crate) mod kernel;
 pub mod list;
+pub(crate) mod memory;
 pub(crate) mod netlink;
 pub mod programs;
 pub(crate) mod sockets;

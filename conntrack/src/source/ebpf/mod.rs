@@ -31,7 +31,7 @@ use tokio::time::Interval;
 use wake::Wake;
 
 use crate::{
-    host::device::Device,
+    host::{device::Device, memory},
     source::{self, FlowBatch, Reattached, Source, SourceCounters, SourceError},
 };
 
@@ -106,7 +106,7 @@ impl EbpfSource {
         let attachment = Attachment::new(ebpf, device, ingress, chain)?;
         let guard = Guard::new(attachment, device, interval)
             .map_err(|error| load::refusal("keeping the programs attached", error))?;
-        give_back_memory();
+        memory::give_back();
         Ok(Self {
             drain,
             ticks: source::batch_ticks(interval),
@@ -140,16 +140,6 @@ async fn pass_on(log: &mut Option<Box<ProgramLog>>) -> Infallible {
         log.pass_on().await;
     }
     future::pending().await
-}
-
-/// Loading takes megabytes for a moment, for the types of the kernel among others.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "a function of the C library")]
-    // SAFETY: it may be called at any time and touches only what is free.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 impl Source for EbpfSource {

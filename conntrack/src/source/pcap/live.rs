@@ -39,6 +39,7 @@ use super::{
 use crate::{
     host::{
         device::{Device, State},
+        memory,
         netlink::Connection,
     },
     privilege,
@@ -132,6 +133,7 @@ impl LiveSource {
             dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
+        memory::give_back();
         Ok(Self {
             guard,
             shared,
