@@ -349,7 +349,7 @@ mod tests {
     fn ours_says_which_jumps_to_make() {
         let text = b"# To load them:\n#   for i in iptables; do $i -C INPUT -j conntrack-input || $i -I INPUT -j \
             conntrack-input; done\n*filter\n# $i -I OUTPUT -j nowhere;\n";
-        assert_eq!(jumps(text), "-I INPUT -j conntrack-input\n");
+        assert_eq!(jumps(text), "*filter\n-I INPUT -j conntrack-input\nCOMMIT\n");
         assert_eq!(jumps(b"*filter\n-I INPUT -j ACCEPT\n"), "");
     }
 }

@@ -198,7 +198,7 @@ pub trait Source {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError>;
 
     /// Stops watching, detaches everything and hands out what was seen up to now, with what went
-    /// wrong meanwhile.
+    /// wrong meanwhile. Nothing is lost either if the future is dropped: it may be asked again.
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>);
 
     /// The next batch that [`Self::finish`] left, because it is of another time; `None` after the last.

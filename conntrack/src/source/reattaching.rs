@@ -22,6 +22,8 @@ pub struct Reattaching<S> {
     device: String,
     open: Open<S>,
     watched: Watched<S>,
+    /// A source whose device went, and whose last batch is still to come.
+    ending: Option<S>,
     /// Whether the device going is the end.
     is_exiting: bool,
     policy: Box<Policy>,
@@ -70,6 +72,7 @@ impl<S: Source> Reattaching<S> {
             open,
             was_watched: matches!(watched, Watched::Yes(_)),
             watched,
+            ending: None,
             is_exiting: false,
             policy: Box::new(*policy),
             before: SourceCounters::default(),
@@ -91,17 +94,25 @@ impl<S: Source> Reattaching<S> {
         }
     }
 
-    /// Lets go of a device that cannot be watched any more; what was seen of it last.
-    async fn let_go(&mut self, obstacle: Obstacle) -> FlowBatch {
+    /// Lets go of a device that cannot be watched any more.
+    fn let_go(&mut self, obstacle: Obstacle) {
         obstacle.tell(&self.device);
-        let watched = std::mem::replace(&mut self.watched, Watched::No(obstacle));
-        let Watched::Yes(mut source) = watched else { return FlowBatch::default() };
+        if let Watched::Yes(source) = std::mem::replace(&mut self.watched, Watched::No(obstacle)) {
+            self.ending = Some(source);
+        }
+    }
+
+    /// What was seen last of a device that went. The source stays until it has said it: this future may be
+    /// dropped before it is ready.
+    async fn last_batch(&mut self) -> Option<FlowBatch> {
+        let source = self.ending.as_mut()?;
         // What is gone cannot be detached from.
         let (last, _detached) = source.finish().await;
         self.before += source.counters();
+        self.ending = None;
         // It may be back already.
         self.ticks.reset_immediately();
-        last
+        Some(last)
     }
 
     /// # Errors
@@ -152,21 +163,26 @@ impl Obstacle {
 
 impl<S: Source> Source for Reattaching<S> {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+        if let Some(last) = self.last_batch().await {
+            return Ok(Some(last));
+        }
         let Watched::Yes(source) = &mut self.watched else {
             self.ticks.tick().await;
             self.look_for_it()?;
             return Ok(Some(FlowBatch::default()));
         };
         match source.next_batch().await {
-            Err(SourceError::DeviceGone(_)) if !self.is_exiting => {
-                Ok(Some(self.let_go(Obstacle::Gone).await))
-            }
-            Err(SourceError::DeviceDown(_)) => Ok(Some(self.let_go(Obstacle::Down).await)),
-            batch => batch,
+            Err(SourceError::DeviceGone(_)) if !self.is_exiting => self.let_go(Obstacle::Gone),
+            Err(SourceError::DeviceDown(_)) => self.let_go(Obstacle::Down),
+            batch => return batch,
         }
+        Ok(Some(self.last_batch().await.unwrap_or_default()))
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+        if let Some(last) = self.last_batch().await {
+            return (last, Ok(()));
+        }
         match &mut self.watched {
             Watched::Yes(source) => source.finish().await,
             Watched::No(_) => (FlowBatch::default(), Ok(())),
@@ -183,7 +199,7 @@ impl<S: Source> Source for Reattaching<S> {
 
     fn counters(&self) -> SourceCounters {
         let mut counters = self.before;
-        if let Watched::Yes(source) = &self.watched {
+        for source in self.source().into_iter().chain(&self.ending) {
             counters += source.counters();
         }
         counters
@@ -241,6 +257,42 @@ mod tests {
             packets.count(Outcome::Flow);
             counters
         }
+    }
+
+    /// The same, and it takes a while to say what it saw last.
+    struct Slow(Short);
+
+    impl Source for Slow {
+        async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
+            self.0.next_batch().await
+        }
+
+        async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
+            tokio::time::sleep(INTERVAL).await;
+            self.0.finish().await
+        }
+
+        fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
+            self.0.set_policy(policy)
+        }
+
+        fn counters(&self) -> SourceCounters {
+            self.0.counters()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_seen_last_is_there_also_where_a_future_was_dropped() {
+        let open = Box::new(|_: &Policy| Ok(Slow(Short { port: 10, handed_out: false })));
+        let mut source = Reattaching::new("dev", INTERVAL, &Policy::NONE, open).expect("a source");
+        let first = source.next_batch().await.expect("a batch").expect("no end");
+        assert_eq!(first.flows, [flow(10)]);
+        let dropped = tokio::time::timeout(INTERVAL / 2, source.next_batch()).await;
+        assert!(dropped.is_err(), "it was ready: {dropped:?}");
+        assert_eq!(source.counters().dropped, 1);
+        let last = source.next_batch().await.expect("a batch").expect("no end");
+        assert_eq!(last.flows, [flow(11)]);
+        assert_eq!(source.counters().dropped, 1);
     }
 
     #[tokio::test(start_paused = true)]

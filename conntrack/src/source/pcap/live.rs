@@ -192,10 +192,11 @@ impl Source for LiveSource {
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
         let started = self.start_reading();
-        if let Some(reader) = self.reader.take() {
+        if let Some(reader) = &self.reader {
             self.shared.stopping.store(true, Ordering::Relaxed);
             reader.stop().await;
         }
+        self.reader = None;
         (self.batch(), started)
     }
 
@@ -341,7 +342,7 @@ impl Reader {
 
     /// Before libpcap 1.10 a reader that waits for a packet does not hear that it should stop, so
     /// it is not waited for longer than it takes one that does.
-    async fn stop(self) {
+    async fn stop(&self) {
         const STEP: Duration = Duration::from_millis(2);
         self.stop.breakloop();
         let deadline = Instant::now() + PATIENCE * 5 / 4;
