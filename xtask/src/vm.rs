@@ -96,10 +96,10 @@ fn boot(
     let initramfs = directory.join(kernel.name).join("initramfs");
     userland.pack(&suite, &image, &kernel.plan(tests), &initramfs)?;
     // qemu's emulation of several processors that patch their code is imperfect: now and then a kernel
-    // does not come up. A failure after that is the kernel's or ours.
+    // does not come up, or panics later on. What is ours happens again.
     for _ in 1..ATTEMPTS {
         let boot = machine::run(kernel, &image.vmlinuz, &initramfs)?;
-        if boot.started() {
+        if boot.started() && !boot.died() {
             return Ok(boot);
         }
         println!("{boot}; trying again");
@@ -107,7 +107,7 @@ fn boot(
     machine::run(kernel, &image.vmlinuz, &initramfs)
 }
 
-/// Boots before a kernel that does not come up has failed.
+/// Boots before a kernel that does not come up, or does not stay up, has failed.
 const ATTEMPTS: usize = 3;
 
 /// The tests look for files by their paths on this machine, and the virtual machines mount file

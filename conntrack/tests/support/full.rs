@@ -5,6 +5,8 @@ use std::{
     io::{Read as _, pipe},
     os::fd::{AsRawFd as _, OwnedFd},
     process::Stdio,
+    thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -33,10 +35,21 @@ impl Full {
         full
     }
 
-    /// Fills it, also what is left for a part of a message.
+    /// Fills it, also what is left for a part of a message. A terminal has room again once the kernel has
+    /// passed on what it holds, so it is full when it has taken nothing for a while.
     pub fn fill(&self) {
-        for piece in [4096, 1] {
-            while self.put(&vec![b'.'; piece]).is_ok() {}
+        const LOOKS: u32 = 20;
+        const STEP: Duration = Duration::from_millis(10);
+        let mut idle = 0;
+        while idle < LOOKS {
+            let mut took = false;
+            for piece in [4096, 1] {
+                while self.put(&vec![b'.'; piece]).is_ok() {
+                    took = true;
+                }
+            }
+            idle = if took { 0 } else { idle + 1 };
+            thread::sleep(STEP);
         }
     }
 

@@ -27,6 +27,9 @@ pub(crate) struct Boot {
     said: Vec<String>,
 }
 
+/// What a kernel says last (`kernel/panic.c`).
+const PANIC: &str = "Kernel panic - not syncing";
+
 /// The result of one test.
 pub(crate) struct Outcome {
     module: String,
@@ -139,6 +142,11 @@ impl Boot {
     /// Whether it got as far as process 1.
     pub(crate) fn started(&self) -> bool {
         self.started
+    }
+
+    /// Whether its kernel panicked.
+    pub(crate) fn died(&self) -> bool {
+        self.said.iter().any(|line| line.contains(PANIC))
     }
 
     pub(crate) fn passed(&self) -> bool {
@@ -285,13 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_that_panics_is_told() {
+        let mut transcript = Transcript::default();
+        transcript.read("@ kernel 6.1.0-50");
+        transcript.read("@ begin live_captures");
+        transcript.read("[  313.059699] Kernel panic - not syncing: Fatal exception in interrupt");
+        let boot = transcript.finish(&ALL[1], Duration::ZERO);
+        assert!(boot.started() && boot.died() && !boot.passed(), "{boot}");
+    }
+
+    #[test]
     fn a_machine_that_ends_early_has_not_passed() {
         let mut transcript = Transcript::default();
         transcript.read("@ kernel 6.1.0-50");
         transcript.read("@ begin live_captures");
         transcript.read("test a::xdp ... ok");
         let boot = transcript.finish(&ALL[1], Duration::ZERO);
-        assert!(boot.started() && !boot.passed());
+        assert!(boot.started() && !boot.passed() && !boot.died());
         assert!(boot.to_string().contains("ended early: live_captures"), "{boot}");
     }
 }
