@@ -144,8 +144,8 @@ impl Policy {
     /// Whether there was a place for it.
     fn add_local(&mut self, address: Address) -> bool {
         let place = places(&address).find(|place| {
-            let there = &self.local[*place];
-            there.is(&Address::NONE) || there.is(&address)
+            let there = self.local[*place];
+            there == Address::NONE || there == address
         });
         if let Some(place) = place {
             self.local[place] = address;

@@ -15,7 +15,7 @@ use crate::{
     connection::IpVersion,
     rules::{
         addresses::{AddressSet, Interval},
-        answers::GroupRequests,
+        answers::{DHCP_CLIENT, DHCP_SERVER, GroupRequests},
         data::Helper,
         essentials::{DHCPV6, Dhcpv6, ESSENTIALS, Essential, Icmp},
         rule_set::RuleSet,
@@ -302,15 +302,12 @@ fn write_answers(
             }
         }
     }
-    match base {
-        BaseChain::Input if served.has_dhcp => {
-            writeln!(f, "{start} -m udp --sport 68 --dport 67 -j RETURN")
-        }
-        BaseChain::Output if served.has_dhcp => {
-            writeln!(f, "{start} -m udp --sport 67 --dport 68 -j RETURN")
-        }
-        _ => Ok(()),
-    }
+    let (from, to) = match base {
+        BaseChain::Input if served.has_dhcp => (DHCP_CLIENT, DHCP_SERVER),
+        BaseChain::Output if served.has_dhcp => (DHCP_SERVER, DHCP_CLIENT),
+        _ => return Ok(()),
+    };
+    writeln!(f, "{start} -m udp --sport {from} --dport {to} -j RETURN")
 }
 
 /// Source ports as matches, one for each range.

@@ -25,7 +25,9 @@ use crate::{
 /// SSDP, WS-Discovery, multicast DNS, LLMNR.
 const DISCOVERY: [u16; 5] = [137, 1900, 3702, 5353, 5355];
 /// Of a server of DHCP (RFC 2131), whose clients have no address yet.
-const DHCP_SERVER: u16 = 67;
+pub(crate) const DHCP_SERVER: u16 = 67;
+/// Of its clients.
+pub(crate) const DHCP_CLIENT: u16 = 68;
 
 /// Who asks whom by multicast or broadcast, over one version.
 #[derive(Clone, Debug, PartialEq, Eq)]

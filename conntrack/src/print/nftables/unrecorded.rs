@@ -6,7 +6,7 @@ use crate::{
     connection::IpVersion,
     print::words,
     rules::{
-        answers::GroupRequests,
+        answers::{DHCP_CLIENT, DHCP_SERVER, GroupRequests},
         data::Helper,
         essentials::{DHCPV6, Dhcpv6},
         rule_set::RuleSet,
@@ -81,17 +81,11 @@ fn arriving(requests: &GroupRequests) -> Vec<String> {
     let Names { ip, family, asked, askers } = Names::of(requests.version);
     let mut lines = Vec::new();
     if !requests.served.ports.is_empty() {
-        let ports = braced(&requests.served.ports);
-        lines.push(format!(
-            "meta nfproto {family} fib daddr type {{ broadcast, multicast }} udp dport {ports} \
-             update @{askers} {{ {ip} saddr . udp sport }}"
-        ));
+        let who = format!("{ip} saddr . udp sport");
+        lines.push(remember(family, &requests.served.ports, &askers, &who));
     }
     if requests.served.has_dhcp {
-        lines.push(
-            "meta nfproto ipv4 udp sport 68 udp dport 67 counter accept comment \"DHCP\""
-                .to_owned(),
-        );
+        lines.push(dhcp(DHCP_CLIENT, DHCP_SERVER));
     }
     if !requests.asked.ports.is_empty() {
         let internet = internet_set(requests.version);
@@ -108,17 +102,11 @@ fn leaving(requests: &GroupRequests) -> Vec<String> {
     let Names { ip, family, asked, askers } = Names::of(requests.version);
     let mut lines = Vec::new();
     if !requests.asked.ports.is_empty() {
-        let ports = braced(&requests.asked.ports);
-        lines.push(format!(
-            "meta nfproto {family} fib daddr type {{ broadcast, multicast }} udp dport {ports} \
-             update @{asked} {{ {ip} saddr . udp sport . udp dport }}"
-        ));
+        let who = format!("{ip} saddr . udp sport . udp dport");
+        lines.push(remember(family, &requests.asked.ports, &asked, &who));
     }
     if requests.served.has_dhcp {
-        lines.push(
-            "meta nfproto ipv4 udp sport 67 udp dport 68 counter accept comment \"DHCP\""
-                .to_owned(),
-        );
+        lines.push(dhcp(DHCP_SERVER, DHCP_CLIENT));
     }
     if !requests.served.ports.is_empty() {
         lines.push(format!(
@@ -127,6 +115,19 @@ fn leaving(requests: &GroupRequests) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// A request to many: who asked is put into a set.
+fn remember(family: &str, ports: &[PortRange], set: &str, who: &str) -> String {
+    let ports = braced(ports);
+    format!(
+        "meta nfproto {family} fib daddr type {{ broadcast, multicast }} udp dport {ports} \
+         update @{set} {{ {who} }}"
+    )
+}
+
+fn dhcp(from: u16, to: u16) -> String {
+    format!("meta nfproto ipv4 udp sport {from} udp dport {to} counter accept comment \"DHCP\"")
 }
 
 fn braced(ports: &[PortRange]) -> String {

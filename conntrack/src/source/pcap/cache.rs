@@ -71,10 +71,11 @@ impl FlowCache {
         at: Nanoseconds,
     ) {
         let outcome = match rules::observe(frame, link) {
-            Ok(Packet { key, says: Says::Opens }) => self.keep(&Flow::opened(key)),
-            Ok(Packet { key, says: Says::Datagram }) => self.datagram(key, at),
-            Ok(Packet { key, says: Says::Answers }) => self.answer(key, Seen::ANSWERED),
-            Ok(Packet { key, says: Says::Refuses }) => self.answer(key, Seen::REFUSED),
+            Ok(Packet { key, says }) => match says.of_reverse() {
+                Some(seen) => self.answer(key, seen),
+                None if says == Says::Datagram => self.datagram(key, at),
+                None => self.keep(&Flow::opened(key)),
+            },
             Err(skip) => Outcome::Skipped(skip),
         };
         self.counters.count(outcome);
