@@ -12,10 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conntrack::{
-    connection::{Connection, Direction, Host, Protocol, SourcePort},
-    tree,
-};
+use conntrack::connection::{Direction, Host, Protocol};
 use rustix::fs::{XattrFlags, setxattr};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +20,7 @@ use tempfile::TempDir;
 use crate::support::{
     conntrack,
     lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
+    large_tree, path_of,
     services::{Service, Services, ask_tcp, ask_udp},
     wait_until,
 };
@@ -67,19 +65,7 @@ impl Conversation {
     fn path(self) -> String {
         let is_internet = INTERNET.contains(&self.remote);
         let remote = if is_internet { Host::Internet } else { Host::Address(address(self.remote)) };
-        let host = Host::Address(self.host());
-        let (source, destination) = match self.direction {
-            Direction::Out => (host, remote),
-            _ => (remote, host),
-        };
-        tree::path(&Connection {
-            direction: self.direction,
-            protocol: self.protocol,
-            source,
-            source_port: SourcePort::Any,
-            destination,
-            destination_port: self.port,
-        })
+        path_of((self.direction, self.protocol), self.host(), remote, self.port)
     }
 
     /// Whether a question gets its answer.
@@ -615,17 +601,7 @@ fn what_cannot_be_tried_is_one_line() {
 #[test]
 fn a_hundred_thousand_connections_take_seconds() {
     const PATIENCE: Duration = Duration::from_mins(2);
-    // In memory: making the files is not what is measured.
-    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    let root = root.expect("a scratch directory");
-    let directory = root.path().join("in/tcp");
-    fs::create_dir_all(&directory).expect("made");
-    for number in 0..100_000_u32 {
-        let a = number / 250 % 250;
-        let b = number % 250;
-        let name = format!("10.7.{a}.{b}-PORT-10.1.0.1-{}", 1_000 + number % 977);
-        fs::write(directory.join(name), "").expect("made");
-    }
+    let root = large_tree();
     let (_scratch, file) = printed(&root, &["--enforce"]);
     let start = Instant::now();
     let output = run(&["audit", "-p", path(root.path()), "-r", &file]);

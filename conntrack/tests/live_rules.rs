@@ -16,11 +16,9 @@ use crate::support::{
     collector::Collector,
     firewall::{Firewall, Iptables, Nftables, rules},
     lab::{DEVICE, Lab, Namespace, PEER_DEVICE},
+    path_of,
 };
-use conntrack::{
-    connection::{Connection, Direction, Host, Protocol, SourcePort},
-    tree,
-};
+use conntrack::connection::{Direction, Host, Protocol};
 use rustix::net::{
     AddressFamily, SocketType, bind, connect, socket,
     sockopt::{Timeout, set_socket_timeout},
@@ -87,19 +85,7 @@ impl Conversation {
     fn path(self) -> String {
         let is_internet = INTERNET.map(address).contains(&self.remote);
         let remote = if is_internet { Host::Internet } else { Host::Address(self.remote) };
-        let host = Host::Address(self.host());
-        let (source, destination) = match self.direction {
-            Direction::Out => (host, remote),
-            _ => (remote, host),
-        };
-        tree::path(&Connection {
-            direction: self.direction,
-            protocol: self.protocol,
-            source,
-            source_port: SourcePort::Any,
-            destination,
-            destination_port: self.port,
-        })
+        path_of((self.direction, self.protocol), self.host(), remote, self.port)
     }
 
     /// Whether a question gets its answer.

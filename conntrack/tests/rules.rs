@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::support::conntrack;
+use crate::support::{conntrack, large_tree};
 use rustix::fs::{XattrFlags, setxattr};
 use tempfile::TempDir;
 
@@ -593,17 +593,7 @@ fn a_wrong_command_line_is_said_with_status_2() {
 #[test]
 fn a_hundred_thousand_files_take_seconds() {
     const PATIENCE: Duration = Duration::from_secs(20);
-    // In memory: making the files is not what is measured.
-    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    let root = root.expect("a scratch directory");
-    let directory = root.path().join("in/tcp");
-    fs::create_dir_all(&directory).expect("made");
-    for number in 0..100_000_u32 {
-        let a = number / 250 % 250;
-        let b = number % 250;
-        let name = format!("10.7.{a}.{b}-PORT-10.1.0.1-{}", 1_000 + number % 977);
-        File::create(directory.join(name)).expect("made");
-    }
+    let root = large_tree();
     let start = Instant::now();
     rules(&root, &[]);
     let took = start.elapsed();

@@ -35,11 +35,18 @@ pub mod usual;
 use std::{
     collections::BTreeSet,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
 };
+
+use conntrack::{
+    connection::{Connection, Direction, Host, Protocol, SourcePort},
+    tree,
+};
+use tempfile::TempDir;
 
 /// The program under test.
 pub fn conntrack() -> Command {
@@ -74,6 +81,43 @@ pub fn add_files(root: &Path, paths: &[impl AsRef<str>]) {
         fs::create_dir_all(path.parent().expect("below the root")).expect("made");
         fs::write(path, "").expect("written");
     }
+}
+
+/// A tree of 100,000 files. In memory: making them is not what is measured.
+pub fn large_tree() -> TempDir {
+    let root = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let root = root.expect("a scratch directory");
+    let directory = root.path().join("in/tcp");
+    fs::create_dir_all(&directory).expect("made");
+    for number in 0..100_000_u32 {
+        let a = number / 250 % 250;
+        let b = number % 250;
+        let name = format!("10.7.{a}.{b}-PORT-10.1.0.1-{}", 1_000 + number % 977);
+        fs::write(directory.join(name), "").expect("made");
+    }
+    root
+}
+
+/// The file of a conversation between this host and somebody else.
+pub fn path_of(
+    (direction, protocol): (Direction, Protocol),
+    host: IpAddr,
+    remote: Host,
+    port: u16,
+) -> String {
+    let host = Host::Address(host);
+    let (source, destination) = match direction {
+        Direction::Out => (host, remote),
+        _ => (remote, host),
+    };
+    tree::path(&Connection {
+        direction,
+        protocol,
+        source,
+        source_port: SourcePort::Any,
+        destination,
+        destination_port: port,
+    })
 }
 
 /// Panics with a line for each difference if the trees differ.
