@@ -12,7 +12,7 @@ use crate::support::{
     Files, PATIENCE, assert_same_tree,
     collector::Collector,
     conntrack,
-    firewall::rules,
+    firewall::{Firewall as _, Iptables, rules},
     lab::{DEVICE, Lab, PEER_DEVICE},
     services::{Service, Services, ask_tcp, ask_udp},
 };
@@ -28,6 +28,14 @@ const TRANSLATION: &str = "table ip nat {\nchain pre {\ntype nat hook prerouting
     chain post {\ntype nat hook postrouting priority srcnat;\n\
     ip saddr 10.8.0.0/24 oifname \"ct-host\" masquerade\n}\n}\n";
 
+/// The same for `iptables-restore`, and over IPv6 what there is of it.
+const TRANSLATION_BY_IPTABLES: &str = "*nat\n\
+    -A PREROUTING -i ct-host -p tcp --dport 8443 -j DNAT --to-destination 10.8.0.2:80\n\
+    -A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080\n\
+    -A POSTROUTING -s 10.8.0.0/24 -o ct-host -j MASQUERADE\nCOMMIT\n";
+const REDIRECT_OVER_IPV6: &str =
+    "*nat\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n";
+
 /// Long enough to know that it does not work.
 const REFUSED_AFTER: Duration = Duration::from_millis(300);
 
@@ -42,7 +50,28 @@ fn address(text: &str) -> IpAddr {
 }
 
 impl Translating {
+    /// With nftables.
     fn new() -> Self {
+        let host = Self::without_translation();
+        host.load("nft", &["-f"], TRANSLATION);
+        host
+    }
+
+    fn with_iptables() -> Self {
+        let host = Self::without_translation();
+        host.load("iptables-restore", &[], TRANSLATION_BY_IPTABLES);
+        host.load("ip6tables-restore", &[], REDIRECT_OVER_IPV6);
+        host
+    }
+
+    fn load(&self, program: &str, arguments: &[&str], rules: &str) {
+        let scratch = tempfile::NamedTempFile::new().expect("a scratch file");
+        fs::write(scratch.path(), rules).expect("written");
+        let file = scratch.path().to_str().expect("UTF-8");
+        self.lab.host.run(program, &[arguments, &[file]].concat());
+    }
+
+    fn without_translation() -> Self {
         let lab = Lab::new(&[HOST]);
         let behind = Lab::new(&[]);
         let far = behind.peer.name.as_str();
@@ -57,10 +86,6 @@ impl Translating {
             lab.peer.add_address(PEER_DEVICE, remote);
         }
         lab.host.run("sh", &["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
-        let scratch = tempfile::tempdir().expect("a scratch directory");
-        let file = scratch.path().join("nat");
-        fs::write(&file, TRANSLATION).expect("written");
-        lab.host.run("nft", &["-f", file.to_str().expect("UTF-8")]);
         let of_peer = [Service::Tcp(443), Service::Tcp(25), Service::Udp(53)];
         let services = vec![
             Services::start(&lab.host, &[Service::Tcp(8080), Service::Tcp(22)]),
@@ -96,9 +121,46 @@ impl Translating {
         ]
     }
 
+    /// All of it, by the host's device.
+    fn record(&self) -> Collector {
+        let recorder = Collector::start(&self.lab.host, &["-m", "pcap", "-O"]);
+        assert_eq!(self.recorded(PATIENCE), [true; 4], "without rules");
+        let expected: Files = [
+            format!("in/tcp/{PEER}-PORT-{HOST}-8443"),
+            format!("in/tcp/{PEER}-PORT-{HOST}-80"),
+            format!("out/udp/{HOST}-PORT-{PEER}-53"),
+            format!("out/tcp/{HOST}-PORT-{PEER}-443"),
+        ]
+        .into();
+        recorder.wait_for_files(&expected);
+        assert_same_tree("recorded", &expected, &recorder.files());
+        recorder
+    }
+
+    /// That what was recorded works, and what was not does not.
+    #[track_caller]
+    fn assert_only_what_was_recorded(&self) {
+        assert_eq!(self.recorded(PATIENCE), [true; 4], "recorded, and refused");
+        for (from, port) in [(STRANGER, 8443), (STRANGER, 80), (PEER, 22), (PEER, 8080)] {
+            assert!(!self.comes_in(from, port, REFUSED_AFTER), "never recorded: {from} {port}");
+        }
+        assert!(!self.passes(25, REFUSED_AFTER), "never recorded");
+    }
+
+    /// That nothing is refused any more.
+    #[track_caller]
+    fn assert_open(&self) {
+        assert!(self.comes_in(STRANGER, 80, PATIENCE) && self.comes_in(PEER, 22, PATIENCE));
+        assert!(self.passes(25, PATIENCE));
+    }
+
     fn audit(&self, tree: &Path, file: &Path) -> (Option<i32>, String) {
+        self.audit_as("--rules", tree, file)
+    }
+
+    fn audit_as(&self, kind: &str, tree: &Path, file: &Path) -> (Option<i32>, String) {
         let mut command = self.lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
-        command.args(["audit", "--host", "--rules"]).arg(file).arg("-p").arg(tree);
+        command.args(["audit", "--host", kind]).arg(file).arg("-p").arg(tree);
         let output = command.output().expect("the program runs");
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -107,17 +169,7 @@ impl Translating {
 #[test]
 fn rules_at_the_wire_see_what_the_recording_saw() {
     let host = Translating::new();
-    let recorder = Collector::start(&host.lab.host, &["-m", "pcap", "-O"]);
-    assert_eq!(host.recorded(PATIENCE), [true; 4], "without rules");
-    let expected: Files = [
-        format!("in/tcp/{PEER}-PORT-{HOST}-8443"),
-        format!("in/tcp/{PEER}-PORT-{HOST}-80"),
-        format!("out/udp/{HOST}-PORT-{PEER}-53"),
-        format!("out/tcp/{HOST}-PORT-{PEER}-443"),
-    ]
-    .into();
-    recorder.wait_for_files(&expected);
-    assert_same_tree("recorded", &expected, &recorder.files());
+    let recorder = host.record();
 
     let common = ["--enforce", "--forward", "--device", DEVICE];
     let at = |place| rules(recorder.path(), &[&common[..], &["--at", place]].concat());
@@ -133,14 +185,79 @@ fn rules_at_the_wire_see_what_the_recording_saw() {
     let file = file.to_str().expect("UTF-8");
     host.lab.host.run("nft", &["-f", file]);
     host.lab.host.run("nft", &["-f", file]);
-    assert_eq!(host.recorded(PATIENCE), [true; 4], "recorded, and refused");
-    for (from, port) in [(STRANGER, 8443), (STRANGER, 80), (PEER, 22), (PEER, 8080)] {
-        assert!(!host.comes_in(from, port, REFUSED_AFTER), "never recorded: {from} {port}");
-    }
-    assert!(!host.passes(25, REFUSED_AFTER), "never recorded");
+    host.assert_only_what_was_recorded();
     host.lab.host.run("nft", &["delete", "table", "inet", "conntrack_learned"]);
-    assert!(host.comes_in(STRANGER, 80, PATIENCE) && host.comes_in(PEER, 22, PATIENCE));
-    assert!(host.passes(25, PATIENCE));
+    host.assert_open();
+}
+
+/// iptables has nothing behind the translation of sources, and gets there all the same. What stood at the host
+/// before is gone, and the other way round.
+#[test]
+fn iptables_at_the_wire_too() {
+    let host = Translating::with_iptables();
+    let recorder = host.record();
+    let common = ["--format", "iptables", "--enforce", "--forward", "--device", DEVICE];
+    let at = |place| rules(recorder.path(), &[&common[..], &["--at", place]].concat());
+    let (_kept, at_host) = at("host");
+    let (status, told) = host.audit_as("--iptables", recorder.path(), &at_host);
+    assert_eq!(status, Some(3), "{told}");
+    assert!(told.contains(&format!("in/tcp/{PEER}-PORT-{HOST}-80 ")), "{told}");
+    let at_host = at_host.to_str().expect("UTF-8");
+    Iptables::load(&host.lab.host, at_host);
+    assert!(!host.comes_in(PEER, 80, REFUSED_AFTER), "redirected before it is judged");
+
+    let (_kept, at_wire) = at("wire");
+    let (status, told) = host.audit_as("--iptables", recorder.path(), &at_wire);
+    assert_eq!(status, Some(0), "{told}");
+    let at_wire = at_wire.to_str().expect("UTF-8");
+    Iptables::load(&host.lab.host, at_wire);
+    host.assert_only_what_was_recorded();
+    Iptables::load(&host.lab.host, at_host);
+    assert!(!host.comes_in(PEER, 80, REFUSED_AFTER), "at the host again");
+    assert!(host.comes_in(STRANGER, 8443, PATIENCE), "passes through, which is not judged there");
+    Iptables::load(&host.lab.host, at_wire);
+    Iptables::take_away(&host.lab.host, at_wire);
+    host.assert_open();
+    assert!(!Iptables::saved(&host.lab.host).contains("conntrack-"));
+}
+
+/// To ip6tables an address of this host is unicast, too; what passes through is not for the chain of what
+/// arrives.
+#[test]
+fn iptables_at_the_wire_over_ipv6() {
+    const HOST: &str = "fd00:200::230";
+    const PEER: &str = "fd00:200::1";
+    let host = Translating::with_iptables();
+    host.lab.host.add_address(DEVICE, HOST);
+    host.lab.host.add_address("ct-behind", "fd00:8::1");
+    host.lab.peer.add_address(PEER_DEVICE, PEER);
+    host.behind.peer.add_address("ct-far", "fd00:8::2");
+    host.behind.peer.run("ip", &["-6", "route", "add", "default", "via", "fd00:8::1"]);
+    host.lab.peer.run("ip", &["-6", "route", "add", "fd00:8::/64", "via", HOST]);
+    host.lab.host.run("sh", &["-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"]);
+    let _far = Services::start_at(
+        &host.behind.peer,
+        address("fd00:8::2"),
+        &[Service::Tcp(80), Service::Tcp(81)],
+    );
+    let asks = |to: &str, port, patience| {
+        ask_tcp(&host.lab.peer, address(PEER), (address(to), port).into(), patience).is_ok()
+    };
+    let recorder = Collector::start(&host.lab.host, &["-m", "pcap"]);
+    assert!(asks(HOST, 80, PATIENCE) && asks("fd00:8::2", 80, PATIENCE));
+    let all_there = || recorder.files().len() == 2;
+    assert!(crate::support::wait_until(PATIENCE, all_there), "{:#?}", recorder.files());
+    let arguments = ["--format", "iptables", "--enforce", "--at", "wire", "--device", DEVICE];
+    for (further, passes) in [(&[][..], true), (&["--forward"], false)] {
+        let (_kept, file) = rules(recorder.path(), &[&arguments[..], further].concat());
+        let (status, told) = host.audit_as("--iptables", recorder.path(), &file);
+        assert_eq!(status, Some(0), "{told}");
+        Iptables::load(&host.lab.host, file.to_str().expect("UTF-8"));
+        assert!(asks(HOST, 80, PATIENCE) && asks("fd00:8::2", 80, PATIENCE), "{further:?}");
+        assert!(!asks(HOST, 22, REFUSED_AFTER) && !asks(HOST, 8080, REFUSED_AFTER));
+        let patience = if passes { PATIENCE } else { REFUSED_AFTER };
+        assert_eq!(asks("fd00:8::2", 81, patience), passes, "{further:?}");
+    }
 }
 
 /// What passes through without being translated is judged with both its ends.
@@ -185,8 +302,8 @@ fn a_host_that_translates_is_told_of_the_wire() {
     assert!(!said(&["--format", "json"]).contains("this host translates"));
     host.lab.host.run("nft", &["flush", "ruleset"]);
     assert!(!said(&[]).contains("this host translates"));
-    let refused = said(&["--at", "wire", "--format", "iptables"]);
-    assert!(refused.contains("--at wire is for nftables"), "{refused}");
+    let at_wire = said(&["--at", "wire", "--format", "iptables"]);
+    assert!(!at_wire.contains("this host translates"), "{at_wire}");
 }
 
 /// Seen on both sides, as `-d any` does: from others and from this host.

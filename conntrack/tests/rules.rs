@@ -131,6 +131,10 @@ fn every_format_prints_what_its_snapshot_says() {
         ("enforcing.nft", &["--enforce", "--forward", "-d", "eth0"]),
         ("aggregated.nft", &["--aggregate", "24,64", "--internal", "203.0.113.0/24"]),
         ("learning.iptables", &["--format", "iptables"]),
+        (
+            "wire.iptables",
+            &["--format", "iptables", "--enforce", "--forward", "-d", "eth0", "--at", "wire"],
+        ),
         ("enforcing.iptables", &["--format", "iptables", "--enforce", "--forward", "-d", "eth0"]),
     ] {
         assert_snapshot(name, &rules(&root, arguments));

@@ -65,11 +65,6 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         log::info!("{} left out by --since", count_of(left_out, "connection"));
     }
     let is_for_iptables = args.format == Format::Iptables;
-    if args.at == At::Wire && is_for_iptables {
-        return Err(anyhow!(
-            "--at wire is for nftables: iptables has no table behind its own translation of addresses"
-        ));
-    }
     let has_rules = is_for_iptables || args.format == Format::Nftables;
     if has_rules && args.at == At::Host && translation::is_done_here(recording.provenance.as_ref())
     {

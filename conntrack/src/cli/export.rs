@@ -213,6 +213,7 @@ impl RulesArgs {
                 At::Host => Standing::Host,
                 At::Wire => Standing::Wire,
             },
+            source_unknown: (self.at, self.format) == (At::Wire, Format::Iptables),
             enforce: self.enforce,
             forward: self.forward,
             unanswered: self.unanswered,

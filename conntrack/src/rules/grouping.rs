@@ -93,7 +93,9 @@ fn single(record: &Record, request: &Request, internet: Option<&Internet>) -> Op
     };
     let class = (record.connection.protocol, version(local), kind);
     let is_own = record.connection.direction != Direction::Else;
-    let is_named = kind != Kind::ToInternet && !(is_own && request.any_local_address);
+    let is_out = record.connection.direction == Direction::Out;
+    let is_left_out = (is_own && request.any_local_address) || (is_out && request.source_unknown);
+    let is_named = kind != Kind::ToInternet && !is_left_out;
     let local = Some(local).filter(|_| is_named);
     Some(((class, local, record.connection.destination_port), peer, Facts::of(record)))
 }

@@ -24,6 +24,8 @@ use crate::{
 pub struct Request {
     /// Where the rules stand.
     pub standing: Standing,
+    /// Leaving packets are judged before their source is translated, so it is not what was recorded.
+    pub source_unknown: bool,
     /// Drop what no rule accepts; else only count and log it.
     pub enforce: bool,
     /// Make a forward chain of `else`.
