@@ -29,6 +29,7 @@ use crate::{
         json::Json,
         nftables,
         table::Table,
+        ufw,
         words::{self, count_of},
     },
     recording::Recording,
@@ -64,8 +65,8 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         let left_out = recording.forget_before(start);
         log::info!("{} left out by --since", count_of(left_out, "connection"));
     }
-    let is_for_iptables = args.format == Format::Iptables;
-    let has_rules = is_for_iptables || args.format == Format::Nftables;
+    check(args)?;
+    let has_rules = matches!(args.format, Format::Nftables | Format::Iptables | Format::Ufw);
     if has_rules && args.at == At::Host && translation::is_done_here(recording.provenance.as_ref())
     {
         log::warn!("{}", translation::WARNING);
@@ -75,11 +76,25 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Nftables => put(output, &nftables::File::of(&rule_set(&recording, args)))?,
         Format::Iptables => put(output, &iptables::File(&rule_set(&recording, args)))?,
+        Format::Ufw => put(output, &ufw::Script::of(&rule_set(&recording, args)))?,
         Format::Json => put(output, &Json(records))?,
         Format::Csv => put(output, &Csv(records))?,
         Format::Table => put(output, &Table(records))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a format cannot say is no rule that says less.
+fn check(args: &RulesArgs) -> anyhow::Result<()> {
+    match (args.format, args.at) {
+        (Format::Ufw, At::Wire) => {
+            Err(anyhow!("--at wire is for nftables and iptables: ufw's rules stand at the host"))
+        }
+        (Format::Ufw, At::Host) if args.enforce && args.device.is_some() => {
+            Err(anyhow!("ufw refuses on every device alike: leave out --device, or --enforce"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes to this file, or else to standard output.

@@ -161,6 +161,8 @@ pub(super) enum Format {
     Nftables,
     /// A file for `iptables-restore` and `ip6tables-restore`.
     Iptables,
+    /// A script of `ufw allow` lines.
+    Ufw,
     /// The connections as JSON.
     Json,
     /// The connections as comma-separated values.
@@ -218,7 +220,7 @@ impl RulesArgs {
             forward: self.forward,
             unanswered: self.unanswered,
             no_internet_forward: self.no_internet_forward,
-            no_helpers: self.no_helpers,
+            no_helpers: self.no_helpers || self.format == Format::Ufw,
             any_local_address: self.any_local_address,
             // What cannot be asked for is not warned of.
             changing: addresses::that_change().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The header of a file for nftables or iptables, where each line is a comment: where the rules come
+//! The header of a file of rules, where each line is a comment: where the rules come
 //! from, what they do, what has no rule, and what to know before loading them.
 
 use std::fmt;
@@ -6,17 +6,33 @@ use std::fmt;
 use super::words::{count_of, how_to_take_in, omissions, warning};
 use crate::{rules::rule_set::RuleSet, tree::Provenance, utc::Utc};
 
+/// What becomes of what no rule accepts, a line for each sentence.
+pub(super) struct Manner(pub(super) &'static [&'static str]);
+
+impl Manner {
+    /// Of a firewall that counts and logs it.
+    pub(super) const fn counting(enforce: bool) -> Self {
+        if enforce {
+            return Self(&["Enforcing: what no rule accepts is dropped, counted and logged."]);
+        }
+        Self(&[
+            "Learning: nothing is refused. What no rule accepts is counted and logged;",
+            "--enforce drops it.",
+        ])
+    }
+}
+
 /// Writes the header; `load` is the command that loads the file.
-pub(super) fn write(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet, load: &str) -> fmt::Result {
+pub(super) fn write(
+    f: &mut fmt::Formatter<'_>,
+    rule_set: &RuleSet,
+    load: &str,
+    manner: &Manner,
+) -> fmt::Result {
     let version = env!("CARGO_PKG_VERSION");
     writeln!(f, "# Rules learned by conntrack {version}. Load them with: {load}")?;
     write_origin(f, rule_set)?;
-    if rule_set.request.enforce {
-        writeln!(f, "# Enforcing: what no rule accepts is dropped, counted and logged.")?;
-    } else {
-        writeln!(f, "# Learning: nothing is refused. What no rule accepts is counted and logged;")?;
-        writeln!(f, "# --enforce drops it.")?;
-    }
+    manner.0.iter().try_for_each(|line| writeln!(f, "# {line}"))?;
     writeln!(f, "# A tree holds TCP and UDP. Other protocols (ESP, GRE, SCTP, VRRP) need rules.")?;
     for line in omissions(&rule_set.omissions) {
         writeln!(f, "# Left out: {line}")?;

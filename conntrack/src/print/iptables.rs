@@ -15,7 +15,8 @@ use self::{
     places::{FILTER, Jump, Own, chains, rest},
 };
 use super::{
-    header,
+    header::{self, Manner},
+    multiport,
     words::{self, Closing},
 };
 use crate::{
@@ -27,9 +28,6 @@ use crate::{
     },
 };
 
-/// What the multiport match takes; a range counts as two.
-const PORTS_IN_LINE: usize = 15;
-
 const VERSIONS: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 
 /// A rule set as a file.
@@ -40,7 +38,8 @@ impl fmt::Display for File<'_> {
         let judged = self.judged();
         let standing = self.0.request.standing;
         let jumps: Vec<_> = judged.iter().map(|it| Jump::of(it.base, standing)).collect();
-        header::write(f, self.0, "the commands below, not without --noflush")?;
+        let load = "the commands below, not without --noflush";
+        header::write(f, self.0, load, &Manner::counting(self.0.request.enforce))?;
         if standing == Standing::Wire {
             self.write_what_is_not_seen(f)?;
         }
@@ -280,24 +279,8 @@ fn ports(ranges: &[PortRange]) -> Vec<String> {
     if let [range] = ranges {
         return vec![format!("--dport {}", range.text(":"))];
     }
-    let mut lines = Vec::new();
-    let mut rest = ranges;
-    while !rest.is_empty() {
-        let (line, later) = rest.split_at(in_one_line(rest));
-        let ports: Vec<_> = line.iter().map(|range| range.text(":")).collect();
-        lines.push(format!("-m multiport --dports {}", ports.join(",")));
-        rest = later;
-    }
-    lines
-}
-
-/// How many of these ranges the multiport match takes.
-fn in_one_line(ranges: &[PortRange]) -> usize {
-    let taken = ranges.iter().scan(0, |taken, range| {
-        *taken += if range.first == range.last { 1 } else { 2 };
-        Some(*taken)
-    });
-    taken.take_while(|taken| *taken <= PORTS_IN_LINE).count()
+    let lists = multiport::lists(ranges);
+    lists.iter().map(|list| format!("-m multiport --dports {list}")).collect()
 }
 
 const fn option(version: IpVersion) -> &'static str {
@@ -312,12 +295,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_counts_as_two_ports() {
-        let range = |first| PortRange { first, last: first + 1 };
-        let ranges: Vec<_> = (0..9).map(|number| range(number * 10)).collect();
-        let lines = ports(&ranges);
-        let counts: Vec<_> = lines.iter().map(|line| line.matches(':').count()).collect();
-        assert_eq!(counts, [7, 2]);
-        assert_eq!(ports(&ranges[..1]), ["--dport 0:1"]);
+    fn a_port_alone_needs_no_list() {
+        let range = |first| PortRange { first, last: first };
+        assert_eq!(ports(&[range(22)]), ["--dport 22"]);
+        assert_eq!(ports(&[range(22), range(80)]), ["-m multiport --dports 22,80"]);
     }
 }

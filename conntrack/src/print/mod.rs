@@ -1,4 +1,4 @@
-//! Printers, one file for each format: rules for nftables and iptables, records as JSON, CSV and a table.
+//! Printers, one file for each format: rules for nftables, iptables and ufw, records as JSON, CSV and a table.
 //!
 //! Each output is a [`Display`](std::fmt::Display) and depends on nothing but what it is made from:
 //! the same tree gives the same bytes.
@@ -10,6 +10,8 @@ mod fields;
 mod header;
 pub mod iptables;
 pub mod json;
+mod multiport;
 pub mod nftables;
 pub mod table;
+pub mod ufw;
 pub(crate) mod words;

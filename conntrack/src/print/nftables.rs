@@ -9,7 +9,10 @@ mod unrecorded;
 use std::fmt;
 
 use self::sets::{Set, Sets, address_kind, internet_set};
-use super::{header, words};
+use super::{
+    header::{self, Manner},
+    words,
+};
 use crate::{
     connection::IpVersion,
     rules::{
@@ -58,7 +61,8 @@ impl<'a> File<'a> {
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        header::write(f, self.rule_set, "nft -f FILE")?;
+        let manner = Manner::counting(self.rule_set.request.enforce);
+        header::write(f, self.rule_set, "nft -f FILE", &manner)?;
         writeln!(f, "\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{")?;
         for set in &self.sets.list {
             writeln!(f, "{set}")?;
