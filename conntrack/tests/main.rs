@@ -78,4 +78,5 @@ mod rules;
 #[cfg(feature = "pcap")]
 mod service;
 mod tracker_rules;
+mod ufw;
 mod wire_judge;

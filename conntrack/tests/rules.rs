@@ -136,6 +136,8 @@ fn every_format_prints_what_its_snapshot_says() {
             &["--format", "iptables", "--enforce", "--forward", "-d", "eth0", "--at", "wire"],
         ),
         ("enforcing.iptables", &["--format", "iptables", "--enforce", "--forward", "-d", "eth0"]),
+        ("learning.ufw", &["--format", "ufw"]),
+        ("enforcing.ufw", &["--format", "ufw", "--enforce", "--forward"]),
     ] {
         assert_snapshot(name, &rules(&root, arguments));
     }
@@ -155,6 +157,7 @@ fn with_evidence_too() {
         ("evidence.nft", &["--enforce"][..]),
         ("evidence-forward.nft", &["--forward", "--unanswered", "-u", "51820"]),
         ("evidence.iptables", &["--enforce", "--format", "iptables"]),
+        ("evidence.ufw", &["--enforce", "--format", "ufw"]),
     ] {
         assert_snapshot(name, &rules(&root, arguments));
     }

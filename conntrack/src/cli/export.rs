@@ -120,7 +120,8 @@ pub(super) struct RulesArgs {
     #[arg(long, requires = "forward")]
     pub(super) no_internet_forward: bool,
 
-    /// Make rules of data connections of FTP and TFTP, instead of having netfilter's helpers let them through
+    /// Make rules of data connections of FTP and TFTP, instead of having netfilter's helpers let them through;
+    /// always with ufw
     #[arg(long)]
     pub(super) no_helpers: bool,
 
