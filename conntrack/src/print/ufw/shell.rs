@@ -1,5 +1,7 @@
 //! What the script does besides its rules, in the words of sh(1).
 
+use std::borrow::Cow;
+
 /// Each message names the script.
 pub(super) const REQUIRES_UFW: &str = "
 command -v ufw >/dev/null || {
@@ -60,7 +62,7 @@ pub(super) fn comment(text: &str) -> String {
 
 /// The name of a device, as a word.
 pub(super) fn device(name: &str) -> String {
-    shlex::try_quote(name).map_or_else(|_| "''".to_owned(), |quoted| quoted.into_owned())
+    shlex::try_quote(name).map_or_else(|_| "''".to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]
