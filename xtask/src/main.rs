@@ -3,6 +3,7 @@
 
 mod archive;
 mod bench;
+mod closed_loop;
 mod command;
 mod compiler;
 mod dist;
@@ -45,6 +46,8 @@ enum Verb {
     Bench(bench::Args),
     /// Run for minutes while devices and addresses change, and check that nothing leaks or is lost
     Soak(soak::Args),
+    /// Record real servers while they are used and scanned, and try the rules on them
+    Loop(closed_loop::Args),
     /// Run the tests that watch devices inside other kernels, in virtual machines
     Vm(vm::Args),
     /// Do what the README says in a minimal Debian, as a newcomer would
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Soak(args) => soak::run(&args),
+        Verb::Loop(args) => closed_loop::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Fresh(args) => fresh::run(&args),
         Verb::Dist(args) => dist::run(&args),

@@ -40,6 +40,10 @@ impl Debian {
         Ok(Self { suite, mirror: Mirror::find(mirror)?, packages })
     }
 
+    pub(crate) fn suite(&self) -> &str {
+        &self.suite
+    }
+
     /// Unpacks it into `root` and adds the network settings.
     pub(crate) fn unpack(&self, workspace: &Workspace, root: &Root, log: &Log) -> Result<()> {
         let archive = self.archive(root);

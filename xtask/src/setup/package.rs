@@ -48,6 +48,11 @@ impl Package {
         if purpose.benches() {
             packages.extend(["ip", "unshare", "tcpdump", "iperf3", "strace"].map(Self::Program));
         }
+        if purpose.serves() {
+            let namespaces = ["ip", "ss", "setpriv", "unshare", "debootstrap"];
+            let rules = ["nft", "iptables-restore", "ip6tables-restore"];
+            packages.extend(namespaces.into_iter().chain(rules).map(Self::Program));
+        }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
         }
@@ -81,9 +86,9 @@ impl Package {
             (Self::Llvm(_), Family::Fedora) => "llvm-devel".into(),
             (Self::Llvm(major), Family::Suse) => format!("llvm{major}-devel"),
             (Self::Llvm(_), Family::Arch | Family::Other) => "llvm".into(),
-            (Self::Program("ip"), Family::Fedora) => "iproute".into(),
+            (Self::Program("ip" | "ss"), Family::Fedora) => "iproute".into(),
             (Self::Program("tc"), Family::Fedora) => "iproute-tc".into(),
-            (Self::Program("ip" | "tc"), _) => "iproute2".into(),
+            (Self::Program("ip" | "ss" | "tc"), _) => "iproute2".into(),
             (Self::Program("setpriv" | "setsid" | "unshare"), _) => "util-linux".into(),
             (Self::Program("nft"), _) => "nftables".into(),
             (Self::Program("iptables-restore" | "ip6tables-restore"), Family::Fedora) => {

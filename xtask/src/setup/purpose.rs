@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     All,
     /// The benchmarks
     Bench,
+    /// The closed loop with real servers
+    Loop,
     /// A minimal Debian, in which a fresh clone runs its own setup
     Fresh,
     /// Static programs for both architectures
@@ -47,6 +49,10 @@ impl Purpose {
 
     pub(super) fn benches(self) -> bool {
         matches!(self, Self::Bench)
+    }
+
+    pub(super) fn serves(self) -> bool {
+        matches!(self, Self::Loop)
     }
 
     pub(super) fn fuzzes(self) -> bool {

@@ -1,0 +1,155 @@
+//! The attacks: ports that were scanned while it was recorded and that nobody served then. Later something
+//! listens there, and an attacker who gets through to it has broken in.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    process::{Child, ExitStatus},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::place::{
+    Place,
+    Who::{self, Intruder, Server, Stranger},
+};
+use crate::command;
+
+/// Nobody serves these.
+const TCP: [u16; 16] = [
+    23, 111, 139, 445, 1_433, 2_049, 3_306, 3_389, 4_444, 5_900, 6_379, 8_080, 11_211, 27_017,
+    31_337, 50_000,
+];
+const UDP: [u16; 8] = [111, 1_434, 5_060, 11_211, 27_015, 31_337, 40_000, 50_000];
+/// Served in the LAN alone.
+const TCP_OF_LAN: u16 = 5_432;
+/// A packet from such a port looks like an answer, or like the data connection of FTP.
+const TCP_SOURCES: [u16; 2] = [20, 80];
+const UDP_SOURCES: [u16; 3] = [53, 67, 123];
+
+/// The server's addresses that an attacker can reach.
+const fn targets(attacker: Who) -> [&'static str; 2] {
+    match attacker {
+        Intruder => ["192.168.77.2", "fd77::2"],
+        _ => ["192.0.2.2", "2001:db8:77::2"],
+    }
+}
+
+const ATTACKERS: [Who; 2] = [Intruder, Stranger];
+
+/// Scans all that is attacked later, and all that is served: both protocols and families.
+pub(super) fn scan(place: &Place) -> Result<Vec<Child>> {
+    let mut scans = Vec::new();
+    for attacker in ATTACKERS {
+        for target in targets(attacker) {
+            for (flag, ports) in [("-sS", scanned_tcp()), ("-sU", list(&UDP))] {
+                let family = if target.contains(':') { "-6" } else { "-4" };
+                let script = format!(
+                    "exec timeout 60 nmap {family} {flag} -n -Pn --max-retries 1 -p {ports} {target}"
+                );
+                let name = format!("scan-{}-{target}{flag}", attacker.name());
+                scans.push(place.start(&name, &mut place.inside(attacker, &script))?);
+            }
+        }
+    }
+    Ok(scans)
+}
+
+fn scanned_tcp() -> String {
+    format!("1-1024,{},{TCP_OF_LAN}", list(&TCP))
+}
+
+/// The ends of the scans.
+pub(super) fn wait(scans: Vec<Child>) -> Result<Vec<ExitStatus>> {
+    scans.into_iter().map(|mut scan| scan.wait().context("a scan")).collect()
+}
+
+fn list(ports: &[u16]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// What reaches a backdoor is written here.
+const BREAK_INS: &str = "break-ins";
+
+/// Has something listen on each of the ports that are attacked.
+pub(super) fn open_backdoors(place: &Place) -> Result<Child> {
+    let mut script = String::from("ulimit -n 1024; umask 0; : > /loop/break-ins\n");
+    let mut listen =
+        |address: String| writeln!(script, "socat -u {address},fork OPEN:/loop/break-ins,append &");
+    for port in TCP {
+        listen(format!("TCP6-LISTEN:{port},ipv6only=0,reuseaddr"))?;
+    }
+    for (family, target) in [4, 6].into_iter().zip(targets(Stranger)) {
+        let target = in_brackets(target);
+        listen(format!("TCP{family}-LISTEN:{TCP_OF_LAN},bind={target},reuseaddr"))?;
+    }
+    for port in UDP {
+        listen(format!("UDP6-RECVFROM:{port},ipv6only=0"))?;
+    }
+    script.push_str("wait");
+    place.start("backdoors", &mut place.inside(Server, &script))
+}
+
+/// An attempt, which sends its name.
+struct Attempt {
+    name: String,
+    by: Who,
+    command: String,
+}
+
+/// All that is tried.
+fn attempts() -> Vec<Attempt> {
+    let mut attempts = Vec::new();
+    for by in ATTACKERS {
+        for (family, target) in [4, 6].into_iter().zip(targets(by)) {
+            let mut attempt = |protocol: &str, port: u16, source: Option<u16>| {
+                let from = source.map(|it| format!(",sourceport={it}")).unwrap_or_default();
+                let to = format!("{}:{port}{from}", in_brackets(target));
+                let address = match protocol {
+                    "tcp" => format!("TCP{family}:{to},connect-timeout=2,reuseaddr"),
+                    _ => format!("UDP{family}-SENDTO:{to},reuseaddr"),
+                };
+                let name = format!("{} {protocol} {to}", by.name());
+                let command = format!("echo '{name}' | socat -u - {address}");
+                attempts.push(Attempt { name, by, command });
+            };
+            TCP.iter().for_each(|port| attempt("tcp", *port, None));
+            TCP_SOURCES.iter().for_each(|from| attempt("tcp", 4_444, Some(*from)));
+            UDP.iter().for_each(|port| attempt("udp", *port, None));
+            UDP_SOURCES.iter().for_each(|from| attempt("udp", 40_000, Some(*from)));
+            if by == Stranger {
+                attempt("tcp", TCP_OF_LAN, None);
+            }
+        }
+    }
+    attempts
+}
+
+fn in_brackets(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
+}
+
+/// How many there are, and the names of those that got through.
+pub(super) struct Attacked {
+    pub(super) tried: usize,
+    pub(super) let_in: Vec<String>,
+}
+
+/// Tries all of them at once.
+pub(super) fn run(place: &Place) -> Result<Attacked> {
+    let path = place.home(BREAK_INS);
+    let at_path = || path.display().to_string();
+    fs::write(&path, "").with_context(at_path)?;
+    let attempts = attempts();
+    for attacker in ATTACKERS {
+        let own = attempts.iter().filter(|attempt| attempt.by == attacker);
+        let commands: String = own.map(|it| format!("{} 2>/dev/null &\n", it.command)).collect();
+        // What got through is written soon after.
+        command::output(&mut place.inside(attacker, &format!("{commands}wait; sleep 0.5")))?;
+    }
+    let written = fs::read_to_string(&path).with_context(at_path)?;
+    let tried = attempts.len();
+    let got_through = |it: &Attempt| written.lines().any(|line| line == it.name);
+    let let_in = attempts.into_iter().filter(got_through).map(|it| it.name).collect();
+    Ok(Attacked { tried, let_in })
+}
