@@ -76,7 +76,7 @@ impl Measurement {
 }
 
 /// Runs `command`, prints its output line by line as it comes, and returns all of it.
-fn passed_on(command: &mut Command) -> Result<String> {
+pub(crate) fn passed_on(command: &mut Command) -> Result<String> {
     let line = command::line(command);
     eprintln!("+ {line}");
     let started = command.stdout(Stdio::piped()).spawn();

@@ -23,7 +23,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    bench::passed_on,
     command,
+    document::Table,
     fresh::enter::apart,
     privilege::Privilege,
     setup::{self, Purpose},
@@ -45,6 +47,9 @@ pub(crate) struct Args {
     /// A mirror of Debian's archive; without it, the one that this machine's apt uses
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
+    /// Write the table into docs/loop.md
+    #[arg(long, conflicts_with = "quick")]
+    save: bool,
     /// Be the program in the namespaces
     #[arg(long, hide = true, num_args = 3, value_names = ["SCRATCH", "LOGS", "PROGRAM"])]
     inside: Option<Vec<PathBuf>>,
@@ -72,11 +77,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         is_quick: args.quick,
     };
     let root = image.prepare(&workspace, &folder)?;
-    enter(args, &workspace, &folder, &root)
+    let table = enter(args, &workspace, &folder, &root)?;
+    if args.save { TABLE.save(&workspace, &table) } else { Ok(()) }
 }
 
-/// Runs this program again, inside.
-fn enter(args: &Args, workspace: &Workspace, folder: &Path, root: &Path) -> Result<()> {
+pub(crate) const TABLE: Table = Table { verb: "loop", document: "docs/loop.md" };
+
+/// Runs this program again, inside, and returns its table.
+fn enter(args: &Args, workspace: &Workspace, folder: &Path, root: &Path) -> Result<String> {
     let (scratch, logs) = (folder.join("scratch"), folder.join("logs"));
     for folder in [&scratch, &logs] {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -87,7 +95,7 @@ fn enter(args: &Args, workspace: &Workspace, folder: &Path, root: &Path) -> Resu
     inside.arg(env::current_exe().context("cannot tell where this program is")?).arg("loop");
     inside.args(args.quick.then_some("--quick"));
     inside.arg("--inside").arg(&scratch).arg(&logs).arg(workspace.target.join("debug/conntrack"));
-    command::run(&mut inside)
+    passed_on(&mut inside)
 }
 
 /// This verb's folder, by its real path.

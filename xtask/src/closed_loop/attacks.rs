@@ -90,6 +90,21 @@ pub(super) fn open_backdoors(place: &Place) -> Result<Child> {
     place.start("backdoors", &mut place.inside(Server, &script))
 }
 
+/// A port, and the port that it is tried from if it matters.
+type Way = (&'static str, u16, Option<u16>);
+
+/// The ways of an attacker.
+fn ways(by: Who) -> impl Iterator<Item = Way> {
+    let tcp = TCP.map(|port| ("tcp", port, None));
+    let udp = UDP.map(|port| ("udp", port, None));
+    let as_if_answers = TCP_SOURCES
+        .map(|from| ("tcp", 4_444, Some(from)))
+        .into_iter()
+        .chain(UDP_SOURCES.map(|from| ("udp", 40_000, Some(from))));
+    let from_outside = (by == Stranger).then_some(("tcp", TCP_OF_LAN, None));
+    tcp.into_iter().chain(udp).chain(as_if_answers).chain(from_outside)
+}
+
 /// An attempt, which sends its name.
 struct Attempt {
     name: String,
@@ -97,32 +112,27 @@ struct Attempt {
     command: String,
 }
 
+impl Attempt {
+    fn new(by: Who, (family, target): (u8, &str), (protocol, port, source): Way) -> Self {
+        let from = source.map(|it| format!(",sourceport={it}")).unwrap_or_default();
+        let to = format!("{}:{port}{from}", in_brackets(target));
+        let address = match protocol {
+            "tcp" => format!("TCP{family}:{to},connect-timeout=2,reuseaddr"),
+            _ => format!("UDP{family}-SENDTO:{to},reuseaddr"),
+        };
+        let name = format!("{} {protocol} {to}", by.name());
+        let command = format!("echo '{name}' | socat -u - {address} 2>/dev/null &");
+        Self { name, by, command }
+    }
+}
+
 /// All that is tried.
 fn attempts() -> Vec<Attempt> {
-    let mut attempts = Vec::new();
-    for by in ATTACKERS {
-        for (family, target) in [4, 6].into_iter().zip(targets(by)) {
-            let mut attempt = |protocol: &str, port: u16, source: Option<u16>| {
-                let from = source.map(|it| format!(",sourceport={it}")).unwrap_or_default();
-                let to = format!("{}:{port}{from}", in_brackets(target));
-                let address = match protocol {
-                    "tcp" => format!("TCP{family}:{to},connect-timeout=2,reuseaddr"),
-                    _ => format!("UDP{family}-SENDTO:{to},reuseaddr"),
-                };
-                let name = format!("{} {protocol} {to}", by.name());
-                let command = format!("echo '{name}' | socat -u - {address}");
-                attempts.push(Attempt { name, by, command });
-            };
-            TCP.iter().for_each(|port| attempt("tcp", *port, None));
-            TCP_SOURCES.iter().for_each(|from| attempt("tcp", 4_444, Some(*from)));
-            UDP.iter().for_each(|port| attempt("udp", *port, None));
-            UDP_SOURCES.iter().for_each(|from| attempt("udp", 40_000, Some(*from)));
-            if by == Stranger {
-                attempt("tcp", TCP_OF_LAN, None);
-            }
-        }
-    }
-    attempts
+    let by_attacker = |by: Who| {
+        let targets = [4, 6].into_iter().zip(targets(by));
+        targets.flat_map(move |target| ways(by).map(move |way| Attempt::new(by, target, way)))
+    };
+    ATTACKERS.into_iter().flat_map(by_attacker).collect()
 }
 
 fn in_brackets(address: &str) -> String {
@@ -143,9 +153,11 @@ pub(super) fn run(place: &Place) -> Result<Attacked> {
     let attempts = attempts();
     for attacker in ATTACKERS {
         let own = attempts.iter().filter(|attempt| attempt.by == attacker);
-        let commands: String = own.map(|it| format!("{} 2>/dev/null &\n", it.command)).collect();
+        let commands: Vec<_> = own.map(|it| it.command.as_str()).collect();
         // What got through is written soon after.
-        command::output(&mut place.inside(attacker, &format!("{commands}wait; sleep 0.5")))?;
+        command::output(
+            &mut place.inside(attacker, &format!("{}\nwait; sleep 0.5", commands.join("\n"))),
+        )?;
     }
     let written = fs::read_to_string(&path).with_context(at_path)?;
     let tried = attempts.len();

@@ -67,7 +67,7 @@ impl Circle {
             self.judge(kind, &tree, &mut table, &mut faults)
                 .with_context(|| format!("{} rules", kind.name()))?;
         }
-        print!("{table}");
+        println!("{table}\n{}", self.versions()?);
         ensure!(faults.is_empty(), "the loop is not closed:\n{faults}");
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Circle {
         let mut collector = self.place.start("collector", &mut collector)?;
         wait_until("the collector watches", || self.place.said("collector").contains("watching"))?;
         let scans = attacks::scan(&self.place)?;
-        let outcome = checks::run(&self.place, self.is_quick)?;
+        let outcome = checks::run(&self.place, self.is_quick);
         let failed = outcome.failed.join("\n");
         ensure!(failed.is_empty(), "without any rules, {} passed, not:\n{failed}", outcome.passed);
         for status in attacks::wait(scans)? {
@@ -140,7 +140,7 @@ impl Circle {
         rules.load(&mut || sessions.iter_mut().try_for_each(Session::talk))?;
 
         let survived: Vec<_> = sessions.iter_mut().map(Session::talk).collect();
-        let outcome = checks::run(&self.place, self.is_quick)?;
+        let outcome = checks::run(&self.place, self.is_quick);
         let Attacked { tried, let_in } = attacks::run(&self.place)?;
         drop(sessions);
         rules.unload()?;
@@ -166,6 +166,17 @@ impl Circle {
             let_in.len(),
         )?;
         Ok(())
+    }
+
+    /// The daemons, as Debian has them.
+    fn versions(&self) -> Result<String> {
+        let mut packages: Vec<_> = daemons::chosen(self.is_quick).map(|it| it.package).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        let query =
+            format!("dpkg-query -W -f '${{Package}} ${{Version}}, ' {}", packages.join(" "));
+        let versions = command::output(&mut self.place.inside(Server, &query))?;
+        Ok(format!("With {}.", versions.trim_end_matches(", ")))
     }
 
     /// Has the server's connection tracking forget: what is open from before must not help.

@@ -57,7 +57,7 @@ const DAEMONS: [Daemon; 20] = [
     Daemon { package: "dnsmasq-base", who: Router, start: "exec dnsmasq -k -C /loop/dnsmasq-router.conf", ready: &["udp 67"], is_quick: true },
     Daemon { package: "avahi-daemon", who: Lan, start: "exec avahi-daemon --no-chroot --no-drop-root -f /loop/avahi-lan.conf", ready: &["udp 5353"], is_quick: false },
     // A stand-in for a media server: Debian has none that does nothing else.
-    Daemon { package: "socat", who: Lan, start: "exec socat UDP4-RECVFROM:1900,ip-add-membership=239.255.255.250:eth0,fork SYSTEM:'echo HTTP/1.1 200 OK'", ready: &["udp 1900"], is_quick: false },
+    Daemon { package: "socat", who: Lan, start: "exec socat UDP4-RECVFROM:1900,ip-add-membership=239.255.255.250:eth0,fork SYSTEM:'read request; echo HTTP/1.1 200 OK'", ready: &["udp 1900"], is_quick: false },
 ];
 
 /// What takes part.
@@ -78,7 +78,7 @@ pub(super) fn start(place: &Place, is_quick: bool) -> Result<Vec<Child>> {
     Ok(children)
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Daemon {
     fn log(&self) -> String {

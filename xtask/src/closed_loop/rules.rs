@@ -117,7 +117,7 @@ impl Rules<'_> {
         match self.kind.format {
             Format::Nftables => command::output(Place::outside(Server, "nft").arg("-f").arg(file))
                 .map(|_nothing| ()),
-            Format::Iptables => self.type_commands(file, "# To load them"),
+            Format::Iptables => Self::type_commands(file, "# To load them"),
         }
     }
 
@@ -146,12 +146,12 @@ impl Rules<'_> {
                 nft.args(["delete", "table", "inet", "conntrack_learned"]);
                 command::output(&mut nft).map(|_nothing| ())
             }
-            Format::Iptables => self.type_commands(&self.enforcing, "# To take them away"),
+            Format::Iptables => Self::type_commands(&self.enforcing, "# To take them away"),
         }
     }
 
     /// The commands below this line in the head of the file, as root would type them.
-    fn type_commands(&self, file: &Path, line: &str) -> Result<()> {
+    fn type_commands(file: &Path, line: &str) -> Result<()> {
         let path = file.display().to_string();
         let text = fs::read_to_string(file).with_context(|| path.clone())?;
         let below = text.lines().skip_while(|it| !it.starts_with(line)).skip(1);
