@@ -1,5 +1,7 @@
-//! What the rules in force dropped, or would have: the sets that their table keeps, as `nft` lists them, and
-//! the files of a tree that stand for it.
+//! What the rules in force dropped, or would have: the sets that their table keeps, as `nft` lists them, or
+//! those of `ipset`; and the files of a tree that stand for it.
+
+mod ipset;
 
 use std::{
     collections::BTreeMap,
@@ -47,8 +49,8 @@ pub struct Entry {
     pub connection: Option<Connection>,
     /// Whether the tree has that file.
     pub has_file: bool,
-    /// How many packets.
-    pub packets: u64,
+    /// How many packets; nobody counts them for iptables.
+    pub packets: Option<u64>,
     /// When the last one came.
     pub last_seen: SystemTime,
     packet: Packet,
@@ -65,48 +67,64 @@ struct Packet {
 }
 
 impl Dropped {
-    /// What the rules in force keep, beside a tree.
+    /// What the rules in force keep, beside a tree: those of nftables, those of iptables.
     ///
     /// # Errors
-    /// `nft` is missing or refuses, or prints something else.
+    /// Neither keeps anything, or is understood.
     pub fn now(recording: &Recording, scope: &Scope) -> Result<Self, DroppedError> {
-        let table: Vec<_> = nftables::TABLE.split(' ').collect();
-        let mut nft = Command::new("nft");
-        nft.args(["-j", "-n", "list", "table"]).args(table);
-        let output = nft.output().map_err(DroppedError::Run)?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let line = said.lines().next().unwrap_or_default();
-            return Err(DroppedError::List(line.trim_start_matches("Error: ").to_owned()));
+        let names = Names::of(recording, scope);
+        let now = SystemTime::now();
+        let nftables = by_nftables().and_then(|listed| read(&listed, &names, now));
+        let kept = ipset::list().ok().flatten();
+        let mut entries = match (nftables, &kept) {
+            (Ok(entries), _) => entries,
+            (Err(DroppedError::Run(_) | DroppedError::List(_)), Some(_)) => Vec::new(),
+            (Err(error), _) => return Err(error),
+        };
+        for element in kept.into_iter().flatten() {
+            let element = element.map_err(DroppedError::NotUnderstood)?;
+            entries.extend(names.element(&element, now));
         }
-        Self::read(&output.stdout, recording, scope, SystemTime::now())
+        Ok(Self::sorted(entries))
     }
 
-    fn read(
-        listed: &[u8],
-        recording: &Recording,
-        scope: &Scope,
-        now: SystemTime,
-    ) -> Result<Self, DroppedError> {
-        let listed: Value = serde_json::from_slice(listed)
-            .map_err(|error| DroppedError::NotUnderstood(error.to_string()))?;
-        let objects = listed["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let names = Names::of(recording, scope);
-        let mut entries = Vec::new();
-        for set in objects.iter().map(|object| &object["set"]) {
-            let Some(direction) = set["name"].as_str().and_then(direction) else { continue };
-            for element in set["elem"].as_array().into_iter().flatten() {
-                let entry = names.entry(direction, &element["elem"], now);
-                let not_understood = || DroppedError::NotUnderstood(element.to_string());
-                entries.push(entry.ok_or_else(not_understood)?);
-            }
-        }
+    fn sorted(mut entries: Vec<Entry>) -> Self {
         entries.sort_by_key(|entry| {
             let Packet { direction, protocol, port, source, destination } = entry.packet;
             (direction, protocol, port, source, destination)
         });
-        Ok(Self(entries))
+        Self(entries)
     }
+}
+
+/// The table of ours, as `nft` lists it.
+fn by_nftables() -> Result<Vec<u8>, DroppedError> {
+    let table: Vec<_> = nftables::TABLE.split(' ').collect();
+    let mut nft = Command::new("nft");
+    nft.args(["-j", "-n", "list", "table"]).args(table);
+    let output = nft.output().map_err(DroppedError::Run)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let line = said.lines().next().unwrap_or_default();
+        return Err(DroppedError::List(line.trim_start_matches("Error: ").to_owned()));
+    }
+    Ok(output.stdout)
+}
+
+fn read(listed: &[u8], names: &Names, now: SystemTime) -> Result<Vec<Entry>, DroppedError> {
+    let listed: Value = serde_json::from_slice(listed)
+        .map_err(|error| DroppedError::NotUnderstood(error.to_string()))?;
+    let objects = listed["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut entries = Vec::new();
+    for set in objects.iter().map(|object| &object["set"]) {
+        let Some(direction) = set["name"].as_str().and_then(direction) else { continue };
+        for element in set["elem"].as_array().into_iter().flatten() {
+            let entry = names.entry(direction, &element["elem"], now);
+            let not_understood = || DroppedError::NotUnderstood(element.to_string());
+            entries.push(entry.ok_or_else(not_understood)?);
+        }
+    }
+    Ok(entries)
 }
 
 /// The direction of a set's chain.
@@ -151,14 +169,22 @@ impl<'a> Names<'a> {
         let seconds = |field: &str| element[field].as_u64().map(Duration::from_secs);
         let ago = seconds("timeout").zip(seconds("expires"));
         let ago = ago.map_or(Duration::ZERO, |(timeout, left)| timeout.saturating_sub(left));
+        let packets = element["counter"]["packets"].as_u64()?;
+        Some(self.of_packet(packet, Some(packets), now.checked_sub(ago)?))
+    }
+
+    /// An element of a set of `ipset`; `None` for a set that is not ours.
+    fn element(&self, element: &ipset::Element, now: SystemTime) -> Option<Entry> {
+        let ipset::Element { protocol, source, destination, port, ago, .. } = *element;
+        let is_it = |it: &Direction| tree::direction_directory(*it) == element.direction;
+        let direction = Direction::ALL.into_iter().find(is_it)?;
+        let packet = Packet { direction, protocol, source, destination, port };
+        Some(self.of_packet(packet, None, now.checked_sub(ago)?))
+    }
+
+    fn of_packet(&self, packet: Packet, packets: Option<u64>, last_seen: SystemTime) -> Entry {
         let (connection, has_file) = self.connection(packet);
-        Some(Entry {
-            connection,
-            has_file,
-            packets: element["counter"]["packets"].as_u64()?,
-            last_seen: now.checked_sub(ago)?,
-            packet,
-        })
+        Entry { connection, has_file, packets, last_seen, packet }
     }
 
     /// The file that stands for packets, or would; and whether it is there. What arrives for many is in
@@ -221,15 +247,11 @@ impl fmt::Display for Entry {
         let Packet { direction, protocol, source, destination, port } = self.packet;
         let direction = tree::direction_directory(direction);
         let protocol = tree::protocol_directory(protocol);
-        let packets = crate::print::words::count_of(
-            usize::try_from(self.packets).unwrap_or(usize::MAX),
-            "packet",
-        );
+        let packets = self.packets.map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        let packets = packets.map(|it| crate::print::words::count_of(it, "packet") + ", ");
+        let packets = packets.unwrap_or_default();
         let seen = Utc(self.last_seen);
-        write!(
-            f,
-            "{direction} {protocol} {source} to {destination} {port}: {packets}, last {seen}"
-        )?;
+        write!(f, "{direction} {protocol} {source} to {destination} {port}: {packets}last {seen}")?;
         match self.path() {
             Some(path) if self.has_file => write!(f, "; {path}"),
             Some(path) => write!(f, "; no file {path}"),
@@ -279,7 +301,9 @@ mod tests {
         let records = files.iter().map(record).collect();
         let recording = Recording { records, ..Recording::default() };
         let now = UNIX_EPOCH + Duration::from_secs(20);
-        Dropped::read(listed.as_bytes(), &recording, &Scope::default(), now)
+        let scope = Scope::default();
+        let names = Names::of(&recording, &scope);
+        super::read(listed.as_bytes(), &names, now).map(Dropped::sorted)
     }
 
     #[test]

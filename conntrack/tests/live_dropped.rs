@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use crate::support::{
     PATIENCE, add_files,
-    firewall::{Firewall as _, Nftables, rules},
+    firewall::{Firewall as _, Iptables, Nftables, rules},
     lab::{Lab, PEER_DEVICE},
     services::{Service, Services, ask_tcp, ask_udp},
 };
@@ -39,13 +39,30 @@ fn use_all(lab: &Lab, patience: Duration) -> Vec<bool> {
     works
 }
 
-fn load(lab: &Lab, tree: &Path) {
+fn with_nftables(lab: &Lab, tree: &Path) {
     let (_scratch, file) = rules(tree, &["--enforce"]);
     Nftables::load(&lab.host, file.to_str().expect("UTF-8"));
 }
 
+/// Twice: sets and chains that are there are no obstacle.
+fn with_ipset(lab: &Lab, tree: &Path) {
+    let (_scratch, file) = rules(tree, &["--enforce", "--format", "iptables", "--ipset"]);
+    for _ in 0..2 {
+        Iptables::load_once(&lab.host, file.to_str().expect("UTF-8"));
+    }
+}
+
 #[test]
 fn what_was_dropped_is_listed_and_can_be_accepted() {
+    is_listed_and_can_be_accepted(with_nftables);
+}
+
+#[test]
+fn what_iptables_dropped_is_listed_and_can_be_accepted_too() {
+    is_listed_and_can_be_accepted(with_ipset);
+}
+
+fn is_listed_and_can_be_accepted(load: fn(&Lab, &Path)) {
     let lab = lab();
     let tree = tempfile::tempdir().expect("a scratch directory");
     let ssh = [

@@ -234,6 +234,65 @@ fn what_ufw_refuses_stays_refused() {
     keeps_what_was_refused(UFW);
 }
 
+/// Scattered, so that no network holds two of them.
+fn many_peers(count: u32) -> Vec<String> {
+    let v4 = (0..count).map(|it| IpAddr::V4((0x0a20_0001 + 2 * it).into()));
+    let v6 = (0..count).map(|it| {
+        let network = u128::from("fd00:300::".parse::<std::net::Ipv6Addr>().expect("an address"));
+        IpAddr::V6((network + 1 + 2 * u128::from(it)).into())
+    });
+    v4.chain(v6).map(|it| it.to_string()).collect()
+}
+
+/// A rule of ten thousand peers is one line, and takes exactly these peers.
+#[test]
+fn many_peers_are_a_set() {
+    const PEERS: u32 = 5_000;
+    let site = Site::with(
+        "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
+    );
+    let (host, peer) = (&site.lab.host, &site.lab.peer);
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    let file = |from: &String| {
+        let family = usize::from(from.contains(':'));
+        format!("in/tcp/{from}-PORT-{}-443", HOST[family])
+    };
+    let peers = many_peers(PEERS);
+    add_files(tree.path(), &peers.iter().map(file).collect::<Vec<_>>());
+    let arguments = ["--format", "iptables", "--enforce", "--ipset"];
+    let (_scratch, file) = rules(tree.path(), &arguments);
+    let text = std::fs::read_to_string(&file).expect("the file");
+    let lines = text.lines().filter(|line| line.starts_with("-A "));
+    assert!(lines.count() < 40, "{}", text.lines().take(200).collect::<String>());
+    let before = Iptables::saved(host);
+    let file = file.to_str().expect("UTF-8");
+    Iptables::load_once(host, file);
+    let sets = || host.run("ipset", &["save", "-sorted"]);
+    let (rules, once) = (Iptables::saved(host), sets());
+    Iptables::load_once(host, file);
+    assert_eq!((Iptables::saved(host), sets()), (rules, once), "loaded again");
+
+    let last = [PEERS - 1, 2 * PEERS - 1].map(|it| peers[it as usize].clone());
+    let beside = ["10.32.0.2", "fd00:300::2"].map(str::to_owned);
+    for (from, works, patience) in [(last, true, PATIENCE), (beside, false, REFUSED_AFTER)] {
+        for (from, to) in from.iter().zip(HOST) {
+            peer.run("ip", &["address", "add", from, "dev", PEER_DEVICE]);
+            let network = if from.contains(':') { "fd00:300::/64" } else { "10.32.0.0/16" };
+            host.run("ip", &["route", "replace", network, "dev", crate::support::lab::DEVICE]);
+            let [from, to] =
+                [from.as_str(), to].map(|it| it.parse::<IpAddr>().expect("an address"));
+            let answer = ask_tcp(peer, from, SocketAddr::new(to, 443), patience);
+            assert_eq!(answer.is_ok(), works, "{from}");
+        }
+    }
+    let mut audit = host.command(env!("CARGO_BIN_EXE_conntrack"));
+    let output = audit.args(["audit", "--iptables", file, "-p"]).arg(tree.path()).output();
+    let told = String::from_utf8_lossy(&output.expect("the program runs").stdout).into_owned();
+    assert!(told.contains("10000 of 10000 recorded connections accepted"), "{told}");
+    Iptables::take_away(host, file);
+    assert_eq!((Iptables::saved(host), sets()), (before, String::new()), "taken away");
+}
+
 /// A chain that the new rules no longer have is not left in force.
 #[test]
 fn rules_that_are_gone_are_gone() {

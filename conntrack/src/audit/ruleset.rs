@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::{
     host::programs::{self, ProgramError},
+    print::iptables::sets::LINE,
     rules::addresses::Interval,
 };
 
@@ -26,6 +27,8 @@ pub struct Sources {
     pub iptables: Option<PathBuf>,
     /// A file for `ip6tables-restore` alone.
     pub ip6tables: Option<PathBuf>,
+    /// A file for `ipset restore`, loaded before them.
+    pub ipset: Option<PathBuf>,
 }
 
 /// Why rules cannot be tried.
@@ -81,8 +84,12 @@ impl Ruleset {
         if let Some(path) = &sources.nftables {
             parts.push(Part::of_file(path, "nft", &NFT)?);
         }
+        if let Some(path) = &sources.ipset {
+            parts.push(Part::of_file(path, "ipset", &IPSET)?);
+        }
         let alone = sources.ip6tables.is_some();
         if let Some(path) = &sources.iptables {
+            parts.extend(sets(&Part::of_file(path, "ipset", &IPSET)?));
             parts.extend(iptables(path, "iptables-restore", !alone)?);
             if !alone {
                 parts.extend(iptables(path, "ip6tables-restore", true)?);
@@ -164,6 +171,18 @@ fn interval(word: &str) -> Option<Interval> {
 }
 
 const NFT: [&str; 2] = ["-f", "-"];
+
+/// What rules of iptables that refer to sets have.
+const SETS: [&str; 4] = ["--match-set", "--add-set", "--del-set", "--map-set"];
+const IPSET: [&str; 2] = ["-exist", "restore"];
+
+/// The sets that a file of ours has in its comments.
+fn sets(file: &Part) -> Option<Part> {
+    let text = String::from_utf8_lossy(&file.text);
+    let lines = text.lines().filter_map(|line| line.strip_prefix(LINE));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    (!text.is_empty()).then(|| Part { text: text.into_bytes(), ..file.clone() })
+}
 
 /// A file for iptables. Our own is of chains beside those that there are, and says at its top how to jump to
 /// them.
@@ -255,9 +274,9 @@ fn host() -> Result<Vec<Part>, RulesetError> {
             iptables.push(Part::of_host(restore, &[], list(save, &[])?));
         }
     }
-    let sets =
-        iptables.iter().any(|part| String::from_utf8_lossy(&part.text).contains("--match-set"));
-    if sets {
+    let uses_sets =
+        |part: &Part| SETS.iter().any(|it| String::from_utf8_lossy(&part.text).contains(it));
+    if iptables.iter().any(uses_sets) {
         parts.push(Part::of_host("ipset", &["restore"], list("ipset", &["save"])?));
     }
     parts.extend(iptables);

@@ -93,6 +93,9 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
         (Format::Ufw, At::Host) if args.enforce && args.device.is_some() => {
             Err(anyhow!("ufw refuses on every device alike: leave out --device, or --enforce"))
         }
+        _ if args.ipset && args.format != Format::Iptables => {
+            Err(anyhow!("--ipset is for --format iptables: nftables has sets of its own"))
+        }
         _ => Ok(()),
     }
 }

@@ -37,8 +37,8 @@ pub(super) enum ExportCommand {
 }
 
 const DROPPED_HELP: &str = "\
-It asks nft, so it takes root. The nftables rules of `conntrack rules` keep each for 8 days, until they are loaded \
-anew.
+It asks nft and ipset, so it takes root. The rules of `conntrack rules` keep each for 8 days (those of iptables with \
+--ipset), until they are loaded anew.
 
 Examples:
   conntrack dropped -p DIR                                          what, how often, and its file
@@ -107,6 +107,10 @@ pub(super) struct RulesArgs {
     /// Where the rules stand: where this host translates addresses, only the wire is as it was recorded
     #[arg(long, value_enum, value_name = "PLACE", default_value_t = At::Host)]
     pub(super) at: At,
+
+    /// With --format iptables: sets of ipset for many peers, and for what is dropped (conntrack dropped)
+    #[arg(long)]
+    pub(super) ipset: bool,
 
     /// UDP port of a server on this machine [repeatable]: it has a rule even if it is ephemeral
     #[arg(short, long, value_name = "PORT", value_delimiter = ',', value_parser = port)]
@@ -217,6 +221,7 @@ impl RulesArgs {
                 At::Wire => Standing::Wire,
             },
             source_unknown: (self.at, self.format) == (At::Wire, Format::Iptables),
+            ipset: self.ipset,
             enforce: self.enforce,
             forward: self.forward,
             unanswered: self.unanswered,
@@ -252,6 +257,10 @@ pub(super) struct AuditArgs {
     /// Rules for `ip6tables-restore`; those of --iptables are for IPv4 alone then
     #[arg(long, value_name = "FILE")]
     pub(super) ip6tables: Option<PathBuf>,
+
+    /// Sets that the rules of --iptables refer to, as for `ipset restore`; those of conntrack rules are in the file
+    #[arg(long, value_name = "FILE", requires = "iptables")]
+    pub(super) ipset: Option<PathBuf>,
 
     /// What this machine has in force; with files, what would be if they were loaded here
     #[arg(long)]
@@ -296,6 +305,7 @@ impl AuditArgs {
                 nftables: self.rules.clone(),
                 iptables: self.iptables.clone(),
                 ip6tables: self.ip6tables.clone(),
+                ipset: self.ipset.clone(),
             },
             device: self.device.clone(),
             skip_else: self.skip_else,

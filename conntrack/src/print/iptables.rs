@@ -6,12 +6,13 @@
 mod commands;
 mod ends;
 mod places;
+pub(crate) mod sets;
 mod unrecorded;
 
 use std::fmt;
 
 use self::{
-    ends::End,
+    ends::{End, option},
     places::{FILTER, Jump, Own, chains, rest},
 };
 use super::{
@@ -24,7 +25,7 @@ use crate::{
     rules::{
         essentials::ESSENTIALS,
         rule_set::RuleSet,
-        vocabulary::{BaseChain, PortRange, Rule, Side, Standing},
+        vocabulary::{BaseChain, PortRange, Request, Rule, Side, Standing},
     },
 };
 
@@ -40,17 +41,30 @@ impl fmt::Display for File<'_> {
         let jumps: Vec<_> = judged.iter().map(|it| Jump::of(it.base, standing)).collect();
         let load = "the commands below, not without --noflush";
         header::write(f, self.0, load, &Manner::counting(self.0.request.enforce))?;
-        if standing == Standing::Wire {
-            self.write_what_is_not_seen(f)?;
-        }
+        self.write_notes(f)?;
         commands::write(f, self.0, &jumps)?;
         unrecorded::write_helpers(f, self.0)?;
         let mut tables: Vec<_> = jumps.iter().map(|jump| jump.table).chain([FILTER]).collect();
         tables.sort_unstable();
         tables.dedup();
-        tables.into_iter().try_for_each(|table| self.write_table(f, table, &judged))
+        tables.into_iter().try_for_each(|table| self.write_table(f, table, &judged))?;
+        if self.0.request.ipset {
+            let bases: Vec<_> = judged.iter().map(|it| it.base).collect();
+            let parts: Vec<_> = judged.into_iter().flat_map(|it| it.parts).collect();
+            sets::write(f, &bases, &parts)?;
+        }
+        Ok(())
     }
 }
+
+const SOURCES_ARE_NOT_SEEN: &str = "\
+# What arrives is judged before its address is translated. iptables has nothing behind the translation of
+# sources: what leaves is judged by where it goes, from whichever address of this host.";
+const PASSING_IS_JUDGED: &str = "\
+# What passes through may leave with an address of this host: it is accepted where this host goes, too.";
+const PASSING_IS_NOT_JUDGED: &str = "\
+# What passes through and leaves with an address of this host (masquerading) is not judged: that takes
+# --forward, and a tree with else.";
 
 /// What is judged on the way through a built-in chain.
 struct Judged<'a> {
@@ -84,29 +98,24 @@ impl<'a> File<'a> {
         request.standing == Standing::Wire && request.forward && has_else
     }
 
-    fn write_what_is_not_seen(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "# What arrives is judged before its address is translated. iptables has nothing"
-        )?;
-        writeln!(
-            f,
-            "# behind the translation of sources, so what leaves is judged by where it goes,"
-        )?;
-        writeln!(f, "# from whichever address of this host.")?;
-        if self.judges_what_passes() {
-            writeln!(
-                f,
-                "# What passes through may leave with an address of this host, and is accepted"
-            )?;
-            writeln!(f, "# where this host goes, too.")
-        } else {
-            writeln!(
-                f,
-                "# What passes through and leaves with an address of this host (masquerading) is"
-            )?;
-            writeln!(f, "# not judged: it takes --forward, and a tree with else.")
+    fn write_notes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let request = &self.0.request;
+        let passes = match request.standing {
+            Standing::Host => None,
+            Standing::Wire if self.judges_what_passes() => Some(PASSING_IS_JUDGED),
+            Standing::Wire => Some(PASSING_IS_NOT_JUDGED),
+        };
+        if let Some(passes) = passes {
+            writeln!(f, "{SOURCES_ARE_NOT_SEEN}\n{passes}")?;
         }
+        let listed = sets::listed(self.0.chains.iter().flat_map(|chain| &chain.rules));
+        if listed > 0 && !request.ipset {
+            writeln!(
+                f,
+                "# {listed} addresses and networks have lines of their own; --ipset makes sets of them."
+            )?;
+        }
+        Ok(())
     }
 
     /// Chains that the rules no longer have are emptied.
@@ -141,7 +150,7 @@ impl<'a> File<'a> {
             let next = judged.parts.get(index + 1).map(|(own, _)| own.name().to_owned());
             self.write_chain(f, *own, rules, &next.unwrap_or_else(|| rest(base)))?;
         }
-        write_closing(f, base, self.0.request.enforce)
+        self.write_closing(f, base)
     }
 
     /// Rules; what none of them accepts goes to the next chain.
@@ -157,7 +166,7 @@ impl<'a> File<'a> {
             writeln!(f, "-A {name} ! -o {device} -g {next}")?;
         }
         for rule in rules.iter().filter(|rule| End::internet(rule).is_none()) {
-            write_rule(f, name, rule)?;
+            self.write_rule(f, own, name, rule)?;
         }
         let ends = End::ALL.into_iter().filter(|end| end.has_rules(rules));
         for end in ends.clone() {
@@ -167,7 +176,7 @@ impl<'a> File<'a> {
         for end in ends {
             let name = own.internet(end);
             for rule in rules.iter().filter(|rule| End::internet(rule) == Some(end)) {
-                write_rule(f, &name, rule)?;
+                self.write_rule(f, own, &name, rule)?;
             }
             writeln!(f, "-A {name} -g {next}")?;
         }
@@ -241,37 +250,52 @@ const fn passing(base: BaseChain) -> Option<&'static str> {
     }
 }
 
-/// Packets that no rule accepts: logged up to a limit, counted, and dropped or handed back.
-fn write_closing(f: &mut fmt::Formatter<'_>, base: BaseChain, enforce: bool) -> fmt::Result {
-    let name = rest(base);
-    let Closing { log, count } = Closing::of(enforce);
-    // iptables takes 29 characters.
-    let prefix = format_args!("conntrack {log} {} ", words::hook(base));
-    let limit = "-m limit --limit 10/minute --limit-burst 20";
-    let verdict = if enforce { "DROP" } else { "RETURN" };
-    writeln!(f, "-A {name} {limit} -j LOG --log-prefix \"{prefix}\"")?;
-    writeln!(f, "-A {name} -m comment --comment \"{count}\" -j {verdict}")
-}
+impl File<'_> {
+    /// Packets that no rule accepts: remembered, logged up to a limit, counted, and dropped or handed back.
+    fn write_closing(&self, f: &mut fmt::Formatter<'_>, base: BaseChain) -> fmt::Result {
+        let name = rest(base);
+        let Request { enforce, ipset, .. } = self.0.request;
+        let Closing { log, count } = Closing::of(enforce);
+        // iptables takes 29 characters.
+        let prefix = format_args!("conntrack {log} {} ", words::hook(base));
+        let limit = "-m limit --limit 10/minute --limit-burst 20";
+        let verdict = if enforce { "DROP" } else { "RETURN" };
+        if ipset {
+            sets::write_remembering(f, &name, base)?;
+        }
+        writeln!(f, "-A {name} {limit} -j LOG --log-prefix \"{prefix}\"")?;
+        writeln!(f, "-A {name} -m comment --comment \"{count}\" -j {verdict}")
+    }
 
-/// One line, or more where a line cannot hold it.
-fn write_rule(f: &mut fmt::Formatter<'_>, chain: &str, rule: &Rule) -> fmt::Result {
-    let sources = End::Source.matches(rule);
-    let destinations = End::Destination.matches(rule);
-    let protocol = words::protocol(rule.protocol);
-    let version = option(rule.version);
-    let comment = words::comment(rule);
-    for source in &sources {
-        for destination in &destinations {
-            for ports in ports(&rule.ports) {
-                writeln!(
-                    f,
-                    "-A {chain} {version}{source}{destination} -p {protocol} {ports} \
-                     -m comment --comment \"{comment}\" -j RETURN"
-                )?;
+    /// One line, or more where a line cannot hold it.
+    fn write_rule(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        own: Own,
+        chain: &str,
+        rule: &Rule,
+    ) -> fmt::Result {
+        let matches = |end: End| {
+            let set = sets::matching(own, end, rule).filter(|_| self.0.request.ipset);
+            set.map_or_else(|| end.matches(rule), |set| vec![set])
+        };
+        let (sources, destinations) = (matches(End::Source), matches(End::Destination));
+        let protocol = words::protocol(rule.protocol);
+        let version = option(rule.version);
+        let comment = words::comment(rule);
+        for source in &sources {
+            for destination in &destinations {
+                for ports in ports(&rule.ports) {
+                    writeln!(
+                        f,
+                        "-A {chain} {version}{source}{destination} -p {protocol} {ports} \
+                         -m comment --comment \"{comment}\" -j RETURN"
+                    )?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Ports as matches, one for each line.
@@ -281,13 +305,6 @@ fn ports(ranges: &[PortRange]) -> Vec<String> {
     }
     let lists = multiport::lists(ranges);
     lists.iter().map(|list| format!("-m multiport --dports {list}")).collect()
-}
-
-const fn option(version: IpVersion) -> &'static str {
-    match version {
-        IpVersion::V4 => "-4",
-        IpVersion::V6 => "-6",
-    }
 }
 
 #[cfg(test)]

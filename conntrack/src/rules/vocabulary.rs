@@ -26,6 +26,8 @@ pub struct Request {
     pub standing: Standing,
     /// Leaving packets are judged before their source is translated, so it is not what was recorded.
     pub source_unknown: bool,
+    /// For iptables: sets of `ipset` for many peers, and for what no rule accepts.
+    pub ipset: bool,
     /// Drop what no rule accepts; else only count and log it.
     pub enforce: bool,
     /// Make a forward chain of `else`.

@@ -2,12 +2,21 @@
 
 use std::fmt;
 
-use super::places::{FILTER, HELPERS, Jump, MANGLE, RAW, all_chains};
+use super::{
+    places::{FILTER, HELPERS, Jump, MANGLE, RAW, all_chains},
+    sets::LINE,
+};
 use crate::rules::{rule_set::RuleSet, vocabulary::Standing};
+
+/// Our sets. What rules still use is not destroyed.
+const SETS: &str = "$(ipset list -n 2>/dev/null | grep '^conntrack-')";
 
 pub(super) fn write(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet, jumps: &[Jump]) -> fmt::Result {
     writeln!(f, "# Other rules stay as they are, and judge what is accepted here.")?;
     writeln!(f, "# To load them, as root, now and whenever they have changed:")?;
+    if rule_set.request.ipset {
+        writeln!(f, "#   sed -n 's/^{LINE}//p' FILE | ipset -exist restore")?;
+    }
     write_command(f, "$i-restore --noflush FILE")?;
     let helpers = HELPERS.iter().filter(|_| !rule_set.helpers.is_empty());
     for Jump { table, from, to } in jumps.iter().chain(helpers) {
@@ -19,6 +28,9 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet, jumps: &[Jum
     if rule_set.request.standing == Standing::Host {
         write_for_chains(f, MANGLE, "-F")?;
     }
+    if rule_set.request.ipset {
+        writeln!(f, "#   for s in {SETS}; do ipset destroy $s 2>/dev/null || :; done")?;
+    }
     writeln!(f, "# To take them away:")?;
     for Jump { table, from, to } in Jump::all() {
         let command = format!("$i -t {table} -D {from} -j {to} 2>/dev/null");
@@ -28,7 +40,9 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet, jumps: &[Jum
         write_for_chains(f, table, "-F")?;
         write_for_chains(f, table, "-X")?;
     }
-    Ok(())
+    // The kernel lets go of what rules used a moment after they are gone.
+    let again = "{ sleep 1; ipset destroy $s; }";
+    writeln!(f, "#   for s in {SETS}; do ipset destroy $s 2>/dev/null || {again}; done")
 }
 
 fn write_for_chains(f: &mut fmt::Formatter<'_>, table: &str, verb: &str) -> fmt::Result {

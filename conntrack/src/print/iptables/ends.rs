@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::rules::{
-    addresses::{AddressSet, Interval},
-    vocabulary::{Rule, Side},
+use crate::{
+    connection::IpVersion,
+    rules::{
+        addresses::{AddressSet, Interval},
+        vocabulary::{Rule, Side},
+    },
 };
 
 /// Addresses in one line; iptables makes a rule of each.
@@ -72,5 +75,13 @@ impl End {
     /// These networks at this end, one match for each line; none if there are none.
     pub(super) fn among(self, networks: &BTreeSet<IpNet>) -> Vec<String> {
         self.lines(AddressSet::of(networks.iter().copied()).intervals().collect())
+    }
+}
+
+/// The families that a line is for.
+pub(super) const fn option(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "-4",
+        IpVersion::V6 => "-6",
     }
 }

@@ -4,8 +4,7 @@
 use std::fmt;
 
 use super::{
-    ends::End,
-    option,
+    ends::{End, option},
     places::{HELPERS_CHAIN, Own, RAW},
 };
 use crate::{
