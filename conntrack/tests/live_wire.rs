@@ -12,9 +12,11 @@ use crate::support::{
     Files, PATIENCE, assert_same_tree,
     collector::Collector,
     conntrack,
+    evidence::evidence,
     firewall::{Firewall as _, Iptables, rules},
     lab::{DEVICE, Lab, PEER_DEVICE},
     services::{Service, Services, ask_tcp, ask_udp},
+    wait_until,
 };
 
 const HOST: &str = "192.168.200.230";
@@ -43,6 +45,16 @@ struct Translating {
     lab: Lab,
     behind: Lab,
     _services: Vec<Services>,
+}
+
+/// So many files, and each is known to have been answered: rules go by it.
+fn wait_for_answers(recorder: &Collector, count: usize) {
+    let evidence = || evidence(recorder.path());
+    let all_there = || {
+        let evidence = evidence();
+        evidence.len() == count && evidence.values().all(|word| word == "answered")
+    };
+    assert!(wait_until(PATIENCE, all_there), "{:#?}", evidence());
 }
 
 fn address(text: &str) -> IpAddr {
@@ -132,7 +144,7 @@ impl Translating {
             format!("out/tcp/{HOST}-PORT-{PEER}-443"),
         ]
         .into();
-        recorder.wait_for_files(&expected);
+        wait_for_answers(&recorder, expected.len());
         assert_same_tree("recorded", &expected, &recorder.files());
         recorder
     }
@@ -245,8 +257,7 @@ fn iptables_at_the_wire_over_ipv6() {
     };
     let recorder = Collector::start(&host.lab.host, &["-m", "pcap"]);
     assert!(asks(HOST, 80, PATIENCE) && asks("fd00:8::2", 80, PATIENCE));
-    let all_there = || recorder.files().len() == 2;
-    assert!(crate::support::wait_until(PATIENCE, all_there), "{:#?}", recorder.files());
+    wait_for_answers(&recorder, 2);
     let arguments = ["--format", "iptables", "--enforce", "--at", "wire", "--device", DEVICE];
     for (further, passes) in [(&[][..], true), (&["--forward"], false)] {
         let (_kept, file) = rules(recorder.path(), &[&arguments[..], further].concat());
@@ -272,8 +283,7 @@ fn what_passes_through_is_judged_at_the_wire_too() {
         ask_tcp(&host.lab.peer, address(from), to, patience).is_ok()
     };
     assert!(into(PEER, PATIENCE) && host.passes(443, PATIENCE) && host.asks(PATIENCE));
-    let all_there = || recorder.files().len() == 3;
-    assert!(crate::support::wait_until(PATIENCE, all_there), "{:#?}", recorder.files());
+    wait_for_answers(&recorder, 3);
     let arguments = ["--enforce", "--forward", "--at", "wire", "--device", DEVICE];
     let (_kept, file) = rules(recorder.path(), &arguments);
     let (status, told) = host.audit(recorder.path(), &file);
