@@ -41,6 +41,21 @@ pub struct Connection {
     pub destination_port: u16,
 }
 
+impl Connection {
+    /// The address of the machine that was watched; between others there is none.
+    pub const fn own_address(&self) -> Option<IpAddr> {
+        let own = match self.direction {
+            Direction::In => self.destination,
+            Direction::Out => self.source,
+            Direction::Else => return None,
+        };
+        match own {
+            Host::Address(address) => Some(address),
+            Host::Internet => None,
+        }
+    }
+}
+
 /// What came of a connection, weaker words first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Evidence {
@@ -65,6 +80,15 @@ impl Evidence {
             Self::Refused => "refused",
             Self::Served => "served",
             Self::Answered => "answered",
+        }
+    }
+
+    /// Whether there is this word for this protocol.
+    pub const fn is_of(self, protocol: Protocol) -> bool {
+        match self {
+            Self::Answered => true,
+            Self::Refused => matches!(protocol, Protocol::Tcp),
+            Self::Served | Self::Reply => matches!(protocol, Protocol::Udp),
         }
     }
 

@@ -1,6 +1,19 @@
-//! A recording: the records of a tree. What stands for no connection is kept apart, to be reported.
+//! A recording: the records of a tree, of a file of JSON lines, or of several of both. What stands for no
+//! connection is kept apart, to be reported.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`sources`] | the door: reads whatever holds recordings |
+//! | [`json_lines`] | recordings as JSON, an object a line: their fields, and how they are read |
+//! | [`merging`] | one recording of several |
+
+pub mod error;
+pub mod json_lines;
+pub mod merging;
+pub mod sources;
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -12,17 +25,57 @@ use crate::{
     tree::{self, Entry, Provenance, TreeError},
 };
 
-/// A tree, read.
+/// A tree or a file of JSON lines, read; or several.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
+    /// Where it was read from, as it was typed.
+    pub name: PathBuf,
     /// In order of their connections.
     pub records: Vec<Record>,
     /// What stands for no connection, by its path, and why.
     pub strangers: Vec<(PathBuf, &'static str)>,
     /// Evidence that cannot be read, by its path, and why; with the empty path, that of the whole tree.
     pub unreadable: Vec<(PathBuf, &'static str)>,
-    /// What the tree says of its recording, if anything.
+    /// What the tree says of its recording, if anything; of several, what they agree on.
     pub provenance: Option<Provenance>,
+    /// How many connections were left out when it was written as JSON lines.
+    pub left_out: usize,
+    /// The recordings that it was merged of; none if it is one.
+    pub parts: Vec<Part>,
+}
+
+/// One of several recordings, but for its records.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Where it was read from.
+    pub name: PathBuf,
+    /// What it says of itself.
+    pub provenance: Option<Provenance>,
+    /// The addresses of its own that were seen.
+    pub own: BTreeSet<IpAddr>,
+}
+
+impl Part {
+    /// The name of the machine, where it is told and is a name that cannot leave its line.
+    pub fn host(&self) -> Option<&str> {
+        one_word(self.provenance.as_ref()?.host.as_deref()?)
+    }
+
+    /// The device, likewise.
+    pub fn device(&self) -> Option<&str> {
+        one_word(self.provenance.as_ref()?.device.as_deref()?)
+    }
+
+    /// The machine in words: its name, or else the file.
+    pub fn machine(&self) -> String {
+        let file = || self.name.display().to_string().escape_debug().to_string();
+        self.host().map_or_else(file, str::to_owned)
+    }
+}
+
+/// A name that is one word. Anybody may have written it.
+pub(crate) fn one_word(name: &str) -> Option<&str> {
+    (!name.is_empty() && name.chars().all(|it| it.is_ascii_graphic())).then_some(name)
 }
 
 impl Recording {
@@ -31,7 +84,7 @@ impl Recording {
     /// # Errors
     /// A root that is no tree, or a directory that cannot be read.
     pub fn read(root: &Path) -> Result<Self, TreeError> {
-        let mut recording = Self::default();
+        let mut recording = Self { name: root.to_owned(), ..Self::default() };
         recording.provenance = tree::read(root, |entry| recording.add(entry))?;
         recording.records.sort_unstable();
         recording.strangers.sort_unstable();
@@ -55,12 +108,20 @@ impl Recording {
     pub fn forget_before(&mut self, start: SystemTime) -> usize {
         let before = self.records.len();
         self.records.retain(|record| record.last_seen >= start);
-        before - self.records.len()
+        let forgotten = before - self.records.len();
+        self.left_out += forgotten;
+        forgotten
+    }
+
+    /// Itself, as one of several.
+    pub fn part(&self) -> Part {
+        let own = self.records.iter().filter_map(|it| it.connection.own_address()).collect();
+        Part { name: self.name.clone(), provenance: self.provenance.clone(), own }
     }
 }
 
 /// Whether a tracker could have made this: a name may have the right form and mean nothing.
-fn is_possible(connection: &Connection) -> bool {
+pub(crate) fn is_possible(connection: &Connection) -> bool {
     let any_port = connection.source_port == SourcePort::Any;
     match (connection.direction, connection.source, connection.destination) {
         (Direction::In, Host::Internet, Host::Address(_))

@@ -1,11 +1,11 @@
-//! Times in text: UTC, RFC 3339, to the second.
+//! Times in text: UTC, RFC 3339, to the second or exact.
 
 use std::{
     fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use humantime::format_rfc3339_seconds;
+use humantime::{format_rfc3339, format_rfc3339_seconds};
 
 /// The last second that RFC 3339 has a text for, 9999-12-31T23:59:59Z. A file's time may be later.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
@@ -20,6 +20,12 @@ impl fmt::Display for Utc {
     }
 }
 
+/// A time to the nanosecond, without a fraction where there is none; of what has no text, the nearest that has.
+pub(crate) fn exact(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format_rfc3339(UNIX_EPOCH + since.min(LAST)).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +37,7 @@ mod tests {
         assert_eq!(Utc(UNIX_EPOCH + far).to_string(), "9999-12-31T23:59:59Z");
         let second = UNIX_EPOCH + Duration::from_millis(1_700_000_000_999);
         assert_eq!(Utc(second).to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(exact(second), "2023-11-14T22:13:20.999000000Z");
+        assert_eq!(exact(UNIX_EPOCH + far), "9999-12-31T23:59:59Z");
     }
 }

@@ -74,6 +74,7 @@ mod live_unrecorded;
 mod live_wire;
 #[cfg(feature = "pcap")]
 mod metrics;
+mod recordings;
 mod rules;
 #[cfg(feature = "pcap")]
 mod service;

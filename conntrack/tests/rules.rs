@@ -15,7 +15,7 @@ const SEED: &str = "out/tcp/192.168.200.230-PORT-INTERNET-443";
 const SSH: &str = "in/tcp/INTERNET-PORT-192.168.200.230-22";
 
 /// Makes empty files below a directory of their own, each with its time.
-fn tree<'a>(files: impl IntoIterator<Item = (&'a str, SystemTime)>) -> TempDir {
+pub(crate) fn tree<'a>(files: impl IntoIterator<Item = (&'a str, SystemTime)>) -> TempDir {
     let root = tempfile::tempdir().expect("a scratch directory");
     for (path, time) in files {
         add(root.path(), path, time);
@@ -34,7 +34,7 @@ fn snapshots() -> PathBuf {
 }
 
 /// The tree that the snapshots are of: a time and a path on each line.
-fn snapshot_tree() -> TempDir {
+pub(crate) fn snapshot_tree() -> TempDir {
     let list = fs::read_to_string(snapshots().join("tree")).expect("the list");
     tree(list.lines().map(|line| {
         let (time, path) = line.split_once(' ').expect("a time and a path");
@@ -43,7 +43,7 @@ fn snapshot_tree() -> TempDir {
 }
 
 /// The tree with evidence that the snapshots are of: a path, a time and a word on each line.
-fn snapshot_tree_with_evidence() -> TempDir {
+pub(crate) fn snapshot_tree_with_evidence() -> TempDir {
     let list = fs::read_to_string(snapshots().join("tree-with-evidence")).expect("the list");
     let files = list.lines().map(|line| {
         let [path, time, word] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -58,7 +58,7 @@ const RECORDING: &str = r#"{"version":1,"device":"lan0","since":"2026-11-10T00:0
     "udp_in":[45390],"lost":34}"#;
 
 /// The same as [`tree`] with a word of evidence for each file, or none.
-fn tree_with_evidence<'a>(
+pub(crate) fn tree_with_evidence<'a>(
     files: impl IntoIterator<Item = (&'a str, SystemTime, &'a str)>,
 ) -> TempDir {
     let root = tree([]);
@@ -72,7 +72,7 @@ fn tree_with_evidence<'a>(
     root
 }
 
-fn set_attribute(path: &Path, name: &str, value: &str) {
+pub(crate) fn set_attribute(path: &Path, name: &str, value: &str) {
     setxattr(path, name, value.as_bytes(), XattrFlags::empty())
         .expect("a file system with extended attributes");
 }

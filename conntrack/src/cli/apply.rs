@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    slice,
     time::{Duration, Instant},
 };
 
@@ -15,11 +16,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::values::{device, duration, span};
+use super::{
+    reading::read,
+    values::{device, duration, span},
+};
 use crate::{
     apply::{self, Ended, Plan, Step, guard::guard, keep::Advice},
     print::nftables,
-    recording::Recording,
     rules::{rule_set::RuleSet, vocabulary::Request},
 };
 
@@ -54,7 +57,7 @@ pub(super) enum ApplyCommand {
 #[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("what").required(true).args(["path", "rules", "undo", "guard"]))]
 pub(super) struct ApplyArgs {
-    /// The tree whose enforcing rules these are
+    /// The tree whose enforcing rules these are, or a file of what -f jsonl prints
     #[arg(short, long, value_name = "DIR")]
     path: Option<PathBuf>,
 
@@ -116,7 +119,7 @@ fn plan(args: &ApplyArgs) -> anyhow::Result<Plan> {
         (None, Some(path)) => {
             let request =
                 Request { enforce: true, device: args.device.clone(), ..Request::default() };
-            let rule_set = RuleSet::of(&Recording::read(path)?, request);
+            let rule_set = RuleSet::of(&read(slice::from_ref(path))?, request);
             let rules = nftables::File::of(&rule_set).to_string().into_bytes();
             (format!("the rules of {}", path.display()), rules)
         }

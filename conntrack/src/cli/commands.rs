@@ -14,7 +14,7 @@ use log::LevelFilter;
 use super::{
     export::{At, AuditArgs, DiffArgs, DroppedArgs, ExportCommand, Format, RulesArgs, Telling},
     output::{self, print},
-    reading::read,
+    reading::{merge, read, read_each},
     show, translation,
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
         csv::Csv,
         iptables,
         json::Json,
+        jsonl::{Each, JsonLines},
         nftables,
         table::Table,
         ufw,
@@ -59,20 +60,26 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
     if args.quiet {
         log::set_max_level(LevelFilter::Error);
     }
-    let mut recording = read(args.place.path())?;
+    check(args)?;
+    let mut recordings = read_each(args.place.paths())?;
     if let Some(since) = args.since {
         let start = SystemTime::now().checked_sub(since).unwrap_or(UNIX_EPOCH);
-        let left_out = recording.forget_before(start);
+        let left_out = recordings.iter_mut().map(|it| it.forget_before(start)).sum();
         log::info!("{} left out by --since", count_of(left_out, "connection"));
     }
-    check(args)?;
+    let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
+    if args.format == Format::Jsonl {
+        let each = recordings.iter().map(|it| JsonLines { recording: it, records: &it.records });
+        put(output, &Each(each.collect()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let recording = merge(recordings);
     let has_rules = matches!(args.format, Format::Nftables | Format::Iptables | Format::Ufw);
     if has_rules && args.at == At::Host && translation::is_done_here(recording.provenance.as_ref())
     {
         log::warn!("{}", translation::WARNING);
     }
     let records = &recording.records;
-    let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     match args.format {
         Format::Nftables => put(output, &nftables::File::of(&rule_set(&recording, args)))?,
         Format::Iptables => put(output, &iptables::File(&rule_set(&recording, args)))?,
@@ -80,6 +87,7 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         Format::Json => put(output, &Json(records))?,
         Format::Csv => put(output, &Csv(records))?,
         Format::Table => put(output, &Table(records))?,
+        Format::Jsonl => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -134,7 +142,8 @@ fn tell_omissions(omissions: &[Omission]) {
 }
 
 fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let diff = Diff::between(&read(&args.one)?, &read(&args.other)?, args.all);
+    let (one, other) = args.sides();
+    let diff = Diff::between(&read(&one)?, &read(&other)?, args.all);
     match args.format {
         Telling::Table => print(&diff)?,
         Telling::Json => print(&diff.json())?,
@@ -143,7 +152,7 @@ fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
-    let recording = read(args.place.path())?;
+    let recording = read(args.place.paths())?;
     let audit = Audit::of(&recording, &args.request())?;
     tell_omissions(&audit.omissions);
     for note in &audit.notes {
@@ -157,7 +166,13 @@ fn audit(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn dropped(args: &DroppedArgs) -> anyhow::Result<ExitCode> {
-    let recording = read(&args.path)?;
+    if !args.accept.is_empty() && !args.path.is_dir() {
+        let path = args.path.display();
+        return Err(anyhow!(
+            "{path} is no tree: what --accept accepts is kept with the files of a tree"
+        ));
+    }
+    let recording = read(std::slice::from_ref(&args.path))?;
     let dropped = Dropped::now(&recording, &Scope::new(args.internal.iter().copied()))?;
     if args.accept.is_empty() {
         print(&dropped)?;

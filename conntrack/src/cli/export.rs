@@ -49,18 +49,21 @@ Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command lin
 
 const RULES_HELP: &str = "\
 The rules go to standard output. Without --enforce nothing is refused: what no rule accepts is counted and \
-logged. What has no rule, because nobody answered it or for another reason, is named at the top. json, csv \
-and table print every connection, `else` among them, with its evidence.
+logged. What has no rule, because nobody answered it or for another reason, is named at the top. json, csv, \
+table and jsonl print every connection, `else` among them, with its evidence.
 
 Examples:
   conntrack rules DIR -o learned.nft                  what would be refused is logged
   conntrack rules DIR --enforce -o enforcing.nft      what no rule accepts is refused
+  conntrack rules DIR -f jsonl -o web1.jsonl          the recording itself, to be handed on
+  conntrack rules --any-local-address web*.jsonl      the rules of several machines with one role
 
 Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
 
 const DIFF_HELP: &str = "\
 Example:
   conntrack diff /var/lib/who.october /var/lib/who    what is new since then
+  conntrack diff -p a.jsonl -p b.jsonl --with c.jsonl what neither of two has
 
 Exit status: 0 if both hold the same connections, 3 if not, 1 when it could not do its work, 2 for a wrong \
 command line.";
@@ -174,12 +177,14 @@ pub(super) enum Format {
     Csv,
     /// The connections as a table for people.
     Table,
+    /// The recording and its connections, an object a line: to be handed on, and read as a tree is.
+    Jsonl,
 }
 
 /// `conntrack dropped`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DroppedArgs {
-    /// The tree that the rules were made of
+    /// The tree that the rules were made of; for a list, also a file of what -f jsonl prints
     #[arg(short, long, value_name = "DIR")]
     pub(super) path: PathBuf,
 
@@ -195,13 +200,21 @@ pub(super) struct DroppedArgs {
 /// `conntrack diff`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DiffArgs {
-    /// The tree from before
-    #[arg(value_name = "DIR")]
-    pub(super) one: PathBuf,
+    /// The tree from before, or a file of what -f jsonl prints
+    #[arg(value_name = "DIR", required_unless_present = "path", requires = "other", conflicts_with_all = ["path", "with"])]
+    one: Option<PathBuf>,
 
-    /// The tree from after
+    /// The tree from after, likewise
     #[arg(value_name = "OTHER")]
-    pub(super) other: PathBuf,
+    other: Option<PathBuf>,
+
+    /// Instead of DIR: trees and files that are compared as one [repeatable]
+    #[arg(short, long, value_name = "DIR", requires = "with")]
+    path: Vec<PathBuf>,
+
+    /// Instead of OTHER: those that they are compared with [repeatable]
+    #[arg(long, value_name = "OTHER", requires = "path")]
+    with: Vec<PathBuf>,
 
     /// List what is unchanged, too
     #[arg(short, long)]
@@ -210,6 +223,16 @@ pub(super) struct DiffArgs {
     /// How it is told
     #[arg(short, long, value_enum, default_value_t = Telling::Table)]
     pub(super) format: Telling,
+}
+
+impl DiffArgs {
+    /// What is compared, and with what.
+    pub(super) fn sides(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let side = |one: &Option<PathBuf>, several: &[PathBuf]| {
+            one.iter().chain(several).cloned().collect()
+        };
+        (side(&self.one, &self.path), side(&self.other, &self.with))
+    }
 }
 
 impl RulesArgs {

@@ -1,25 +1,25 @@
-//! A tree that is read, as typed: `-p DIR` or just `DIR`.
+//! Recordings that are read, as typed: `-p DIR` or just `DIR`, trees and files of JSON lines, one or several.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-/// Which tree is read.
+/// Which recordings are read.
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub(super) struct Place {
-    /// The tree
+    /// The tree, or a file of what -f jsonl prints (- is standard input) [repeatable: all of them together]
     #[arg(short, long, value_name = "DIR")]
-    path: Option<PathBuf>,
+    path: Vec<PathBuf>,
 
     /// The same, without a flag
     #[arg(value_name = "DIR")]
-    directory: Option<PathBuf>,
+    directory: Vec<PathBuf>,
 }
 
 impl Place {
     /// clap sees to it that there is one.
-    pub(super) fn path(&self) -> &Path {
-        self.path.as_deref().or(self.directory.as_deref()).unwrap_or_else(|| Path::new(""))
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        if self.path.is_empty() { &self.directory } else { &self.path }
     }
 }

@@ -12,12 +12,18 @@ use rustix::termios::tcgetwinsize;
 use super::{
     output::print,
     place::Place,
-    reading::read,
+    reading::{merge, read_each},
     values::{duration, port},
 };
 use crate::{
     connection::{Direction, Protocol},
-    print::{csv::Csv, json::Json},
+    print::{
+        csv::Csv,
+        json::Json,
+        jsonl::{Each, JsonLines},
+    },
+    record::Record,
+    recording::Recording,
     show::{Clock, Lines, Order, Selection, Services, sort},
 };
 
@@ -30,6 +36,7 @@ Examples:
   conntrack show DIR --new 24h              what is new since yesterday
   conntrack show DIR --out --unanswered     what is tried in vain
   conntrack show DIR --port 22,3389 -s      these ports, by their names
+  conntrack show fleet/*.jsonl --in         several machines, from what -f jsonl printed there
 
 Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
 
@@ -113,22 +120,20 @@ enum ShowFormat {
     Json,
     /// Comma-separated values.
     Csv,
+    /// The recording and its connections, an object a line: to be handed on, and read as a tree is.
+    Jsonl,
 }
 
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
-    let recording = read(args.place.path())?;
-    let selection = args.selection();
-    let all = recording.records;
-    let untold = all.iter().filter(|it| it.made.is_none()).count();
-    if args.new.is_some() && untold > 0 {
-        log::warn!("{untold} left out: the file system does not tell when they were made");
+    let recordings = read_each(args.place.paths())?;
+    if args.format == ShowFormat::Jsonl {
+        return jsonl(args, &recordings);
     }
-    let mut records: Vec<_> = all.iter().filter(|it| selection.includes(it)).copied().collect();
-    sort(&mut records, args.sort.into());
-    if records.is_empty() {
-        log::info!("none of {} connections", all.len());
-    }
+    let all = merge(recordings).records;
+    let records = args.picked(&all);
+    args.tell(&all, records.len());
     match args.format {
+        ShowFormat::Jsonl => {}
         ShowFormat::Json => print(&Json(&records))?,
         ShowFormat::Csv => print(&Csv(&records))?,
         ShowFormat::Table => {
@@ -146,6 +151,17 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints each recording by itself.
+fn jsonl(args: &ShowArgs, recordings: &[Recording]) -> anyhow::Result<ExitCode> {
+    let picked: Vec<_> = recordings.iter().map(|it| args.picked(&it.records)).collect();
+    let all: Vec<_> = recordings.iter().flat_map(|it| it.records.iter().copied()).collect();
+    args.tell(&all, picked.iter().map(Vec::len).sum());
+    let each = recordings.iter().zip(&picked);
+    let each = each.map(|(recording, records)| JsonLines { recording, records });
+    print(&Each(each.collect()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Of the terminal, if it is one.
 fn columns() -> usize {
     match tcgetwinsize(stdout()) {
@@ -155,6 +171,25 @@ fn columns() -> usize {
 }
 
 impl ShowArgs {
+    /// The records that are shown, in order.
+    fn picked(&self, all: &[Record]) -> Vec<Record> {
+        let selection = self.selection();
+        let mut records: Vec<_> = all.iter().filter(|it| selection.includes(it)).copied().collect();
+        sort(&mut records, self.sort.into());
+        records
+    }
+
+    /// Says what is missing, and that nothing is shown.
+    fn tell(&self, all: &[Record], picked: usize) {
+        let untold = all.iter().filter(|it| it.made.is_none()).count();
+        if self.new.is_some() && untold > 0 {
+            log::warn!("{untold} left out: the file system does not tell when they were made");
+        }
+        if picked == 0 {
+            log::info!("none of {} connections", all.len());
+        }
+    }
+
     fn selection(&self) -> Selection {
         let directions = [
             (self.inward, Direction::In),

@@ -12,3 +12,11 @@ pub(crate) mod netlink;
 pub mod programs;
 pub(crate) mod sockets;
 pub(crate) mod thread;
+
+use rustix::system::uname;
+
+/// What this machine is called, if it is called anything.
+pub(crate) fn name() -> Option<String> {
+    let name = uname().nodename().to_string_lossy().into_owned();
+    (!name.is_empty() && name != "(none)").then_some(name)
+}

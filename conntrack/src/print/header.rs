@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::words::{count_of, how_to_take_in, omissions, warning};
-use crate::{rules::rule_set::RuleSet, tree::Provenance, utc::Utc};
+use super::words::{count_of, how_to_take_in, machines_of, omissions, warning};
+use crate::{recording::one_word, rules::rule_set::RuleSet, utc::Utc};
 
 /// What becomes of what no rule accepts, a line for each sentence.
 pub(super) struct Manner(pub(super) &'static [&'static str]);
@@ -53,12 +53,15 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
         let last = Utc(window.last);
         writeln!(f, "# From {connections}, each last seen between {first} and {last}.")?;
     }
+    if let Some(several) = &rule_set.several {
+        let machines = machines_of(&several.machines);
+        writeln!(f, "# From {} recordings of {machines}.", several.recordings)?;
+    }
     if let Some(since) = rule_set.request.since {
         let since = humantime::format_duration(since);
         writeln!(f, "# What had not been seen for {since} was left out.")?;
     }
-    let provenance = rule_set.provenance.as_ref();
-    match (&rule_set.request.device, provenance.and_then(recorded_on)) {
+    match (&rule_set.request.device, recorded_on(rule_set)) {
         (Some(device), _) => writeln!(f, "# Device: {device}. Others are not filtered.")?,
         (None, Some(recorded)) => {
             writeln!(f, "# Device: recorded on {recorded}; the rules hold for every device.")?;
@@ -67,6 +70,7 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
             writeln!(f, "# Device: the tree does not tell; the rules hold for every device.")?;
         }
     }
+    let provenance = rule_set.provenance.as_ref();
     match provenance.and_then(|it| it.lost) {
         Some(0) => writeln!(f, "# Lost while recording: nothing."),
         Some(lost) => writeln!(f, "# Lost while recording: {lost}."),
@@ -74,8 +78,11 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
     }
 }
 
-/// A device whose name cannot leave its line; anybody may have written it.
-fn recorded_on(provenance: &Provenance) -> Option<&str> {
-    let device = provenance.device.as_deref();
-    device.filter(|name| !name.is_empty() && name.chars().all(|it| it.is_ascii_graphic()))
+/// Devices whose names cannot leave their line; anybody may have written them.
+fn recorded_on(rule_set: &RuleSet) -> Option<String> {
+    if let Some(several) = &rule_set.several {
+        return (!several.devices.is_empty()).then(|| several.devices.join(", "));
+    }
+    let device = rule_set.provenance.as_ref()?.device.as_deref()?;
+    one_word(device).map(str::to_owned)
 }

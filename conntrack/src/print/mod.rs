@@ -1,4 +1,5 @@
-//! Printers, one file for each format: rules for nftables, iptables and ufw, records as JSON, CSV and a table.
+//! Printers, one file for each format: rules for nftables, iptables and ufw, records as JSON, JSON lines, CSV and a
+//! table.
 //!
 //! Each output is a [`Display`](std::fmt::Display) and depends on nothing but what it is made from:
 //! the same tree gives the same bytes.
@@ -10,6 +11,7 @@ mod fields;
 mod header;
 pub mod iptables;
 pub mod json;
+pub mod jsonl;
 mod multiport;
 pub mod nftables;
 pub mod table;

@@ -18,6 +18,8 @@ use crate::{
 const OMISSIONS_NAMED: usize = 40;
 /// Of a list of ports; what does not fit is an ellipsis.
 const LIST_WIDTH: usize = 60;
+/// More machines are only counted.
+const MACHINES_NAMED: usize = 4;
 /// More addresses are only counted.
 const ADDRESSES_NAMED: usize = 3;
 
@@ -236,7 +238,20 @@ pub(crate) fn warning(warning: &Warning) -> String {
         Warning::EveryDevice => {
             "the rules hold for every device; --device limits them to one".to_owned()
         }
+        Warning::SeveralMachines(machines) => format!(
+            "recorded on {}, and each rule holds for one of them, by its own address; for rules that hold for \
+             each, give --any-local-address",
+            machines_of(machines)
+        ),
     }
+}
+
+/// "2 machines (db1, web1)"; of many, the first ones.
+pub(super) fn machines_of(machines: &[String]) -> String {
+    let named: Vec<_> = machines.iter().take(MACHINES_NAMED).map(String::as_str).collect();
+    let more = if machines.len() > MACHINES_NAMED { ", \u{2026}" } else { "" };
+    let count = count_of(machines.len(), "machine");
+    format!("{count} ({}{more})", named.join(", "))
 }
 
 fn changing_addresses(leased: &[IpAddr], of_one_network: &[IpAddr]) -> String {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::{
     addresses::version,
     choosing::Choice,
-    ephemeral::ephemeral_ports,
+    ephemeral::{Ports, ephemeral_ports},
     internet::may_be_group,
     vocabulary::{BaseChain, PortRange},
 };
@@ -82,9 +82,9 @@ fn asked(recording: &Recording, choice: &Choice, version: IpVersion) -> Asked {
     let requests: Vec<_> =
         requests.filter(|it| may_ask_many(it) && is_of(it.source, version)).collect();
     let locals: BTreeSet<IpAddr> = requests.iter().filter_map(|it| address(it.source)).collect();
-    let ephemeral = ephemeral_ports(recording);
+    let ports = Ports::of(recording);
     let answers = recording.records.iter().filter(|record| {
-        may_be_answer(record, ephemeral)
+        may_be_answer(record, &ports)
             && address(record.connection.destination).is_some_and(|it| locals.contains(&it))
     });
     let answered_by = answers.filter_map(|record| address(record.connection.source));
@@ -92,16 +92,16 @@ fn asked(recording: &Recording, choice: &Choice, version: IpVersion) -> Asked {
         answered_by: answered_by.map(IpNet::from).collect(),
         ports: PortRange::all(requests.iter().map(|it| it.destination_port)),
         locals: locals.into_iter().map(IpNet::from).collect(),
-        ephemeral: Some(ephemeral),
+        ephemeral: Some(ephemeral_ports(recording)),
     }
 }
 
 /// Whether it came to a port that this host may have asked from, and belongs to no request to its sender.
-fn may_be_answer(record: &Record, ephemeral: PortRange) -> bool {
+fn may_be_answer(record: &Record, ports: &Ports) -> bool {
     let connection = &record.connection;
     let belongs = matches!(record.outcome, Outcome::Seen(Evidence::Answered | Evidence::Reply));
     (connection.direction, connection.protocol) == (Direction::In, Protocol::Udp)
-        && ephemeral.contains(connection.destination_port)
+        && ports.is_ephemeral(connection.own_address(), connection.destination_port)
         && !belongs
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{
     data::{Control, Helper},
-    ephemeral::ephemeral_ports,
+    ephemeral::Ports,
     grouping::ends,
     internet::is_group,
     omissions::{self, Omission, Reason},
-    vocabulary::{BaseChain, PortRange, Request},
+    vocabulary::{BaseChain, Request},
 };
 use crate::{
     connection::{Connection, Direction, Evidence, Host, Protocol, SourcePort},
@@ -103,8 +103,8 @@ const fn judged_in(record: &Record, reason: Reason) -> Option<BaseChain> {
 struct Criteria {
     forward: bool,
     unanswered: bool,
-    ephemeral: PortRange,
-    /// UDP ports of servers, told when it was recorded or now.
+    ports: Ports,
+    /// UDP ports of servers, told now.
     udp_servers: BTreeSet<u16>,
     /// What passes through this host over UDP, to recognize answers without evidence.
     forwarded: BTreeSet<Connection>,
@@ -112,7 +112,6 @@ struct Criteria {
 
 impl Criteria {
     fn of(recording: &Recording, request: &Request) -> Self {
-        let recorded = recording.provenance.iter().flat_map(|it| &it.udp_in);
         let is_forwarded = |it: &&Connection| {
             (it.direction, it.protocol) == (Direction::Else, Protocol::Udp) && !is_to_group(it)
         };
@@ -120,8 +119,8 @@ impl Criteria {
         Self {
             forward: request.forward,
             unanswered: request.unanswered,
-            ephemeral: ephemeral_ports(recording),
-            udp_servers: recorded.chain(&request.udp_in).copied().collect(),
+            ports: Ports::of(recording),
+            udp_servers: request.udp_in.clone(),
             forwarded: connections.filter(is_forwarded).copied().collect(),
         }
     }
@@ -153,8 +152,10 @@ impl Criteria {
     /// A late answer looks like a request, so a server with an ephemeral UDP port has to be named.
     fn input(&self, record: &Record) -> Result<BaseChain, Reason> {
         let port = record.connection.destination_port;
+        let own = record.connection.own_address();
         let may_be_late_answer = record.connection.protocol == Protocol::Udp
-            && self.ephemeral.contains(port)
+            && self.ports.is_ephemeral(own, port)
+            && !self.ports.is_of_server(own, port)
             && !self.udp_servers.contains(&port);
         match record.outcome {
             Outcome::Seen(Evidence::Reply) => Err(Reason::Reply),

@@ -3,11 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    ephemeral::ephemeral_ports,
-    grouping::ends,
-    vocabulary::{BaseChain, PortRange},
-};
+use super::{ephemeral::Ports, grouping::ends, vocabulary::BaseChain};
 use crate::{
     connection::{Connection, Direction, Host, Protocol},
     record::Record,
@@ -56,7 +52,7 @@ pub(super) struct Control {
     /// In which chains.
     pub(super) helpers: BTreeSet<(Helper, BaseChain)>,
     pairs: BTreeSet<(Helper, Pair)>,
-    ephemeral: PortRange,
+    ports: Ports,
 }
 
 impl Control {
@@ -71,7 +67,7 @@ impl Control {
         Self {
             helpers: controls.iter().map(|(helper, base, _)| (*helper, *base)).collect(),
             pairs: controls.iter().map(|(helper, _, pair)| (*helper, *pair)).collect(),
-            ephemeral: ephemeral_ports(recording),
+            ports: Ports::of(recording),
         }
     }
 
@@ -82,7 +78,8 @@ impl Control {
             helper.control().0 == connection.protocol && self.pairs.contains(&(*helper, pair))
         };
         let helper = Helper::ALL.into_iter().find(is_its);
-        helper.filter(|_| self.ephemeral.contains(connection.destination_port))
+        let port = connection.destination_port;
+        helper.filter(|_| self.ports.is_ephemeral(connection.own_address(), port))
     }
 }
 

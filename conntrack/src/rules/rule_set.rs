@@ -40,6 +40,30 @@ pub struct RuleSet {
     pub omissions: Vec<Omission>,
     /// What the tree says of its recording, if anything.
     pub provenance: Option<Provenance>,
+    /// Several recordings, if it is of several.
+    pub several: Option<Several>,
+}
+
+/// Several recordings.
+#[derive(Clone, Debug)]
+pub struct Several {
+    /// How many.
+    pub recordings: usize,
+    /// On which machines.
+    pub machines: Vec<String>,
+    /// On which devices.
+    pub devices: Vec<String>,
+}
+
+impl Several {
+    fn of(recording: &Recording) -> Option<Self> {
+        let devices = recording.devices().into_iter().map(str::to_owned);
+        (recording.parts.len() > 1).then(|| Self {
+            recordings: recording.parts.len(),
+            machines: recording.machines().into_iter().collect(),
+            devices: devices.collect(),
+        })
+    }
 }
 
 impl RuleSet {
@@ -55,6 +79,7 @@ impl RuleSet {
             helpers: choice.helpers,
             omissions: choice.omissions,
             provenance: recording.provenance.clone(),
+            several: Several::of(recording),
             request,
         }
     }

@@ -1,7 +1,11 @@
 //! Recordings and rules together: the rules accept what the table of the README says, and
 //! nothing else.
 
-use std::{net::IpAddr, time::UNIX_EPOCH};
+use std::{
+    net::IpAddr,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use proptest::prelude::*;
 
@@ -12,8 +16,9 @@ use super::{
 };
 use crate::{
     connection::{Connection, Direction, Evidence, Host, IpVersion, Protocol, SourcePort},
+    print::{iptables, jsonl::JsonLines, nftables},
     record::{Outcome, Record},
-    recording::Recording,
+    recording::{Recording, json_lines},
     tracker::Scope,
     tree::Provenance,
 };
@@ -105,6 +110,64 @@ fn any_record() -> impl Strategy<Value = Record> {
     any_connection().prop_flat_map(|connection| {
         any_outcome(connection.protocol).prop_map(move |outcome| record(connection, outcome))
     })
+}
+
+/// With times from before 1970 on, and to the nanosecond.
+fn any_time() -> impl Strategy<Value = SystemTime> {
+    (0..300_000_000_000_u64, 0..1_000_000_000_u32)
+        .prop_map(|(seconds, nanos)| UNIX_EPOCH + Duration::new(seconds, nanos))
+        .prop_filter("it has a text", |time| {
+            *time < UNIX_EPOCH + Duration::from_secs(253_402_300_799)
+        })
+}
+
+/// With everything that is known of it.
+fn any_full_record() -> impl Strategy<Value = Record> {
+    let rest = (any::<bool>(), prop::option::of(any_time()), any_time());
+    (any_record(), rest).prop_map(|(record, (accepted, made, last_seen))| Record {
+        accepted,
+        made,
+        last_seen,
+        ..record
+    })
+}
+
+fn any_full_recording() -> impl Strategy<Value = Recording> {
+    let text = prop::option::of(any::<String>());
+    let provenance = (text.clone(), text, prop::option::of(any_time()), any::<Vec<String>>());
+    let rest = (prop::option::of(any::<(u16, u16)>()), any::<Vec<u16>>(), any::<Option<u64>>());
+    let provenance = (provenance, rest).prop_map(
+        |((host, device, since, flags), (ip_local_port_range, udp_in, lost))| Provenance {
+            host,
+            device,
+            since,
+            flags,
+            ip_local_port_range,
+            udp_in,
+            lost,
+            ..Provenance::default()
+        },
+    );
+    let parts = (prop::collection::vec(any_full_record(), 0..20), prop::option::of(provenance));
+    parts.prop_map(|(mut records, provenance)| {
+        records.sort_unstable();
+        records.dedup_by_key(|record| record.connection);
+        Recording { records, provenance, ..Recording::default() }
+    })
+}
+
+fn json_lines(recording: &Recording) -> String {
+    JsonLines { recording, records: &recording.records }.to_string()
+}
+
+fn read(text: &str) -> Vec<Recording> {
+    json_lines::read(Path::new("file"), text.as_bytes()).expect("read")
+}
+
+/// As nftables and as iptables.
+fn printed(recording: &Recording, request: &Request) -> [String; 2] {
+    let rule_set = RuleSet::of(recording, request.clone());
+    [nftables::File::of(&rule_set).to_string(), iptables::File(&rule_set).to_string()]
 }
 
 const fn record(connection: Connection, outcome: Outcome) -> Record {
@@ -215,6 +278,47 @@ fn accepts(rule_set: &RuleSet, base: BaseChain, connection: &Connection) -> bool
 }
 
 proptest! {
+    #[test]
+    fn a_recording_comes_back_from_json_lines_with_its_rules(
+        recording in any_full_recording(),
+        request in any_request(),
+    ) {
+        let text = json_lines(&recording);
+        let back = read(&text);
+        prop_assert_eq!(back.len(), 1);
+        prop_assert_eq!(&back[0].records, &recording.records);
+        prop_assert_eq!(&back[0].provenance, &recording.provenance);
+        prop_assert_eq!(json_lines(&back[0]), text);
+        prop_assert_eq!(printed(&back[0], &request), printed(&recording, &request));
+    }
+
+    /// Whatever the order, and twice is once.
+    #[test]
+    fn several_recordings_are_one(
+        one in any_full_recording(),
+        other in any_full_recording(),
+        request in any_request(),
+    ) {
+        let of = |all: &[&Recording]| {
+            Recording::merged(all.iter().map(|it| (*it).clone()).collect()).0
+        };
+        let merged = of(&[&one, &other]);
+        prop_assert_eq!(&merged.records, &of(&[&other, &one]).records);
+        prop_assert_eq!(&merged.records, &of(&[&one, &other, &one]).records);
+        prop_assert_eq!(printed(&merged, &request), printed(&of(&[&other, &one]), &request));
+        let connections = |it: &Recording| it.records.iter().map(|it| it.connection).collect::<Vec<_>>();
+        let mut both = [connections(&one), connections(&other)].concat();
+        both.sort_unstable();
+        both.dedup();
+        prop_assert_eq!(connections(&merged), both);
+        for record in one.records.iter().chain(&other.records) {
+            let found = merged.records.iter().find(|it| it.connection == record.connection);
+            let found = found.expect("it is in");
+            prop_assert_eq!(found.outcome.or(record.outcome), found.outcome);
+            prop_assert!(found.last_seen >= record.last_seen && found.accepted >= record.accepted);
+        }
+    }
+
     #[test]
     fn the_rules_accept_what_the_table_says(recording in any_recording(), request in any_request()) {
         let rule_set = RuleSet::of(&recording, request.clone());

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
 use super::{
     answers::GroupRequests,
     choosing::Choice,
-    ephemeral::ephemeral_ports,
+    ephemeral::Ports,
     essentials::DHCPV6,
     grouping::ends,
     internet::may_be_group,
@@ -66,6 +66,8 @@ pub enum Warning {
     Translated(usize),
     /// The rules refuse, and for every device.
     EveryDevice,
+    /// They were recorded on these machines, and each rule holds for the own address of one.
+    SeveralMachines(Vec<String>),
 }
 
 /// What the user has to know about the rules for this choice.
@@ -84,6 +86,7 @@ pub(super) fn about(recording: &Recording, choice: &Choice, request: &Request) -
         seen.changing_addresses(request),
         seen.translated(request),
         every_device(request),
+        seen.several_machines(request),
     ];
     warnings.into_iter().flatten().collect()
 }
@@ -170,12 +173,12 @@ impl Seen<'_> {
     }
 
     fn outgoing_answers(&self) -> Option<Warning> {
-        let ephemeral = ephemeral_ports(self.recording);
+        let ports = Ports::of(self.recording);
         let count = self.count(|record| {
             let connection = &record.connection;
             record.outcome == Outcome::Unknown
                 && (connection.direction, connection.protocol) == (Direction::Out, Protocol::Udp)
-                && ephemeral.contains(connection.destination_port)
+                && ports.is_ephemeral(connection.own_address(), connection.destination_port)
         });
         (count > 0).then_some(Warning::OutgoingAnswers(count))
     }
@@ -203,6 +206,12 @@ impl Seen<'_> {
         let is_fine = leased.is_empty() && of_one_network.is_empty();
         let is_warned = !is_fine && !request.any_local_address;
         is_warned.then_some(Warning::ChangingAddresses { leased, of_one_network })
+    }
+
+    fn several_machines(&self, request: &Request) -> Option<Warning> {
+        let machines: Vec<_> = self.recording.machines().into_iter().collect();
+        let is_warned = machines.len() > 1 && !request.any_local_address;
+        is_warned.then_some(Warning::SeveralMachines(machines))
     }
 
     /// Of each version: answers that were seen have a rule, and those of `DHCPv6` always.

@@ -29,6 +29,9 @@ const VERSION: u32 = 1;
 pub struct Provenance {
     /// Of these fields.
     pub version: u32,
+    /// The name of the machine; none for a capture file, and none that was told before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The device; none for a capture file.
     #[serde(default)]
     pub device: Option<String>,
@@ -60,6 +63,7 @@ impl Default for Provenance {
     fn default() -> Self {
         Self {
             version: VERSION,
+            host: None,
             device: None,
             since: None,
             mode: String::new(),
@@ -147,6 +151,7 @@ mod tests {
 
     fn full() -> Provenance {
         Provenance {
+            host: Some("web1".to_owned()),
             device: Some("eth0".to_owned()),
             since: Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
             mode: "ebpf".to_owned(),
@@ -173,7 +178,7 @@ mod tests {
         let text = serde_json::to_string(&full()).expect("text");
         assert_eq!(
             text,
-            r#"{"version":1,"device":"eth0","since":"2023-11-14T22:13:20Z","mode":"ebpf","hook":"tc (tcx)","flags":["--skip-else"],"ip_local_port_range":[32768,60999],"udp_in":[514],"lost":0}"#
+            r#"{"version":1,"host":"web1","device":"eth0","since":"2023-11-14T22:13:20Z","mode":"ebpf","hook":"tc (tcx)","flags":["--skip-else"],"ip_local_port_range":[32768,60999],"udp_in":[514],"lost":0}"#
         );
     }
 

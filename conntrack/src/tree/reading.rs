@@ -24,7 +24,7 @@ use super::{
     name::{connection, direction_directory, protocol_directory},
 };
 use crate::{
-    connection::{Direction, Evidence, Protocol},
+    connection::{Direction, Protocol},
     record::{Outcome, Record},
 };
 
@@ -231,19 +231,10 @@ impl Files {
         }
         match way.attribute(&self.listing.handle, name) {
             Ok(Attribute::None) => Ok(Outcome::None),
-            Ok(Attribute::Word(word)) if is_of(word, self.protocol) => Ok(Outcome::Seen(word)),
+            Ok(Attribute::Word(word)) if word.is_of(self.protocol) => Ok(Outcome::Seen(word)),
             Ok(Attribute::Word(_) | Attribute::Other) => Err("no word of evidence"),
             Err(_refused) => Err("cannot be read"),
         }
-    }
-}
-
-/// Whether there is this word for this protocol.
-const fn is_of(evidence: Evidence, protocol: Protocol) -> bool {
-    match evidence {
-        Evidence::Answered => true,
-        Evidence::Refused => matches!(protocol, Protocol::Tcp),
-        Evidence::Served | Evidence::Reply => matches!(protocol, Protocol::Udp),
     }
 }
 

@@ -8,7 +8,7 @@ use super::config::{ANY, Config, Input, Mode, Verbosity, Watch};
 #[cfg(feature = "pcap")]
 use crate::source::pcap::{file::FileSource, live::LiveSource};
 use crate::{
-    host::{device::Device, ephemeral},
+    host::{self, device::Device, ephemeral},
     privilege::{self, Watching},
     report::{Screen, Subject},
     source::{Source, SourceError, reattaching::Reattaching},
@@ -52,6 +52,7 @@ impl Opened {
         let ports = ephemeral::ports().map(RangeInclusive::into_inner).ok();
         let is_device = watching != Watching::File;
         Provenance {
+            host: is_device.then(host::name).flatten(),
             device: is_device.then_some(name),
             mode: watching.as_str().to_owned(),
             hook,
