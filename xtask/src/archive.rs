@@ -40,6 +40,16 @@ impl Archive<'_> {
         self.files()
     }
 
+    /// The file of one package, without its dependencies.
+    pub(crate) fn fetch_alone(&self, package: &str) -> Result<PathBuf> {
+        self.empty("deb")?;
+        command::run(self.apt().arg("update"))?;
+        command::run(self.apt().args(["download", package]).current_dir(self.directory))?;
+        let mut files = workspace::entries(self.directory)?;
+        files.retain(|path| path.extension().is_some_and(|it| it == "deb"));
+        files.pop().with_context(|| format!("no package {package}"))
+    }
+
     /// Downloads the source of a package and unpacks it, with Debian's patches, as `into`.
     pub(crate) fn fetch_source(&self, package: &str, into: &Path) -> Result<()> {
         self.empty("deb-src")?;

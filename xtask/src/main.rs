@@ -8,6 +8,7 @@ mod command;
 mod compiler;
 mod dist;
 mod document;
+mod fleet;
 mod folder;
 mod fresh;
 mod fuzz;
@@ -52,6 +53,8 @@ enum Verb {
     Vm(vm::Args),
     /// Do what the README says in a minimal Debian, as a newcomer would
     Fresh(fresh::Args),
+    /// Do what docs/fleet.md says, with the real programs from the registries
+    Fleet(fleet::Args),
     /// Make what is handed out: static programs, packages, manual pages, completions
     Dist(dist::Args),
     /// Check formatting and clippy, with warnings denied
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Loop(args) => closed_loop::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Fresh(args) => fresh::run(&args),
+        Verb::Fleet(args) => fleet::run(&args),
         Verb::Dist(args) => dist::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),

@@ -1,0 +1,67 @@
+//! `cargo xtask fleet`: does what `docs/fleet.md` says with the real programs, from the registries: asks `DuckDB` the
+//! questions in `docs/fleet` about a made-up fleet, and has promtool check and try the alerts. The programs are kept
+//! below `target/xtask/fleet`; nothing is installed.
+
+mod dashboard;
+mod duckdb;
+mod machines;
+mod prometheus;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{command, folder::start_anew, fresh::step::Steps, workspace::Workspace};
+
+/// What `fleet` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Debian's release that programs are taken from. This machine's, if it is a Debian
+    #[arg(long)]
+    pub(crate) suite: Option<String>,
+    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+}
+
+/// Where everything is.
+pub(crate) struct Places {
+    pub(crate) workspace: Workspace,
+    /// The recipes: `docs/fleet`.
+    pub(crate) recipes: PathBuf,
+    /// This verb's folder.
+    pub(crate) own: PathBuf,
+    /// The program, built.
+    pub(crate) conntrack: PathBuf,
+}
+
+/// Stops at the first step that fails.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::find()?;
+    command::run(workspace.cargo().args(["build", "--package", "conntrack"]))?;
+    let own = workspace.target.join("xtask/fleet");
+    fs::create_dir_all(&own).with_context(|| own.display().to_string())?;
+    let places = Places {
+        recipes: workspace.root.join("docs/fleet"),
+        conntrack: workspace.target.join("debug/conntrack"),
+        own: own.clone(),
+        workspace,
+    };
+    let steps = Steps::new(&own);
+    let fleet = own.join("records");
+    steps.take("records", |log| {
+        start_anew(&fleet)?;
+        machines::write(&places, &fleet, log)
+    })?;
+    steps.take("duckdb", |log| duckdb::ask(&places, &fleet, log))?;
+    steps.take("prometheus", |log| prometheus::check(&places, args, log))?;
+    steps.take("dashboard", |_| dashboard::check(&places))
+}
+
+/// A file's text.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
+}
