@@ -11,6 +11,7 @@
 //! | [`rules`] | makes firewall rules of records, in no firewall's language |
 //! | [`print`] | puts rules and records into a format |
 //! | [`show`] | picks and sorts records for people |
+//! | [`page`] | shows a recording as a page of HTML |
 //! | [`diff`], [`audit`] | compare a recording with another one, or with rules |
 //! | [`apply`] | puts rules in force, and takes them back unless somebody says yes |
 //!
@@ -27,6 +28,7 @@ pub mod doctor;
 pub mod dropped;
 pub mod host;
 mod local_time;
+pub mod page;
 pub mod print;
 pub mod privilege;
 pub mod program;

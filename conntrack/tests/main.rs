@@ -75,6 +75,7 @@ mod live_wire;
 #[cfg(feature = "pcap")]
 mod metrics;
 mod recordings;
+mod report;
 mod rules;
 #[cfg(feature = "pcap")]
 mod service;

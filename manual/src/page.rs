@@ -14,12 +14,13 @@ pub(crate) struct Manual<'a> {
 
 /// The page of the program, and those of its commands.
 const PROGRAM: &str = include_str!("../pages/conntrack.man");
-const COMMANDS: [(&str, &str); 7] = [
+const COMMANDS: [(&str, &str); 8] = [
     ("apply", include_str!("../pages/apply.man")),
     ("audit", include_str!("../pages/audit.man")),
     ("diff", include_str!("../pages/diff.man")),
     ("doctor", include_str!("../pages/doctor.man")),
     ("dropped", include_str!("../pages/dropped.man")),
+    ("report", include_str!("../pages/report.man")),
     ("rules", include_str!("../pages/rules.man")),
     ("show", include_str!("../pages/show.man")),
 ];

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Display,
     io::{IsTerminal as _, stdout},
     path::Path,
     process::ExitCode,
@@ -13,9 +12,9 @@ use log::LevelFilter;
 
 use super::{
     export::{At, AuditArgs, DiffArgs, DroppedArgs, ExportCommand, Format, RulesArgs, Telling},
-    output::{self, print},
+    output::{print, put},
     reading::{merge, read, read_each},
-    show, translation,
+    report, show, translation,
 };
 use crate::{
     audit::Audit,
@@ -49,6 +48,7 @@ const ALL: &str = "all";
 pub(super) fn run(command: ExportCommand) -> anyhow::Result<ExitCode> {
     match command {
         ExportCommand::Show(args) => show::run(&args),
+        ExportCommand::Report(args) => report::run(&args),
         ExportCommand::Rules(args) => rules(&args),
         ExportCommand::Diff(args) => diff(&args),
         ExportCommand::Audit(args) => audit(&args),
@@ -105,14 +105,6 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
             Err(anyhow!("--ipset is for --format iptables: nftables has sets of its own"))
         }
         _ => Ok(()),
-    }
-}
-
-/// Writes to this file, or else to standard output.
-fn put(path: Option<&Path>, text: &impl Display) -> anyhow::Result<()> {
-    match path {
-        Some(path) => output::write(path, &text.to_string()),
-        None => print(text),
     }
 }
 

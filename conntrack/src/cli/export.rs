@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     place::Place,
+    report::ReportArgs,
     show::ShowArgs,
     values::{aggregation, device, duration, network, port},
 };
@@ -22,6 +23,9 @@ pub(super) enum ExportCommand {
     /// Show the connections of a tree, sorted and filtered
     #[command(after_help = super::show::HELP)]
     Show(ShowArgs),
+    /// Make a page of a tree, to look at and to hand on
+    #[command(after_help = super::report::HELP)]
+    Report(ReportArgs),
     /// Print firewall rules that accept what a tree shows
     #[command(after_help = RULES_HELP)]
     Rules(RulesArgs),

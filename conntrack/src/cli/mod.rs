@@ -10,6 +10,7 @@ mod export;
 mod output;
 mod place;
 mod reading;
+mod report;
 mod show;
 mod translation;
 mod values;

@@ -21,8 +21,16 @@ pub(super) fn print(text: &impl Display) -> anyhow::Result<()> {
     }
 }
 
+/// Writes to this file, or else to standard output.
+pub(super) fn put(path: Option<&Path>, text: &impl Display) -> anyhow::Result<()> {
+    match path {
+        Some(path) => write(path, &text.to_string()),
+        None => print(text),
+    }
+}
+
 /// Writes `text` to `path`.
-pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let written = match fs::metadata(path) {
         Ok(there) if !there.is_file() => OpenOptions::new()
             .write(true)

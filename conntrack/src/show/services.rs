@@ -38,7 +38,7 @@ impl Services {
     }
 
     /// The name of a port, if it has one.
-    pub(super) fn name(&self, port: u16, protocol: Protocol) -> Option<&str> {
+    pub(crate) fn name(&self, port: u16, protocol: Protocol) -> Option<&str> {
         let protocol = crate::tree::protocol_directory(protocol);
         self.0.get(&(port, protocol)).map(String::as_str)
     }

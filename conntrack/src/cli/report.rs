@@ -1,0 +1,101 @@
+//! `conntrack report`: what is typed behind it, and what it does.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use clap::Args;
+use ipnet::IpNet;
+
+use super::{
+    output::put,
+    place::Place,
+    reading::read,
+    values::{device, network},
+};
+use crate::{
+    audit::{self, Audit, AuditError},
+    page::{Judged, Page, Subject},
+    recording::Recording,
+    show::Services,
+};
+
+pub(super) const HELP: &str = "\
+One page of HTML, to read in a browser, to print and to hand on: what is new, services and who uses them, what \
+this machine uses, scans, what is between others. It holds no script and loads nothing. With --rules the kernel \
+is asked what they would refuse, as `conntrack audit` does; that requires root, or user namespaces.
+
+Examples:
+  conntrack report -p DIR -o report.html
+  sudo conntrack report -p DIR --rules enforcing.nft -o report.html
+
+Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
+
+/// `conntrack report`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    place: Place,
+
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Tell what these rules would refuse, as for `nft -f`
+    #[arg(short, long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+
+    /// With --rules: the device that was recorded, where the tree does not say it or it has another name here
+    #[arg(short, long, value_name = "DEV", value_parser = device, requires = "rules")]
+    device: Option<String>,
+
+    /// With --rules: network that is not INTERNET [repeatable]; give those that were given when it was recorded
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, requires = "rules")]
+    internal: Vec<IpNet>,
+}
+
+pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let recording = read(args.place.paths())?;
+    let audit = args.rules.as_ref().map(|rules| args.audit(&recording, rules)).transpose()?;
+    let judged = args.rules.as_ref().zip(audit.as_ref()).map(|(rules, audit)| Judged {
+        file: rules.display().to_string(),
+        audit: audit.as_ref().map_err(ToString::to_string),
+    });
+    let page = Page(Subject {
+        recording: &recording,
+        now: SystemTime::now(),
+        // Without the file, ports have numbers only.
+        services: Services::of_machine().unwrap_or_default(),
+        rules: judged,
+    });
+    put(args.output.as_deref().filter(|path| *path != Path::new("-")), &page)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl ReportArgs {
+    /// Has the kernel judge these rules. Where it may not be asked, the page says so.
+    fn audit(
+        &self,
+        recording: &Recording,
+        rules: &Path,
+    ) -> Result<Result<Audit, AuditError>, AuditError> {
+        let request = audit::Request {
+            sources: audit::Sources {
+                nftables: Some(rules.to_owned()),
+                ..audit::Sources::default()
+            },
+            device: self.device.clone(),
+            internal: self.internal.clone(),
+            ..audit::Request::default()
+        };
+        match Audit::of(recording, &request) {
+            Err(error @ AuditError::Namespace(_)) => {
+                log::warn!("{error}");
+                Ok(Err(error))
+            }
+            audit => audit.map(Ok),
+        }
+    }
+}
