@@ -308,6 +308,8 @@ fn a_device_s_run_states_how_it_records_and_since_when_also_after_others() {
     let since = first.since.expect("since when");
     assert!(since <= SystemTime::now() && since + Duration::from_secs(1) >= start);
     assert_eq!(first.device.as_deref(), Some(DEVICE));
+    let host = lab.host.run("uname", &["-n"]);
+    assert_eq!(first.host.as_deref(), Some(host.trim()));
     assert_eq!(first.mode, "ebpf");
     assert!(first.hook.contains("TC"), "{}", first.hook);
     let flags = ["--existing", "--udp-direction=pairs", "--skip-else", "--internal=100.64.0.0/10"];

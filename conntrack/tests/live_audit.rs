@@ -501,7 +501,7 @@ fn what_edited_rules_refuse_is_listed() {
         ["in/tcp/10.0.0.1-PORT-10.0.0.2-22", "in/tcp/INTERNET-PORT-10.0.0.2-443"]
             .map(str::to_owned),
     );
-    let (_scratch, file) = printed(&tree, &["--enforce"]);
+    let (scratch, file) = printed(&tree, &["--enforce"]);
     let edited = fs::read_to_string(&file).expect("read").replace(
         "tcp dport 443 ip saddr @internet_v4 ip daddr 10.0.0.2 counter accept",
         "tcp dport 443 counter",
@@ -515,6 +515,17 @@ fn what_edited_rules_refuse_is_listed() {
     assert!(lines[0].starts_with("- in/tcp/INTERNET-PORT-10.0.0.2-443  "), "{told}");
     assert!(lines[0].contains("  connection refused (INTERNET as "), "{told}");
     assert_eq!(lines[1], "1 of 2 recorded connections accepted (50.0 %)");
+    // As a file, and as one of several.
+    let records = run(&["show", path(tree.path()), "-f", "jsonl"]).stdout;
+    let lines = scratch.path().join("tree.jsonl");
+    fs::write(&lines, records).expect("written");
+    for places in [&["-p", path(&lines)][..], &[path(&lines), path(tree.path())]] {
+        let output = run(&[&["audit", "--rules", &file], places].concat());
+        assert_eq!(
+            (output.status.code(), &*String::from_utf8_lossy(&output.stdout)),
+            (Some(3), &*told)
+        );
+    }
 }
 
 /// The other side: a port that a scan tried, and one that nobody did.

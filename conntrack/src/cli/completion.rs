@@ -75,7 +75,9 @@ fn with_value(arg: Arg) -> Arg {
     let name = arg.get_value_names().and_then(|names| names.first()).map(Str::as_str);
     match name {
         Some("DEV") => arg.add(ArgValueCompleter::new(devices)),
-        Some("DIR" | "OTHER") => arg.value_hint(ValueHint::DirPath),
+        Some("DIR" | "OTHER") if arg.get_value_hint() != ValueHint::FilePath => {
+            arg.value_hint(ValueHint::DirPath)
+        }
         _ => arg,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum, ValueHint};
 use ipnet::IpNet;
 
 use super::{
@@ -205,19 +205,19 @@ pub(super) struct DroppedArgs {
 #[derive(Args, Clone, Debug)]
 pub(super) struct DiffArgs {
     /// The tree from before, or a file of what -f jsonl prints
-    #[arg(value_name = "DIR", required_unless_present = "path", requires = "other", conflicts_with_all = ["path", "with"])]
+    #[arg(value_name = "DIR", value_hint = ValueHint::FilePath, required_unless_present = "path", requires = "other", conflicts_with_all = ["path", "with"])]
     one: Option<PathBuf>,
 
     /// The tree from after, likewise
-    #[arg(value_name = "OTHER")]
+    #[arg(value_name = "OTHER", value_hint = ValueHint::FilePath)]
     other: Option<PathBuf>,
 
     /// Instead of DIR: trees and files that are compared as one [repeatable]
-    #[arg(short, long, value_name = "DIR", requires = "with")]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::FilePath, requires = "with")]
     path: Vec<PathBuf>,
 
     /// Instead of OTHER: those that they are compared with [repeatable]
-    #[arg(long, value_name = "OTHER", requires = "path")]
+    #[arg(long, value_name = "OTHER", value_hint = ValueHint::FilePath, requires = "path")]
     with: Vec<PathBuf>,
 
     /// List what is unchanged, too

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 /// Which recordings are read.
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub(super) struct Place {
     /// The tree, or a file of what -f jsonl prints (- is standard input) [repeatable: all of them together]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::FilePath)]
     path: Vec<PathBuf>,
 
     /// The same, without a flag
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::FilePath)]
     directory: Vec<PathBuf>,
 }
 

@@ -292,6 +292,34 @@ proptest! {
         prop_assert_eq!(printed(&back[0], &request), printed(&recording, &request));
     }
 
+    /// No panic; and what is read after all is what is written then.
+    #[test]
+    fn a_spoiled_file_is_an_error_or_another_recording(
+        recording in any_full_recording(),
+        spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4),
+    ) {
+        let mut bytes = json_lines(&recording).into_bytes();
+        for (index, byte, how) in spoils {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = index.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        match json_lines::read(Path::new("file"), &bytes[..]) {
+            Ok(recordings) => for recording in recordings {
+                let back = read(&json_lines(&recording));
+                prop_assert_eq!(&back[0].records, &recording.records);
+            },
+            Err(error) => prop_assert!(error.to_string().starts_with("file line "), "{}", error),
+        }
+    }
+
     /// Whatever the order, and twice is once.
     #[test]
     fn several_recordings_are_one(
