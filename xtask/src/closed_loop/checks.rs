@@ -44,7 +44,16 @@ const SNMP: &str = "snmpget -v2c -c public -t 2 -r 1 {snmp} .1.3.6.1.2.1.1.3.0 |
 const SYSLOG: &str = "logger -n {} -P 514 -d \"udp-$$-{}\" && logged \"udp-$$-{}\"";
 const SYSLOG_TCP: &str = "logger -n {} -P 514 -T \"tcp-$$-{}\" && logged \"tcp-$$-{}\"";
 const DHCP: &str = "udhcpc -f -n -q -i eth0 -t 4 -T 1 -s /bin/true";
-const DHCPV6: &str = "timeout 10 dhclient -6 -1 -v -lf /run/leases -pf /run/pid -sf /bin/true eth0";
+const DHCPV6: &str =
+    "timeout 10 dhclient -6 -1 -v -D LL -lf /run/leases -pf /run/pid -sf /bin/true eth0";
+/// The lease is asked for again at once, which goes to the server alone.
+const DHCP_RENEWED: &str = "
+    udhcpc -f -i eth0 -t 4 -T 1 > /run/said 2>&1 &
+    leased() { for _ in $(seq 80); do [ \"$(grep -c 'lease of' /run/said)\" -ge $1 ] && return; sleep 0.1; done; }
+    leased 1 && kill -USR1 $! && leased 2; is_renewed=$?
+    kill $!; wait; ip address flush dev eth0 scope global
+    grep -q 'sending renew to server' /run/said && exit $is_renewed";
+const PING: &str = "ping -c 1 -W 3 {}";
 /// A question from a port other than 5353, as RFC 6762, section 6.7 has it.
 const MDNS_SERVER: &str = r"printf '\0\7\0\0\0\1\0\0\0\0\0\0\6server\5local\0\0\34\0\1' | socat -t 3 - {}:5353 | grep -qa server";
 const MDNS_LAN: &str = r"printf '\0\7\0\0\0\1\0\0\0\0\0\0\3lan\5local\0\0\34\0\1' | socat -t 3 - {}:5353 | grep -qa lan";
@@ -79,7 +88,7 @@ const fn quick(
     Asked { what, by, script, of, is_quick: true }
 }
 
-const ASKED: [Asked; 34] = [
+const ASKED: [Asked; 38] = [
     quick("web", Lan, HTTP, OWN),
     quick("web", Friend, HTTP, PUBLIC),
     quick("ssh", Lan, SSH, OWN),
@@ -94,6 +103,8 @@ const ASKED: [Asked; 34] = [
     quick("DNS", Friend, DNS, PUBLIC),
     quick("DHCP", Newcomer, DHCP, ALL),
     quick("DHCPv6", Newcomer, DHCPV6, ALL),
+    quick("ping", Friend, PING, PUBLIC),
+    quick("DHCP, renewed", Newcomer, DHCP_RENEWED, ALL),
     asked("NTP", Lan, NTP, OWN),
     asked("NTP", Friend, NTP, PUBLIC),
     asked("PostgreSQL", Lan, POSTGRES, OWN),
@@ -113,7 +124,9 @@ const ASKED: [Asked; 34] = [
         "dig +short +time=2 +tcp @{} example.loop | grep -q 198.51",
         FRIEND,
     ),
+    quick("ping", Server, PING, FRIEND),
     quick("DHCP", Server, DHCP, ALL),
+    quick("DHCPv6", Server, DHCPV6, ALL),
     asked("NTP", Server, NTP, FRIEND),
     asked("TFTP", Server, TFTP, FRIEND),
     asked("syslog", Server, SYSLOG, FRIEND),
@@ -176,7 +189,8 @@ impl Check {
     fn run(&self, place: &Place) -> Result<()> {
         let output = place.inside(self.by, &self.script).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{}: {}", output.status, said.trim());
+        let end: Vec<_> = said.lines().rev().take(3).collect();
+        ensure!(output.status.success(), "{}: {}", output.status, end.join(" < "));
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ const DAEMONS: [Daemon; 20] = [
     Daemon { package: "chrony", who: Friend, start: "exec chronyd -x -d -f /loop/chrony-friend.conf", ready: &["udp 123"], is_quick: false },
     Daemon { package: "tftpd-hpa", who: Friend, start: "exec in.tftpd -L -s /loop/www", ready: &["udp 69"], is_quick: false },
     Daemon { package: "rsyslog", who: Friend, start: "exec rsyslogd -n -f /loop/rsyslog.conf -i NONE", ready: &["udp 514"], is_quick: false },
-    Daemon { package: "dnsmasq-base", who: Router, start: "exec dnsmasq -k -C /loop/dnsmasq-router.conf", ready: &["udp 67"], is_quick: true },
+    Daemon { package: "dnsmasq-base", who: Router, start: "exec dnsmasq -k -C /loop/dnsmasq-router.conf", ready: &["udp 67", "udp 547"], is_quick: true },
     Daemon { package: "avahi-daemon", who: Lan, start: "exec avahi-daemon --no-chroot --no-drop-root -f /loop/avahi-lan.conf", ready: &["udp 5353"], is_quick: false },
     // A stand-in for a media server: Debian has none that does nothing else.
     Daemon { package: "socat", who: Lan, start: "exec socat UDP4-RECVFROM:1900,ip-add-membership=239.255.255.250:eth0,fork SYSTEM:'read request; echo HTTP/1.1 200 OK'", ready: &["udp 1900"], is_quick: false },

@@ -30,10 +30,12 @@ pub(super) struct Image<'a> {
 
 /// The first is what the mirror takes, the others what clients and attackers run.
 const MINIMUM: [&str; 1] = ["ca-certificates"];
-const CLIENTS: [&str; 8] = [
+const CLIENTS: [&str; 10] = [
     "bind9-dnsutils",
     "conntrack",
     "curl",
+    "iproute2",
+    "iputils-ping",
     "isc-dhcp-client",
     "nmap",
     "openssh-client",

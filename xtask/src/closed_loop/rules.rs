@@ -28,10 +28,11 @@ enum Format {
     Iptables,
 }
 
-pub(super) const KINDS: [Kind; 3] = [
+pub(super) const KINDS: [Kind; 4] = [
     Kind { format: Format::Nftables, at: "host", is_applied: true },
     Kind { format: Format::Nftables, at: "wire", is_applied: false },
     Kind { format: Format::Iptables, at: "host", is_applied: false },
+    Kind { format: Format::Iptables, at: "wire", is_applied: false },
 ];
 
 /// Rules of one kind.
@@ -85,7 +86,8 @@ impl Format {
 
 /// What `conntrack audit` says.
 pub(super) struct Audited {
-    pub(super) is_all_accepted: bool,
+    /// All that was recorded is accepted, and nothing else.
+    pub(super) is_closed: bool,
     pub(super) said: String,
 }
 
@@ -100,7 +102,9 @@ impl Rules<'_> {
         let complaint = String::from_utf8_lossy(&output.stderr);
         let is_judged = output.status.code().is_some_and(|code| code == 0 || code == 3);
         ensure!(is_judged, "no judgement: {}: {complaint}", output.status);
-        Ok(Audited { is_all_accepted: output.status.success(), said: said + &complaint })
+        let let_in = |line: &str| line.ends_with(" let in") && !line.starts_with("0 of ");
+        let is_closed = output.status.success() && !said.lines().any(let_in);
+        Ok(Audited { is_closed, said: said + &complaint })
     }
 
     /// Loads learning rules, has `talk` use what is open, and loads the enforcing ones.
