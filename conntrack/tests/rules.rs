@@ -316,6 +316,31 @@ fn data_connections_of_ftp_and_tftp_need_no_rule_and_are_said() {
     assert!(printed.contains("40001 }") && !printed.contains("helper set"), "{printed}");
 }
 
+/// vsftpd takes any port from 1024 on unless told otherwise.
+#[test]
+fn ports_that_ftp_may_have_taken_beyond_the_ephemeral_ones_are_named() {
+    const NAMED: &str =
+        "incoming TCP to port 6826, 64086 has a rule, and may have been data of FTP";
+    let host = "10.0.0.2";
+    let files = [
+        format!("in/tcp/INTERNET-PORT-{host}-21"),
+        format!("in/tcp/INTERNET-PORT-{host}-443"),
+        format!("in/tcp/INTERNET-PORT-{host}-6826"),
+        format!("in/tcp/INTERNET-PORT-{host}-64086"),
+        format!("in/tcp/INTERNET-PORT-{host}-8443"),
+        format!("in/tcp/10.0.0.9-PORT-{host}-8443"),
+    ];
+    let root = tree(files.iter().map(|file| (file.as_str(), UNIX_EPOCH)));
+    for format in ["nftables", "iptables"] {
+        let printed = rules(&root, &["--format", format]);
+        assert!(printed.contains(NAMED), "{printed}");
+    }
+    assert!(said(&root, &[]).contains(NAMED));
+    assert!(!said(&root, &["--no-helpers"]).contains("may have been data"));
+    let without_ftp = tree(files[1..].iter().map(|file| (file.as_str(), UNIX_EPOCH)));
+    assert!(!said(&without_ftp, &[]).contains("may have been data"));
+}
+
 #[test]
 fn somebody_may_listen_to_broadcasts_of_the_network() {
     let query = "else/udp/192.168.1.9-137-192.168.1.255-137";

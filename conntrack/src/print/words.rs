@@ -221,6 +221,11 @@ pub(crate) fn warning(warning: &Warning) -> String {
              it, add a rule",
             count_of(*count, "connection")
         ),
+        Warning::DataBeyondEphemeral(ports) => format!(
+            "incoming TCP to port {} has a rule, and may have been data of FTP: if no service is there, delete \
+             the rule, and have the FTP server take ephemeral ports (vsftpd: pasv_min_port, pasv_max_port)",
+            list(ports)
+        ),
         Warning::GroupRequests(ports) => format!(
             "outgoing UDP to port {} may be multicast or broadcast, and no answer was seen: it would come \
              from another address; nftables takes it for 30 s after each request if it does not come from \

@@ -44,6 +44,9 @@ impl Helper {
     }
 }
 
+/// The first one that is no system port (RFC 6335, section 6).
+const FIRST_USER_PORT: u16 = 1_024;
+
 /// This host and the other end, or with `else` both ends in order of their addresses.
 type Pair = (Host, Host);
 
@@ -73,14 +76,39 @@ impl Control {
 
     /// The helper that this may be a data connection of: between the same hosts, to an ephemeral port.
     pub(super) fn has_data(&self, connection: &Connection) -> Option<Helper> {
+        let port = connection.destination_port;
+        let is_ephemeral = self.ports.is_ephemeral(connection.own_address(), port);
+        self.between_same_hosts(connection).filter(|_| is_ephemeral)
+    }
+
+    /// The helper whose control connections are between the same hosts.
+    fn between_same_hosts(&self, connection: &Connection) -> Option<Helper> {
         let pair = pair(connection);
         let is_its = |helper: &Helper| {
             helper.control().0 == connection.protocol && self.pairs.contains(&(*helper, pair))
         };
-        let helper = Helper::ALL.into_iter().find(is_its);
-        let port = connection.destination_port;
-        helper.filter(|_| self.ports.is_ephemeral(connection.own_address(), port))
+        Helper::ALL.into_iter().find(is_its)
     }
+}
+
+/// TCP ports of this host that have a rule and may be FTP's for data, or of a service: they are not ephemeral,
+/// and nobody uses them who does not use FTP, too. vsftpd takes any from 1024 on unless told otherwise.
+pub(super) fn beyond_ephemeral(
+    recording: &Recording,
+    chosen: &[(BaseChain, &Record)],
+) -> BTreeSet<u16> {
+    let control = Control::of(recording, chosen);
+    let connections = chosen.iter().map(|(_, record)| &record.connection);
+    let come_in = connections.filter(|it| {
+        let is_user = it.destination_port >= FIRST_USER_PORT;
+        it.direction == Direction::In && it.protocol == Protocol::Tcp && is_user
+    });
+    let (may_be, are_of_others): (Vec<_>, Vec<_>) =
+        come_in.partition(|it| control.between_same_hosts(it).is_some());
+    let port = |it: &Connection| (it.destination, it.destination_port);
+    let of_others: BTreeSet<_> = are_of_others.into_iter().map(port).collect();
+    let ports = may_be.into_iter().map(port).filter(|it| !of_others.contains(it));
+    ports.map(|(_, port)| port).collect()
 }
 
 fn pair(connection: &Connection) -> Pair {

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::SystemTime};
 use super::{
     answers::GroupRequests,
     choosing::Choice,
+    data::{Helper, beyond_ephemeral},
     ephemeral::Ports,
     essentials::DHCPV6,
     grouping::ends,
@@ -54,6 +55,8 @@ pub enum Warning {
     /// It comes from another address than the request went to, so netfilter's connection tracking does not
     /// know it.
     GroupRequests(Vec<PortRange>),
+    /// Incoming TCP ports that have a rule, and of which nobody can tell whether they were FTP's for data.
+    DataBeyondEphemeral(Vec<PortRange>),
     /// Rules hold for these addresses of this host, which will be others some day.
     ChangingAddresses {
         /// They are temporary, or for a time.
@@ -83,6 +86,7 @@ pub(super) fn about(recording: &Recording, choice: &Choice, request: &Request) -
         seen.outgoing_answers(),
         seen.group_listeners(),
         seen.group_requests(),
+        seen.data_beyond_ephemeral(),
         seen.changing_addresses(request),
         seen.translated(request),
         every_device(request),
@@ -222,6 +226,14 @@ impl Seen<'_> {
         let ports: BTreeSet<u16> = ports.filter(|port| *port != DHCPV6.server).collect();
         let is_refused = !ports.is_empty() && self.has_chain(BaseChain::Input);
         is_refused.then(|| Warning::GroupRequests(PortRange::all(ports)))
+    }
+
+    /// Where a helper lets data through, no port needs a rule for that.
+    fn data_beyond_ephemeral(&self) -> Option<Warning> {
+        let has_helper = self.choice.helpers.contains(&(Helper::Ftp, BaseChain::Input));
+        let ports = beyond_ephemeral(self.recording, &self.choice.chosen);
+        let is_needed = has_helper && !ports.is_empty();
+        is_needed.then(|| Warning::DataBeyondEphemeral(PortRange::all(ports)))
     }
 }
 

@@ -148,25 +148,27 @@ pub(super) struct Outcome {
     pub(super) failed: Vec<String>,
 }
 
-/// Runs all of them, some at the same time.
+/// Runs all of them, some at the same time. One that fails is tried once more, alone: the machine may be busy.
 pub(super) fn run(place: &Place, is_quick: bool) -> Outcome {
-    let checks: Vec<_> =
-        ASKED.iter().filter(|asked| asked.is_quick || !is_quick).flat_map(Asked::checks).collect();
-    let mut outcome = Outcome { passed: 0, failed: Vec::new() };
-    for few in checks.chunks(AT_A_TIME) {
-        thread::scope(|scope| {
-            let running: Vec<_> =
-                few.iter().map(|check| scope.spawn(|| check.run(place))).collect();
-            for (check, running) in few.iter().zip(running) {
-                match running.join() {
-                    Ok(Ok(())) => outcome.passed += 1,
-                    Ok(Err(error)) => outcome.failed.push(format!("{}: {error:#}", check.name)),
-                    Err(_) => outcome.failed.push(format!("{}: panicked", check.name)),
-                }
-            }
-        });
+    let chosen = ASKED.iter().filter(|asked| asked.is_quick || !is_quick);
+    let checks: Vec<_> = chosen.flat_map(Asked::checks).collect();
+    let mut failed = Vec::new();
+    for check in checks.chunks(AT_A_TIME).flat_map(|few| failed_of(few, place)) {
+        if let Err(error) = check.run(place) {
+            failed.push(format!("{}: {error:#}", check.name));
+        }
     }
-    outcome
+    Outcome { passed: checks.len() - failed.len(), failed }
+}
+
+/// Runs these at the same time, and returns those that failed.
+fn failed_of<'c>(checks: &'c [Check], place: &Place) -> Vec<&'c Check> {
+    thread::scope(|scope| {
+        let run = |check: &'c Check| (check, scope.spawn(|| check.run(place)));
+        let running: Vec<_> = checks.iter().map(run).collect();
+        let ended = running.into_iter().map(|(check, running)| (check, running.join()));
+        ended.filter(|(_, ended)| !matches!(ended, Ok(Ok(())))).map(|(check, _)| check).collect()
+    })
 }
 
 const AT_A_TIME: usize = 8;
