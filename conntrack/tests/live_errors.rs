@@ -5,7 +5,7 @@ use std::process::Output;
 
 use crate::support::{
     assert_same_tree,
-    collector::Collector,
+    collector::{Collector, TOO_MANY_OPEN_FILES},
     frames::Wire,
     lab::{DEVICE, Lab, Namespace},
     refusal::refuse_bpf,
@@ -177,7 +177,7 @@ fn descriptors_that_run_out_are_no_end(way: &[&str]) {
 
 /// Files of the tree cannot be made then.
 fn limit_is_felt(collector: &mut Collector) {
-    collector.wait_for_line("Too many open files");
+    collector.wait_for_line(TOO_MANY_OPEN_FILES);
 }
 
 /// The kernel does not answer over netlink for many batches: each thing that is not known is said once, and

@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::{
     Files, PATIENCE,
-    collector::{Collector, Ended},
+    collector::{Collector, Ended, TOO_MANY_OPEN_FILES},
     frames::{Tcp, Wire, tcp, udp},
     lab::Lab,
     mount::Mount,
@@ -271,13 +271,13 @@ fn descriptors_that_run_out_are_reported_once_and_it_goes_on() {
             wire.leave(&leaving(n));
             lost_of(&mut collector, n.into());
         }
-        assert!(collector.said_before("Too many open files"));
+        assert!(collector.said_before(TOO_MANY_OPEN_FILES));
         limit_descriptors(&collector, 1024);
         wire.leave(&leaving(6));
         collector.wait_for_files(&[format!("out/tcp/{HOST}-PORT-10.0.0.1-6")].into());
         let ended = collector.stop();
         assert!(ended.status.success(), "{}", ended.said);
-        let warnings = times_said(&ended, "Too many open files");
+        let warnings = times_said(&ended, TOO_MANY_OPEN_FILES);
         assert!((1..=3).contains(&warnings), "{warnings}: {}", ended.said);
         assert_nothing_unaccounted(&ended);
     }

@@ -255,8 +255,10 @@ fn scratch() -> TempDir {
 }
 
 /// Why there is no evidence, on a file system that has no user attributes.
-const NO_ATTRIBUTES: &str =
-    "Operation not supported (os error 95); choose a file system with user attributes";
+const NO_ATTRIBUTES: &str = "(os error 95); choose a file system with user attributes";
+
+/// EMFILE by its number: musl has other words for it than the GNU C library.
+pub const TOO_MANY_OPEN_FILES: &str = "(os error 24)";
 
 impl Ended {
     /// The number of the last report's line about `what`.
