@@ -27,6 +27,7 @@ pub struct Address {
 }
 
 impl Address {
+    /// No address, of no version.
     pub(crate) const NONE: Self = Self { words: [0; 4], version: 0 };
 
     /// The four octets of an IPv4 address, as they lie in memory.
@@ -120,6 +121,7 @@ pub struct Network {
 }
 
 impl Network {
+    /// No address, of no version.
     pub(crate) const NONE: Self = Self { first: Address::NONE, mask: [0; 4] };
 
     /// The network of `address` with so many leading bits; of the address's family, so at most 32

@@ -6,7 +6,7 @@ use crate::{
     counters::NewFlows,
     flow::FlowKey,
     policy::{Control, Policy},
-    seen::Sight,
+    seen::{Sender, Sight},
 };
 
 // SAFETY: `repr(C)`, integers and integer arrays only, no padding (asserted beside the type), so
@@ -21,6 +21,9 @@ unsafe impl aya::Pod for Control {}
 
 // SAFETY: as above.
 unsafe impl aya::Pod for Sight {}
+
+// SAFETY: as above.
+unsafe impl aya::Pod for Sender {}
 
 // SAFETY: as above.
 unsafe impl aya::Pod for NewFlows {}

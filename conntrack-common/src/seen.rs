@@ -2,7 +2,7 @@
 
 use core::ops::{BitOr, BitOrAssign};
 
-use crate::flow::FlowKey;
+use crate::{address::Address, flow::FlowKey};
 
 /// What was seen of a flow between two drains. A value of the flow map, so every bit pattern is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +59,7 @@ impl BitOrAssign for Seen {
     }
 }
 
-/// A value of the kernel's flow map: 16 bytes, no hidden padding.
+/// A value of the kernel's flow map: 24 bytes, no hidden padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sight {
@@ -68,9 +68,25 @@ pub struct Sight {
     pub first: u64,
     /// What was seen.
     pub seen: Seen,
+    /// The control group of the first local socket that sent one of its packets, or an answer; 0 where
+    /// none is known.
+    pub cgroup: u64,
 }
 
-const _: () = assert!(size_of::<Sight>() == 16, "the value's size is part of the map's layout");
+const _: () = assert!(size_of::<Sight>() == 24, "the value's size is part of the map's layout");
+
+/// A further control group that sent packets of a flow: a key of the map of them. 48 bytes, no hidden
+/// padding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sender {
+    /// Which flow.
+    pub key: FlowKey,
+    /// The control group's number.
+    pub cgroup: u64,
+}
+
+const _: () = assert!(size_of::<Sender>() == 48, "the key's size is part of the map's layout");
 
 /// A flow and what was seen of it: what a source yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,11 +95,23 @@ pub struct Flow {
     pub key: FlowKey,
     /// What was seen.
     pub seen: Seen,
+    /// The control group of the local socket, where the kernel told it with the packets; else 0.
+    pub cgroup: u64,
+    /// The other end's address and the local port in its first packet that leaves, where a coarse key has
+    /// lost them and the kernel does not tell the control group; else nothing and 0.
+    pub remote: Address,
+    /// The local port.
+    pub port: u16,
 }
 
 impl Flow {
+    /// A flow and what was seen of it.
+    pub const fn of(key: FlowKey, seen: Seen) -> Self {
+        Self { key, seen, cgroup: 0, remote: Address::NONE, port: 0 }
+    }
+
     /// A flow of which a packet was seen that opens it.
     pub const fn opened(key: FlowKey) -> Self {
-        Self { key, seen: Seen::OPENS }
+        Self::of(key, Seen::OPENS)
     }
 }

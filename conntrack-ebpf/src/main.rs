@@ -18,6 +18,7 @@ mod metering;
 mod packet;
 mod pairs;
 mod recent;
+mod sender;
 mod unread;
 
 use aya_ebpf::{
@@ -39,7 +40,7 @@ use packet::{Buffer, Datagram, Linear, Skb};
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
-    let index = metering::meter(&observe_tc(&ctx));
+    let index = metering::meter(&observe_tc(&ctx), &ctx);
     if log::says() && index != Outcome::Flow.index() {
         if maps::is_tunnel() {
             log::say(index, |packet| packet.of_datagram(&ctx));
@@ -60,7 +61,7 @@ pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
         Err(skip) if skip.is_provisional() => look_again_xdp(&ctx, link),
         packet => Observed::of(packet),
     };
-    let index = metering::meter(&observed);
+    let index = metering::meter(&observed, &ctx);
     if log::says() && index != Outcome::Flow.index() {
         log::say(index, |packet| packet.of_buffer(&ctx));
     }

@@ -5,6 +5,7 @@ use core::hint::black_box;
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_NOEXIST,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
@@ -12,7 +13,7 @@ use conntrack_common::{
     counters::{NewFlows, Outcome},
     flow::FlowKey,
     policy::{Control, POLICIES, Policy},
-    seen::Sight,
+    seen::{Sender, Sight},
     wire::LinkLayer,
 };
 
@@ -20,6 +21,15 @@ use conntrack_common::{
 /// is an error that can be counted, where an LRU would evict in silence. The agent sets its size.
 #[map]
 pub(crate) static FLOWS: HashMap<FlowKey, Sight> = HashMap::with_max_entries(65_536, 0);
+
+/// Control groups that sent packets of a flow after another one had: the flow's value has room for one.
+/// Where it is full, the flow keeps those that it has.
+#[map]
+static SENDERS: HashMap<Sender, u8> = HashMap::with_max_entries(4096, 0);
+
+/// One that is being kept on this CPU. A stack has no room for it.
+#[map]
+static SENDER: PerCpuArray<Sender> = PerCpuArray::with_max_entries(1, 0);
 
 /// Packets by [`Outcome::index`].
 #[map]
@@ -59,6 +69,17 @@ static WAKE_AT: Global<u32> = Global::new(32_768);
 #[unsafe(no_mangle)]
 static MAX_ELSE: Global<u32> = Global::new(49_152);
 
+/// Whether the kernel is asked for the control groups of sockets, as 0 or 1. The agent sets it before
+/// loading: a kernel without them does not have the helper.
+#[unsafe(no_mangle)]
+static ASKS_CGROUPS: Global<u8> = Global::new(1);
+
+/// Whether the kernel is asked for the control groups of sockets.
+#[inline(always)]
+pub(crate) fn asks_cgroups() -> bool {
+    ASKS_CGROUPS.load() != 0
+}
+
 /// Whether other headers may stand before the packets of this device.
 #[inline(always)]
 pub(crate) fn is_tunnel() -> bool {
@@ -81,6 +102,20 @@ pub(crate) fn sight(key: &FlowKey) -> Option<Sight> {
     // SAFETY: the value's memory stays until the program ends (RCU). If the agent takes the entry out
     // meanwhile, it may become another flow's: what is read is a value all the same.
     FLOWS.get_ptr(key).map(|sight| unsafe { sight.read_volatile() })
+}
+
+/// Keeps a further control group of a flow.
+#[inline(never)]
+pub(crate) fn add_sender(key: &FlowKey, cgroup: u64) {
+    let Some(sender) = SENDER.get_ptr_mut(0) else { return };
+    // SAFETY: the pointer is to this CPU's own value, which lives as long as the map. Between the two
+    // lines comes no other packet but netconsole's, which has no sender.
+    let sender = unsafe {
+        sender.write(Sender { key: *key, cgroup });
+        &*sender
+    };
+    // It is there already, or there is no room for it.
+    let _added = SENDERS.insert(sender, 0, BPF_NOEXIST.into());
 }
 
 /// Counts the outcome at this [`Outcome::index`] on this CPU.

@@ -1,10 +1,12 @@
 //! A connection as the tree shows it: a flow with its direction, folded to what a firewall rule
 //! needs; and what came of it. What the tracker makes and the tree keeps; both know only this.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub use conntrack_common::address::IpVersion;
 pub use conntrack_common::flow::{Direction, Protocol};
+
+use crate::unit::Unit;
 
 /// One end's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,8 +100,27 @@ impl Evidence {
     }
 }
 
+/// What is known of the local socket of a connection: whose it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// It has these ends; if the other one is unspecified, anybody may connect to it.
+    Socket {
+        /// Ours.
+        local: SocketAddr,
+        /// The other one.
+        remote: SocketAddr,
+    },
+    /// It was made in the control group with this number.
+    Cgroup(u64),
+    /// It is this unit's.
+    Unit(Unit),
+}
+
 /// What one batch shows of a connection: what the tracker makes of flows and the tree keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// Which connection.
     pub connection: Connection,
@@ -110,15 +131,22 @@ pub struct Sighting {
     pub opens: bool,
     /// The strongest word.
     pub evidence: Option<Evidence>,
+    /// Whose it is.
+    pub whose: Whose,
 }
 
 impl Sighting {
     /// A connection of which a packet was seen that opens it.
     pub const fn opened(connection: Connection) -> Self {
-        Self { connection, has_packet: true, opens: true, evidence: None }
+        Self { connection, has_packet: true, opens: true, evidence: None, whose: Whose::Unknown }
     }
 
-    /// Adds what else was seen of the same connection.
+    /// That a connection is somebody's, and nothing else of it.
+    pub(crate) const fn only_whose(connection: Connection, whose: Whose) -> Self {
+        Self { connection, has_packet: false, opens: false, evidence: None, whose }
+    }
+
+    /// Adds what else was seen of the same connection, but whose it is.
     pub fn merge(&mut self, other: &Self) {
         self.has_packet |= other.has_packet;
         self.opens |= other.opens;

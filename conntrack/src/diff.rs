@@ -48,9 +48,9 @@ impl Diff {
             let gone = if order == Ordering::Greater { None } else { one.next() };
             let new = if order == Ordering::Less { None } else { other.next() };
             changes.extend(match (gone, new) {
-                (Some(_), Some(record)) => Some((Change::Unchanged, *record)),
-                (Some(record), None) => Some((Change::Gone, *record)),
-                (None, Some(record)) => Some((Change::New, *record)),
+                (Some(_), Some(record)) => Some((Change::Unchanged, record.clone())),
+                (Some(record), None) => Some((Change::Gone, record.clone())),
+                (None, Some(record)) => Some((Change::New, record.clone())),
                 (None, None) => None,
             });
         }
@@ -148,20 +148,15 @@ mod tests {
     };
 
     fn recording(ports: &[u16]) -> Recording {
-        let record = |port: &u16| Record {
-            connection: Connection {
-                direction: Direction::Out,
-                protocol: Protocol::Tcp,
-                source: Host::Address([10, 0, 0, 1].into()),
-                source_port: SourcePort::Any,
-                destination: Host::Internet,
-                destination_port: *port,
-            },
-            outcome: Outcome::Unknown,
-            accepted: false,
-            made: None,
-            last_seen: UNIX_EPOCH,
+        let connection = |port: &u16| Connection {
+            direction: Direction::Out,
+            protocol: Protocol::Tcp,
+            source: Host::Address([10, 0, 0, 1].into()),
+            source_port: SourcePort::Any,
+            destination: Host::Internet,
+            destination_port: *port,
         };
+        let record = |port: &u16| Record::of(connection(port), Outcome::Unknown, UNIX_EPOCH);
         Recording { records: ports.iter().map(record).collect(), ..Recording::default() }
     }
 

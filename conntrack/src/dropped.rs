@@ -291,13 +291,7 @@ mod tests {
     }
 
     fn read(listed: &str, files: &[Connection]) -> Result<Dropped, DroppedError> {
-        let record = |connection: &Connection| Record {
-            connection: *connection,
-            outcome: Outcome::None,
-            accepted: false,
-            made: None,
-            last_seen: UNIX_EPOCH,
-        };
+        let record = |it: &Connection| Record::of(*it, Outcome::None, UNIX_EPOCH);
         let records = files.iter().map(record).collect();
         let recording = Recording { records, ..Recording::default() };
         let now = UNIX_EPOCH + Duration::from_secs(20);

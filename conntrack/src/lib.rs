@@ -40,5 +40,6 @@ pub mod show;
 pub mod source;
 pub mod tracker;
 pub mod tree;
+pub mod unit;
 mod utc;
 pub mod watch;

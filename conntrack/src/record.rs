@@ -3,10 +3,13 @@
 
 use std::time::SystemTime;
 
-use crate::connection::{Connection, Evidence};
+use crate::{
+    connection::{Connection, Evidence},
+    unit::Units,
+};
 
 /// A connection and what is known of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Record {
     /// What the file's name says.
     pub connection: Connection,
@@ -18,6 +21,16 @@ pub struct Record {
     pub made: Option<SystemTime>,
     /// The file's modification time.
     pub last_seen: SystemTime,
+    /// The units of this machine that it is of, as far as that is known.
+    pub units: Units,
+}
+
+impl Record {
+    /// A connection of which nothing else is known but what came of it and when it was seen.
+    pub fn of(connection: Connection, outcome: Outcome, last_seen: SystemTime) -> Self {
+        let (accepted, made, units) = (false, None, Units::default());
+        Self { connection, outcome, accepted, made, last_seen, units }
+    }
 }
 
 impl Record {
@@ -27,6 +40,7 @@ impl Record {
         self.accepted |= other.accepted;
         self.made = self.made.zip(other.made).map(|(one, other)| one.min(other));
         self.last_seen = self.last_seen.max(other.last_seen);
+        self.units.add_all(&other.units);
     }
 
     /// When the connection was first seen: when its file was made, unless that was later than it was seen last,

@@ -308,7 +308,8 @@ mod tests {
     #[test]
     fn when_a_file_was_made_is_not_when_it_was_last_seen() {
         let root = tree_with_evidence(RECORDING, TCP, BEFORE, b"");
-        let record = Recording::read(root.path()).expect("a tree").records[0];
+        let mut recording = Recording::read(root.path()).expect("a tree");
+        let record = recording.records.remove(0);
         let made = root.path().join(TCP).metadata().and_then(|metadata| metadata.created()).ok();
         assert_eq!(record.made, made);
         assert!(made.is_none_or(|made| made > record.last_seen));

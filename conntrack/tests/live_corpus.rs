@@ -163,7 +163,8 @@ fn pairs_are_judged_alike_in_the_kernel() {
             kernel.forget_pair(&key(*src, *dst));
         }
         let flows = kernel.take_flows();
-        let expected: Vec<_> = expected.into_iter().map(|(key, seen)| Flow { key, seen }).collect();
+        let expected: Vec<_> =
+            expected.into_iter().map(|(key, seen)| Flow::of(key, seen)).collect();
         if flows == expected {
             return Ok(());
         }
@@ -329,7 +330,7 @@ impl Answer {
         let coarse = |mut flow: Flow| coarsen(&mut flow.key, policy).map(|_direction| flow);
         let kept = told.observed.and_then(|Packet { key, says }| match says.of_reverse() {
             None => coarse(Flow::opened(key)),
-            Some(seen) => coarse(Flow { key: key.reversed(), seen }),
+            Some(seen) => coarse(Flow::of(key.reversed(), seen)),
         });
         let outcome = match told.observed {
             Ok(packet) if packet.says.of_reverse().is_some() => Outcome::Skipped(Skip::NotOpening),
@@ -473,8 +474,7 @@ impl Kernel {
     /// Empties the flow map, and has the programs know it.
     fn take_flows(&mut self) -> Vec<Flow> {
         let entries = self.flows.iter().map(|entry| entry.expect("an entry"));
-        let mut flows: Vec<_> =
-            entries.map(|(key, sight)| Flow { key, seen: sight.seen }).collect();
+        let mut flows: Vec<_> = entries.map(|(key, sight)| Flow::of(key, sight.seen)).collect();
         flows.sort_unstable();
         for flow in &flows {
             self.flows.remove(&flow.key).expect("removed");

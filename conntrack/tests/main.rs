@@ -68,6 +68,8 @@ mod live_service;
 mod live_slow;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_sockets;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_units;
 #[cfg(feature = "pcap")]
 mod live_unrecorded;
 #[cfg(feature = "pcap")]
@@ -81,4 +83,5 @@ mod rules;
 mod service;
 mod tracker_rules;
 mod ufw;
+mod units;
 mod wire_judge;

@@ -272,7 +272,7 @@ fn what_is_no_recording_is_told_with_its_line() {
         format!("{HEAD}\r\n{LINE}\r\n"),
         format!(
             "{HEAD}\n{}\n",
-            LINE.replace("\"made\"", "\"units\":{\"a\":[1e400]},\"made\"").replace("1e400", "1")
+            LINE.replace("\"made\"", "\"names\":{\"a\":[1e400]},\"made\"").replace("1e400", "1")
         ),
     ] {
         let file = folder.write("good.jsonl", &good);

@@ -111,16 +111,20 @@ fn assert_snapshot(name: &str, found: &str) {
     }
 }
 
-/// What is printed, without when each file was made: that is always new.
+/// What is printed, without when each file was made, which is always new, and the units behind that.
 fn without_made(text: &str) -> String {
     let lines = text.lines().map(|line| match line.split_once(",\"made\":") {
         Some((before, after)) => {
             format!("{before}}}{}", after.split_once('}').map_or("", |it| it.1))
         }
-        None if line.contains("  ") => line.rsplit_once("  ").map_or("", |it| it.0).to_owned(),
-        None => line.rsplit_once(',').map_or(line, |it| it.0).to_owned(),
+        None if line.contains("  ") => without_last(without_last(line, "  "), "  ").to_owned(),
+        None => without_last(without_last(line, ","), ",").to_owned(),
     });
     lines.fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
+fn without_last<'a>(line: &'a str, between: &str) -> &'a str {
+    line.rsplit_once(between).map_or(line, |it| it.0).trim_end()
 }
 
 #[test]

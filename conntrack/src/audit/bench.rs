@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A record, judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// Which.
     pub record: Record,
@@ -62,7 +62,7 @@ impl Bench {
         }
         let (came, said) = trial::judge(&trials, &self.layout, &self.ruleset)?;
         let judgement = |(record, range): (&Record, std::ops::Range<usize>)| Judgement {
-            record: *record,
+            record: record.clone(),
             verdict: verdict(record, &trials[range.clone()], &came[range]),
         };
         Ok((records.iter().zip(of_record).map(judgement).collect(), said))

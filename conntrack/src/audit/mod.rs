@@ -105,7 +105,8 @@ impl Audit {
         let mut machine = this_machine(recording, &device, request.sources.host)?;
         let layout =
             Layout::of(&recording.records, &device, machine.as_mut(), |name| ruleset.names(name));
-        let mut records: Vec<Record> = choice.chosen.iter().map(|(_, record)| **record).collect();
+        let mut records: Vec<Record> =
+            choice.chosen.iter().map(|(_, record)| (*record).clone()).collect();
         let chosen = records.len();
         records.retain(|record| is_judged(record, &layout, request.skip_else));
         records.sort_unstable();

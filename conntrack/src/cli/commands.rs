@@ -27,7 +27,7 @@ use crate::{
         iptables,
         json::Json,
         jsonl::{Each, JsonLines},
-        nftables,
+        nftables, systemd,
         table::Table,
         ufw,
         words::{self, count_of},
@@ -67,6 +67,9 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         let left_out = recordings.iter_mut().map(|it| it.forget_before(start)).sum();
         log::info!("{} left out by --since", count_of(left_out, "connection"));
     }
+    if !args.unit.is_empty() {
+        keep_units(&mut recordings, &args.unit)?;
+    }
     let output = args.output.as_deref().filter(|path| *path != Path::new("-"));
     if args.format == Format::Jsonl {
         let each = recordings.iter().map(|it| JsonLines { recording: it, records: &it.records });
@@ -84,6 +87,10 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         Format::Nftables => put(output, &nftables::File::of(&rule_set(&recording, args)))?,
         Format::Iptables => put(output, &iptables::File(&rule_set(&recording, args)))?,
         Format::Ufw => put(output, &ufw::Script::of(&rule_set(&recording, args)))?,
+        Format::Systemd => {
+            let unit = systemd::one_unit(records, &args.unit).map_err(|why| anyhow!(why))?;
+            put(output, &systemd::DropIn::of(&rule_set(&recording, args), &unit))?;
+        }
         Format::Json => put(output, &Json(records))?,
         Format::Csv => put(output, &Csv(records))?,
         Format::Table => put(output, &Table(records))?,
@@ -92,9 +99,34 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Leaves the connections of these units alone.
+fn keep_units(recordings: &mut [Recording], units: &[String]) -> anyhow::Result<()> {
+    for unit in units {
+        let mut records = recordings.iter().flat_map(|it| &it.records);
+        if !records.any(|it| it.units.has(unit)) {
+            return Err(anyhow!(
+                "no connection of a unit {unit}; conntrack rules -f table lists the units"
+            ));
+        }
+    }
+    for recording in recordings {
+        recording.records.retain(|it| units.iter().any(|unit| it.units.has(unit)));
+    }
+    Ok(())
+}
+
 /// What a format cannot say is no rule that says less.
 fn check(args: &RulesArgs) -> anyhow::Result<()> {
     match (args.format, args.at) {
+        (Format::Systemd, _) if args.unit.len() != 1 => {
+            Err(anyhow!("--format systemd is for one unit: give --unit NAME"))
+        }
+        (Format::Systemd, _) if args.forward || args.device.is_some() => Err(anyhow!(
+            "systemd knows no devices, and what a unit forwards is not its own: leave out --forward and --device"
+        )),
+        _ if args.by_unit && args.format != Format::Nftables => {
+            Err(anyhow!("--by-unit is for --format nftables"))
+        }
         (Format::Ufw, At::Wire) => {
             Err(anyhow!("--at wire is for nftables and iptables: ufw's rules stand at the host"))
         }

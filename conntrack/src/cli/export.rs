@@ -119,6 +119,14 @@ pub(super) struct RulesArgs {
     #[arg(long)]
     pub(super) ipset: bool,
 
+    /// What this systemd unit or container needs alone, as in nginx or nginx.service [repeatable]
+    #[arg(long, value_name = "NAME")]
+    pub(super) unit: Vec<String>,
+
+    /// Rules for each unit by itself, with its name above them
+    #[arg(long)]
+    pub(super) by_unit: bool,
+
     /// UDP port of a server on this machine [repeatable]: it has a rule even if it is ephemeral
     #[arg(short, long, value_name = "PORT", value_delimiter = ',', value_parser = port)]
     pub(super) udp_in: Vec<u16>,
@@ -175,6 +183,8 @@ pub(super) enum Format {
     Iptables,
     /// A script of `ufw allow` lines.
     Ufw,
+    /// A drop-in for one unit of systemd, with what it may talk to and which ports it may bind to.
+    Systemd,
     /// The connections as JSON.
     Json,
     /// The connections as comma-separated values.
@@ -254,6 +264,7 @@ impl RulesArgs {
             unanswered: self.unanswered,
             no_internet_forward: self.no_internet_forward,
             no_helpers: self.no_helpers || self.format == Format::Ufw,
+            by_unit: self.by_unit,
             any_local_address: self.any_local_address,
             // What cannot be asked for is not warned of.
             changing: addresses::that_change().unwrap_or_default(),

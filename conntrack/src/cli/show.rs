@@ -74,6 +74,10 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = port, help_heading = WHICH)]
     port: Vec<u16>,
 
+    /// Of this systemd unit or container, as in nginx or nginx.service [repeatable]
+    #[arg(long, value_name = "NAME", help_heading = WHICH)]
+    unit: Vec<String>,
+
     /// What was refused or never answered
     #[arg(long, help_heading = WHICH)]
     unanswered: bool,
@@ -154,7 +158,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
 /// Prints each recording by itself.
 fn jsonl(args: &ShowArgs, recordings: &[Recording]) -> anyhow::Result<ExitCode> {
     let picked: Vec<_> = recordings.iter().map(|it| args.picked(&it.records)).collect();
-    let all: Vec<_> = recordings.iter().flat_map(|it| it.records.iter().copied()).collect();
+    let all: Vec<_> = recordings.iter().flat_map(|it| it.records.iter().cloned()).collect();
     args.tell(&all, picked.iter().map(Vec::len).sum());
     let each = recordings.iter().zip(&picked);
     let each = each.map(|(recording, records)| JsonLines { recording, records });
@@ -174,7 +178,7 @@ impl ShowArgs {
     /// The records that are shown, in order.
     fn picked(&self, all: &[Record]) -> Vec<Record> {
         let selection = self.selection();
-        let mut records: Vec<_> = all.iter().filter(|it| selection.includes(it)).copied().collect();
+        let mut records: Vec<_> = all.iter().filter(|it| selection.includes(it)).cloned().collect();
         sort(&mut records, self.sort.into());
         records
     }
@@ -202,6 +206,7 @@ impl ShowArgs {
             directions: wanted(directions),
             protocols: wanted(protocols),
             ports: self.port.clone(),
+            units: self.unit.clone(),
             unanswered: self.unanswered,
             made_since: self.new.map(since),
         }

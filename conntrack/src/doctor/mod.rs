@@ -13,6 +13,7 @@ mod memory;
 mod path;
 mod program;
 mod sockets;
+mod units;
 
 use std::path::PathBuf;
 
@@ -45,7 +46,7 @@ impl Report {
             Box::new(|| capabilities::checks().into()),
             Box::new(ebpf::checks),
             Box::new(|| vec![memory::check(), libpcap::check(), landlock::check()]),
-            Box::new(|| vec![program::check(), sockets::check()]),
+            Box::new(|| vec![program::check(), sockets::check(), units::check()]),
             Box::new(|| device::checks(args.device.as_deref())),
         ];
         if let Some(path) = &args.path {

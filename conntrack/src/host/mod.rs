@@ -1,7 +1,8 @@
-//! What this machine is: its devices and their addresses, its sockets, its kernel, a thread of one's own.
+//! What this machine is: its devices and their addresses, its sockets, its control groups, its kernel, a thread of one's own.
 
 pub(crate) mod address_events;
 pub mod addresses;
+pub(crate) mod cgroups;
 pub mod device;
 pub(crate) mod ephemeral;
 pub(crate) mod groups;

@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use netlink_packet_core::Nla as _;
 use netlink_packet_sock_diag::{
     AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SockDiagMessage,
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
@@ -109,6 +110,61 @@ impl Arrival {
     }
 }
 
+/// The control group of the socket with these ends; 0 where the kernel does not tell. With an unspecified
+/// other end, of the one that takes what arrives at ours; `device` is where, or 0.
+///
+/// # Errors
+/// That there is no such socket, or what else the kernel answered.
+pub(crate) fn cgroup(
+    connection: &mut Connection,
+    protocol: Protocol,
+    (local, remote): (SocketAddr, SocketAddr),
+    device: u32,
+) -> io::Result<u64> {
+    // Of UDP, the kernel takes the ends as they are in a packet that arrives (`udp_dump_one`).
+    let (source, destination) = match protocol {
+        Protocol::Tcp => (local, remote),
+        Protocol::Udp => (remote, local),
+    };
+    let question = InetRequest {
+        family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
+        protocol: number(protocol),
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: source.port(),
+            destination_port: destination.port(),
+            source_address: source.ip(),
+            destination_address: destination.ip(),
+            interface_id: device,
+            cookie: ANY_COOKIE,
+        },
+    };
+    match connection.get(SockDiagMessage::InetRequest(question))? {
+        SockDiagMessage::InetResponse(socket) => Ok(cgroup_of(&socket)),
+        _ => Ok(0),
+    }
+}
+
+/// `INET_DIAG_NOCOOKIE`.
+const ANY_COOKIE: [u8; 8] = [0xff; 8];
+
+/// `INET_DIAG_CGROUP_ID`, of Linux 5.8: the number of the control group that a socket was made in.
+const CGROUP_ID: u16 = 21;
+
+fn cgroup_of(socket: &InetResponse) -> u64 {
+    let mut attributes = socket.nlas.iter();
+    let value = attributes.find_map(|it| match it {
+        Nla::Other(attribute) if attribute.kind() == CGROUP_ID => {
+            let mut value = [0; size_of::<u64>()];
+            (attribute.value_len() == value.len()).then(|| attribute.emit_value(&mut value))?;
+            Some(u64::from_ne_bytes(value))
+        }
+        _ => None,
+    });
+    value.unwrap_or_default()
+}
+
 /// Both ends of a socket that has another end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Connected {
@@ -118,6 +174,8 @@ pub(crate) struct Connected {
     pub(crate) remote: SocketAddr,
     /// Index of the device that the socket is bound to; 0 is none.
     pub(crate) device: u32,
+    /// Its control group; 0 where the kernel does not tell.
+    pub(crate) cgroup: u64,
 }
 
 /// Hands each socket that is connected now to `each`: TCP's that are established, UDP's that
@@ -137,6 +195,7 @@ pub(crate) fn for_each_connected(
             local: end(id.source_address, id.source_port),
             remote: end(id.destination_address, id.destination_port),
             device: id.interface_id,
+            cgroup: cgroup_of(socket),
         });
     })
 }
@@ -150,10 +209,7 @@ fn for_each(
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
         let question = InetRequest {
             family,
-            protocol: match protocol {
-                Protocol::Tcp => IPPROTO_TCP,
-                Protocol::Udp => IPPROTO_UDP,
-            },
+            protocol: number(protocol),
             extensions: ExtensionFlags::empty(),
             states: states.clone(),
             socket_id,
@@ -165,6 +221,13 @@ fn for_each(
         })?;
     }
     Ok(())
+}
+
+const fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => IPPROTO_TCP,
+        Protocol::Udp => IPPROTO_UDP,
+    }
 }
 
 fn bound(socket: &InetResponse) -> Bound {
@@ -252,6 +315,7 @@ mod tests {
             local: client.local_addr().expect("bound"),
             remote: server.local_addr().expect("bound"),
             device: 0,
+            cgroup: of_this_process(),
         };
         let connected = connected(Protocol::Udp);
         assert!(connected.contains(&ends), "{connected:?}");
@@ -265,14 +329,53 @@ mod tests {
         let to = address("127.0.0.1", listener.local_addr().expect("bound").port());
         let client = TcpStream::connect(to).expect("connected");
         let _server = listener.accept().expect("accepted");
-        let ends = Connected { local: client.local_addr().expect("bound"), remote: to, device: 0 };
+        let local = client.local_addr().expect("bound");
+        let ends = Connected { local, remote: to, device: 0, cgroup: of_this_process() };
         let connected = connected(Protocol::Tcp);
-        for ends in [ends, Connected { local: ends.remote, remote: ends.local, device: 0 }] {
+        for ends in [ends, Connected { local: ends.remote, remote: ends.local, ..ends }] {
             assert!(connected.contains(&ends), "{ends:?} is not in {connected:?}");
         }
         let listening = listening(Protocol::Tcp);
         assert!(listening.takes(ends.remote, Arrival::Anywhere));
         assert!(!listening.takes(ends.local, Arrival::Anywhere));
+    }
+
+    /// The number of this process's control group, as its own sockets have it; 0 if there is none.
+    fn of_this_process() -> u64 {
+        let path = std::fs::read_to_string("/proc/self/cgroup").expect("read");
+        let path = path.lines().find_map(|line| line.strip_prefix("0::/"));
+        let mount = crate::host::cgroups::Mount::find().expect("mounts are told");
+        let group = mount.zip(path).map(|(mount, path)| mount.path.join(path));
+        let number = group.map(|group| {
+            std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(group).expect("a group"))
+        });
+        number.unwrap_or_default()
+    }
+
+    #[test]
+    fn the_control_group_of_a_socket_is_told_by_its_ends() {
+        let expected = of_this_process();
+        assert_ne!(expected, 0, "control groups are mounted");
+        let mut connection = Connection::to_sock_diag().expect("sock_diag");
+        let mut told = |protocol, ends| cgroup(&mut connection, protocol, ends, 0).ok();
+        for (own, any) in [("127.0.0.1", "0.0.0.0"), ("::1", "::")] {
+            let anybody = address(any, 0);
+            let tcp = TcpListener::bind(address(own, 0)).expect("a listener");
+            let to = tcp.local_addr().expect("bound");
+            let client = TcpStream::connect(to).expect("connected");
+            let from = client.local_addr().expect("bound");
+            assert_eq!(told(Protocol::Tcp, (from, to)), Some(expected));
+            assert_eq!(told(Protocol::Tcp, (to, anybody)), Some(expected));
+            assert_eq!(told(Protocol::Tcp, (address(own, 1), anybody)), None);
+            let udp = UdpSocket::bind(address(any, 0)).expect("a socket");
+            let to = address(own, port(&udp));
+            let client = UdpSocket::bind(address(own, 0)).expect("a socket");
+            client.connect(to).expect("connected");
+            let from = client.local_addr().expect("bound");
+            assert_eq!(told(Protocol::Udp, (from, to)), Some(expected));
+            assert_eq!(told(Protocol::Udp, (from, address(own, 1))), None);
+            assert_eq!(told(Protocol::Udp, (to, anybody)), Some(expected));
+        }
     }
 
     #[test]

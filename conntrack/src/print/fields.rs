@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What a record is called in every output that has a column or a field for it.
-pub(super) const FIELDS: [&str; 9] = [
+pub(super) const FIELDS: [&str; 10] = [
     "direction",
     "protocol",
     "source",
@@ -18,6 +18,7 @@ pub(super) const FIELDS: [&str; 9] = [
     "last_seen",
     "evidence",
     "made",
+    "units",
 ];
 
 /// A record's fields as text; empty is unknown. None holds a comma or a quote.
@@ -37,6 +38,7 @@ pub(super) fn fields(record: &Record) -> [String; FIELDS.len()] {
         Utc(record.last_seen).to_string(),
         record.outcome.as_str().to_owned(),
         record.made.map(|made| Utc(made).to_string()).unwrap_or_default(),
+        record.units.to_string(),
     ]
 }
 

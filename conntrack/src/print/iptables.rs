@@ -282,7 +282,8 @@ impl File<'_> {
         let (sources, destinations) = (matches(End::Source), matches(End::Destination));
         let protocol = words::protocol(rule.protocol);
         let version = option(rule.version);
-        let comment = words::comment(rule);
+        // Within quotation marks, iptables-restore takes a backslash for the sign before another one.
+        let comment = words::comment(rule).replace('\\', "\\\\");
         for source in &sources {
             for destination in &destinations {
                 for ports in ports(&rule.ports) {

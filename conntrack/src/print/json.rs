@@ -29,6 +29,8 @@ pub(crate) struct Object {
     evidence: &'static str,
     /// `null` is unknown.
     made: Option<String>,
+    /// None is unknown; the last may be `…`: there were more.
+    units: Vec<String>,
 }
 
 impl From<&Record> for Object {
@@ -47,6 +49,7 @@ impl From<&Record> for Object {
             last_seen: Utc(record.last_seen).to_string(),
             evidence: record.outcome.as_str(),
             made: record.made.map(|made| Utc(made).to_string()),
+            units: record.units.words().map(str::to_owned).collect(),
         }
     }
 }

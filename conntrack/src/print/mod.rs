@@ -1,5 +1,5 @@
-//! Printers, one file for each format: rules for nftables, iptables and ufw, records as JSON, JSON lines, CSV and a
-//! table.
+//! Printers, one file for each format: rules for nftables, iptables and ufw, drop-ins for systemd, records as JSON,
+//! JSON lines, CSV and a table.
 //!
 //! Each output is a [`Display`](std::fmt::Display) and depends on nothing but what it is made from:
 //! the same tree gives the same bytes.
@@ -14,6 +14,7 @@ pub mod json;
 pub mod jsonl;
 mod multiport;
 pub mod nftables;
+pub mod systemd;
 pub mod table;
 pub mod ufw;
 pub(crate) mod words;

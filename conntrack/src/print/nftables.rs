@@ -51,7 +51,14 @@ impl<'a> File<'a> {
     pub fn of(rule_set: &'a RuleSet) -> Self {
         let mut sets = Sets::of(common_sets(rule_set));
         let chains = rule_set.chains.iter().map(|chain| {
-            let rules = chain.rules.iter().map(|it| rule(chain.base, it, &mut sets)).collect();
+            let mut rules = Vec::new();
+            for (index, it) in chain.rules.iter().enumerate() {
+                let is_first = index == 0 || chain.rules[index - 1].units != it.units;
+                if rule_set.request.by_unit && is_first {
+                    rules.push(format!("# {}", words::heading(it)));
+                }
+                rules.push(rule(chain.base, it, &mut sets));
+            }
             (chain, rules)
         });
         let chains = chains.collect();

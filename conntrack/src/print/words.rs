@@ -11,6 +11,7 @@ use crate::{
         vocabulary::{BaseChain, Facts, PortRange, Rule, Side},
         warnings::Warning,
     },
+    unit::{Unit, Units},
     utc::Utc,
 };
 
@@ -61,9 +62,36 @@ pub(crate) fn count_of(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What a rule was made from, in words that fit into a comment of either firewall.
+/// What a rule was made from, in words that fit into a comment of either firewall: printable, without
+/// quotation marks.
 pub(super) fn comment(rule: &Rule) -> String {
-    let Facts { connections, unanswered, last_seen } = rule.facts;
+    let said = said(rule);
+    let room = LONGEST_COMMENT.saturating_sub(said.len());
+    said + &by(&rule.facts.units, room)
+}
+
+/// Octets of a comment in nftables, without the zero at its end; iptables takes twice as many.
+const LONGEST_COMMENT: usize = 127;
+
+/// As many of the units as there is room for.
+fn by(units: &Units, room: usize) -> String {
+    let names: Vec<_> = units.iter().map(Unit::as_str).collect();
+    let text = |named: usize| {
+        let others = if named < names.len() || units.are_more() { " and others" } else { "" };
+        format!(", by {}{others}", names[..named].join(" "))
+    };
+    let texts = (1..=names.len()).rev().map(text);
+    texts.into_iter().find(|it| it.len() <= room).unwrap_or_default()
+}
+
+/// Above the rules of some units.
+pub(super) fn heading(rule: &Rule) -> String {
+    let names: Vec<_> = rule.units.iter().map(Unit::as_str).collect();
+    if names.is_empty() { "no unit known".to_owned() } else { names.join(" ") }
+}
+
+fn said(rule: &Rule) -> String {
+    let Facts { connections, unanswered, last_seen, .. } = rule.facts;
     let count = count_of(connections, "connection");
     let unanswered = match unanswered {
         0 => String::new(),

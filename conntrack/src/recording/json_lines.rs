@@ -17,6 +17,7 @@ use crate::{
     connection::{Connection, Direction, Host, Protocol, SourcePort},
     record::{Outcome, Record},
     tree::{Provenance, direction_directory, protocol_directory},
+    unit::Units,
     utc::exact,
 };
 
@@ -99,6 +100,9 @@ pub(crate) struct Line<'a> {
     last_seen: Cow<'a, str>,
     #[serde(borrow)]
     made: Option<Cow<'a, str>>,
+    /// None is unknown.
+    #[serde(borrow, default)]
+    units: Vec<Cow<'a, str>>,
 }
 
 /// What a line is, before the rest of it is looked at.
@@ -167,6 +171,7 @@ impl<'a> Line<'a> {
     /// Of a record on this host.
     pub(crate) fn of(record: &Record, host: Option<&'a str>) -> Self {
         let Record { connection, outcome, accepted, made, last_seen, .. } = record;
+        let units = record.units.words().map(|word| word.to_owned().into()).collect();
         Self {
             kind: CONNECTION.into(),
             host: host.map(Cow::from),
@@ -184,6 +189,7 @@ impl<'a> Line<'a> {
             first_seen: record.first_seen().map(|it| exact(it).into()),
             last_seen: exact(*last_seen).into(),
             made: made.map(|it| exact(it).into()),
+            units,
         }
     }
 
@@ -212,6 +218,7 @@ impl<'a> Line<'a> {
             accepted: self.accepted,
             made: self.made.as_deref().map(|it| time("made", it)).transpose()?,
             last_seen: time("last_seen", &self.last_seen)?,
+            units: units(&self.units)?,
         })
     }
 }
@@ -228,6 +235,10 @@ fn host(field: &str, text: &str) -> Result<Host, String> {
         INTERNET => Ok(Host::Internet),
         text => text.parse().map(Host::Address).map_err(|_| no(field, text)),
     }
+}
+
+fn units(words: &[Cow<'_, str>]) -> Result<Units, String> {
+    Units::of_words(words.iter().map(|word| &**word)).ok_or_else(|| no("units", &words.join(" ")))
 }
 
 fn time(field: &str, text: &str) -> Result<SystemTime, String> {

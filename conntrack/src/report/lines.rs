@@ -11,7 +11,7 @@ use super::{
     output::{Output, Stream},
 };
 use crate::{
-    connection::Sighting,
+    connection::{Sighting, Whose},
     local_time::Local,
     print::ends::Ends,
     tree::{direction_directory, protocol_directory},
@@ -19,6 +19,9 @@ use crate::{
 
 /// Octets that are written at once; a pipe takes them whole or not (pipe(7)).
 const AT_ONCE: usize = 4096;
+
+/// Octets of a line at most, most of them the name of a unit.
+const LONGEST_LINE: usize = 600;
 
 /// Where the lines go.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Lines {
         for sighting in new {
             text += &line(sighting, seen);
             text.push('\n');
-            if text.len() > AT_ONCE - 200 {
+            if text.len() > AT_ONCE - LONGEST_LINE {
                 self.write(&std::mem::take(&mut text));
             }
         }
@@ -75,10 +78,14 @@ impl Lines {
 }
 
 fn line(sighting: &Sighting, seen: SystemTime) -> String {
-    let Sighting { connection, evidence, .. } = sighting;
+    let Sighting { connection, evidence, whose, .. } = sighting;
     let time = Local { time: seen, with_seconds: true };
     let direction = direction_directory(connection.direction);
     let protocol = protocol_directory(connection.protocol);
     let evidence = evidence.map(|it| format!(" {}", it.as_str())).unwrap_or_default();
-    format!("{time} {direction:<4} {protocol} {}{evidence}", Ends(connection))
+    let unit = match whose {
+        Whose::Unit(unit) => format!(" {unit}"),
+        _ => String::new(),
+    };
+    format!("{time} {direction:<4} {protocol} {}{evidence}{unit}", Ends(connection))
 }

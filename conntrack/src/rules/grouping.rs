@@ -16,6 +16,7 @@ use super::{
 use crate::{
     connection::{Connection, Direction, Host, IpVersion, Protocol},
     record::Record,
+    unit::Unit,
 };
 
 /// Peers of different kinds do not share a rule.
@@ -32,8 +33,8 @@ enum Kind {
 type Peers = BTreeSet<Option<IpNet>>;
 /// A record as a rule of its own: what it is about, its peer, and what it was made from.
 type Single = ((Class, Option<IpAddr>, u16), Option<IpNet>, Facts);
-/// What rules never mix.
-type Class = (Protocol, IpVersion, Kind);
+/// What rules never mix. The units, where they have rules of their own, in alphabetical order.
+type Class = (Protocol, IpVersion, Kind, Vec<Unit>);
 
 /// The rules that accept exactly these records in one chain, but that what is forwarded from and to the
 /// internet is folded; in the order of [`place`].
@@ -59,8 +60,9 @@ pub(super) fn rules<'a>(
     let rule =
         |((class, locals, peers), (ports, facts))| rule(chain, class, &locals, peers, ports, facts);
     let mut rules: Vec<Rule> = by_ends.into_iter().map(rule).collect();
-    rules.sort_by_key(|rule| {
-        (place(rule), rule.protocol, rule.ports.first().copied(), rule.version)
+    rules.sort_by_cached_key(|rule| {
+        let units = (rule.units.is_empty(), rule.units.clone());
+        (units, place(rule), rule.protocol, rule.ports.first().copied(), rule.version)
     });
     rules
 }
@@ -91,13 +93,19 @@ fn single(record: &Record, request: &Request, internet: Option<&Internet>) -> Op
         Host::Address(peer) if is_group(peer) => (Kind::Group, Some(peer.into())),
         Host::Address(peer) => (Kind::Unicast, Some(request.aggregation.network(peer))),
     };
-    let class = (record.connection.protocol, version(local), kind);
+    let class = (record.connection.protocol, version(local), kind, units(record, request));
     let is_own = record.connection.direction != Direction::Else;
     let is_out = record.connection.direction == Direction::Out;
     let is_left_out = (is_own && request.any_local_address) || (is_out && request.source_unknown);
     let is_named = kind != Kind::ToInternet && !is_left_out;
     let local = Some(local).filter(|_| is_named);
     Some(((class, local, record.connection.destination_port), peer, Facts::of(record)))
+}
+
+fn units(record: &Record, request: &Request) -> Vec<Unit> {
+    let mut units: Vec<_> = record.units.iter().filter(|_| request.by_unit).cloned().collect();
+    units.sort_unstable();
+    units
 }
 
 /// The end that has the service, or with `out` the host itself; and the other end, its peer.
@@ -120,14 +128,14 @@ fn merge<K: Ord, V: Ord>(
     for (key, value, facts) in entries {
         let (values, sum) = merged.entry(key).or_default();
         values.insert(value);
-        sum.add(facts);
+        sum.add(&facts);
     }
     merged
 }
 
 fn rule(
     chain: BaseChain,
-    (protocol, version, kind): Class,
+    (protocol, version, kind, units): Class,
     locals: &BTreeSet<Option<IpAddr>>,
     peers: Peers,
     ports: BTreeSet<u16>,
@@ -148,5 +156,5 @@ fn rule(
     };
     let (source, destination) =
         if chain == BaseChain::Output { (local, peer) } else { (peer, local) };
-    Rule { protocol, version, source, destination, ports: PortRange::all(ports), facts }
+    Rule { protocol, version, source, destination, ports: PortRange::all(ports), facts, units }
 }

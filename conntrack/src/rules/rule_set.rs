@@ -117,6 +117,10 @@ fn chains(choice: &Choice, request: &Request) -> Vec<Chain> {
         let sent = rules.iter().filter(|_| base == BaseChain::Output);
         let folded: Vec<_> = sent.filter_map(for_folded_groups).collect();
         rules.extend(folded);
+        // Where units have rules of their own, each with those of its unit.
+        rules.sort_by(|one, other| {
+            (one.units.is_empty(), &one.units).cmp(&(other.units.is_empty(), &other.units))
+        });
         Chain { base, rules }
     };
     choice.chains.iter().copied().map(chain).collect()

@@ -21,6 +21,7 @@ use crate::{
     recording::{Recording, json_lines},
     tracker::Scope,
     tree::Provenance,
+    unit::{Unit, Units},
 };
 
 const LOCAL: [&str; 3] = ["192.168.0.1", "192.168.0.2", "fd00::1"];
@@ -123,12 +124,25 @@ fn any_time() -> impl Strategy<Value = SystemTime> {
 
 /// With everything that is known of it.
 fn any_full_record() -> impl Strategy<Value = Record> {
-    let rest = (any::<bool>(), prop::option::of(any_time()), any_time());
-    (any_record(), rest).prop_map(|(record, (accepted, made, last_seen))| Record {
+    let rest = (any::<bool>(), prop::option::of(any_time()), any_time(), any_units());
+    (any_record(), rest).prop_map(|(record, (accepted, made, last_seen, units))| Record {
         accepted,
         made,
         last_seen,
+        units,
         ..record
+    })
+}
+
+/// Of groups with any name, and more than are kept.
+fn any_units() -> impl Strategy<Value = Units> {
+    let group = any::<String>().prop_map(|it| format!("/system.slice/a{it}.service"));
+    prop::collection::vec(group, 0..12).prop_map(|groups| {
+        let mut units = Units::default();
+        for unit in groups.iter().filter_map(|it| Unit::of_group(it.as_bytes())) {
+            units.add(&unit);
+        }
+        units
     })
 }
 
@@ -170,8 +184,8 @@ fn printed(recording: &Recording, request: &Request) -> [String; 2] {
     [nftables::File::of(&rule_set).to_string(), iptables::File(&rule_set).to_string()]
 }
 
-const fn record(connection: Connection, outcome: Outcome) -> Record {
-    Record { connection, outcome, accepted: false, made: None, last_seen: UNIX_EPOCH }
+fn record(connection: Connection, outcome: Outcome) -> Record {
+    Record::of(connection, outcome, UNIX_EPOCH)
 }
 
 fn any_recording() -> impl Strategy<Value = Recording> {

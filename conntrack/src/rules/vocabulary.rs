@@ -16,6 +16,7 @@ use super::{
 use crate::{
     connection::{Evidence, IpVersion, Protocol},
     record::{Outcome, Record},
+    unit::{Unit, Units},
 };
 
 /// What the user asks of the rules.
@@ -40,6 +41,8 @@ pub struct Request {
     pub no_helpers: bool,
     /// UDP ports of servers, besides those that the tree names.
     pub udp_in: BTreeSet<u16>,
+    /// What different units need is not folded together, and has their names above it.
+    pub by_unit: bool,
     /// Leave the own address out.
     pub any_local_address: bool,
     /// Addresses of this machine that will be others some day.
@@ -133,6 +136,8 @@ pub struct Rule {
     pub ports: Vec<PortRange>,
     /// What it was made from.
     pub facts: Facts,
+    /// Whose it is, where the units have rules of their own; none is known of what others share.
+    pub units: Vec<Unit>,
 }
 
 /// One end of a connection.
@@ -190,7 +195,7 @@ impl PortRange {
 }
 
 /// The records that a rule was made from, summed up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// How many connections.
     pub connections: usize,
@@ -198,11 +203,13 @@ pub struct Facts {
     pub unanswered: usize,
     /// When the last of them was seen.
     pub last_seen: SystemTime,
+    /// The units that they are of, as far as that is known.
+    pub units: Units,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { connections: 0, unanswered: 0, last_seen: UNIX_EPOCH }
+        Self { connections: 0, unanswered: 0, last_seen: UNIX_EPOCH, units: Units::default() }
     }
 }
 
@@ -210,13 +217,19 @@ impl Facts {
     pub(super) fn of(record: &Record) -> Self {
         let is_unanswered =
             matches!(record.outcome, Outcome::None | Outcome::Seen(Evidence::Refused));
-        Self { connections: 1, unanswered: is_unanswered.into(), last_seen: record.last_seen }
+        Self {
+            connections: 1,
+            unanswered: is_unanswered.into(),
+            last_seen: record.last_seen,
+            units: record.units.clone(),
+        }
     }
 
-    pub(super) fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.connections += other.connections;
         self.unanswered += other.unanswered;
         self.last_seen = self.last_seen.max(other.last_seen);
+        self.units.add_all(&other.units);
     }
 }
 

@@ -151,7 +151,7 @@ mod tests {
         let host = Host::Address(long.parse().expect("an address"));
         record.connection.source = Host::Internet;
         record.connection.destination = host;
-        let records = [record];
+        let records = [record.clone()];
         let text = lines(&records, Some(100)).to_string();
         assert_eq!(text.lines().count(), 2, "one of them fits: {text}");
         record.connection.source = host;

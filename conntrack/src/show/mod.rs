@@ -22,6 +22,8 @@ pub struct Selection {
     pub protocols: Vec<Protocol>,
     /// To one of these ports, or from it where the source port is known.
     pub ports: Vec<u16>,
+    /// Of one of these units, as people type them.
+    pub units: Vec<String>,
     /// Those that nobody answered.
     pub unanswered: bool,
     /// Whose file was made since then.
@@ -35,6 +37,7 @@ impl Selection {
         is_one_of(&self.directions, &connection.direction)
             && is_one_of(&self.protocols, &connection.protocol)
             && (self.ports.is_empty() || self.ports.iter().any(|port| has_port(connection, *port)))
+            && (self.units.is_empty() || self.units.iter().any(|it| record.units.has(it)))
             && (!self.unanswered || is_unanswered(*outcome))
             && self.made_since.is_none_or(|since| made.is_some_and(|made| made >= since))
     }
@@ -90,7 +93,7 @@ pub(crate) mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::connection::Host;
+    use crate::{connection::Host, unit::Unit};
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
@@ -106,13 +109,8 @@ pub(crate) mod tests {
             destination: Host::Address([10, 0, 0, 2].into()),
             destination_port: port,
         };
-        Record {
-            connection,
-            outcome,
-            accepted: false,
-            made: Some(at(port.into())),
-            last_seen: at(99_999 - u64::from(port)),
-        }
+        let last_seen = at(99_999 - u64::from(port));
+        Record { made: Some(at(port.into())), ..Record::of(connection, outcome, last_seen) }
     }
 
     fn ports(records: &[Record]) -> Vec<u16> {
@@ -121,14 +119,15 @@ pub(crate) mod tests {
 
     #[test]
     fn each_filter_leaves_something_out() {
-        let records = [
+        let mut records = [
             record(Direction::In, 1, Outcome::None),
             record(Direction::Out, 2, Outcome::Seen(Evidence::Refused)),
             record(Direction::Else, 3, Outcome::Unknown),
             record(Direction::Out, 4, Outcome::Seen(Evidence::Answered)),
         ];
+        records[1].units.add(&Unit::named("nginx.service").expect("a name"));
         let selected = |selection: Selection| {
-            let selected = records.iter().filter(|it| selection.includes(it)).copied();
+            let selected = records.iter().filter(|it| selection.includes(it)).cloned();
             ports(&selected.collect::<Vec<_>>())
         };
         let all = Selection::default;
@@ -143,7 +142,9 @@ pub(crate) mod tests {
             "unknown is not none"
         );
         assert_eq!(selected(Selection { made_since: Some(at(3)), ..all() }), [3, 4]);
-        let unknown = Record { made: None, ..records[3] };
+        let units = vec!["nginx".to_owned()];
+        assert_eq!(selected(Selection { units, ..all() }), [2]);
+        let unknown = Record { made: None, ..records[3].clone() };
         assert!(!Selection { made_since: Some(at(0)), ..all() }.includes(&unknown));
     }
 

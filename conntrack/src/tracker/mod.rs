@@ -8,7 +8,10 @@ mod scope;
 mod settings;
 mod udp_replies;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use conntrack_common::{
     address::Address,
@@ -21,7 +24,7 @@ pub use scope::Scope;
 pub use settings::{Family, Settings, UdpDirection};
 use udp_replies::UdpReplies;
 
-use crate::connection::{Direction, Evidence, Sighting};
+use crate::connection::{Direction, Evidence, Sighting, Whose};
 
 /// Turns flow keys into connections.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl Tracker {
 
     /// What this flow shows of a connection, or `None` where the rules say that it is not recorded.
     pub fn track(&mut self, flow: &Flow) -> Option<Sighting> {
-        let Flow { key, seen } = flow;
+        let Flow { key, seen, .. } = flow;
         let settings = &self.settings;
         if !settings.family.contains(&key.src()) {
             return None;
@@ -98,17 +101,18 @@ impl Tracker {
             return None;
         }
         let connection = fold::connection(key, protocol, direction, &self.settings);
+        let whose = whose(flow, direction);
         if protocol == Protocol::Udp && !self.is_recorded(flow, direction) {
             // Its file may be there from before. Then that it was answered counts all the same.
             let evidence = evidence(*seen).filter(|word| *word > Evidence::Reply);
-            let sighting = Sighting { connection, has_packet: false, opens: false, evidence };
+            let sighting = Sighting { evidence, ..Sighting::only_whose(connection, whose) };
             return evidence.is_some().then_some(sighting);
         }
         let opens = seen.contains(Seen::OPENS);
         // With pairs, an answer shows nothing of its own.
         let answers_show = self.settings.udp_direction == UdpDirection::Ports;
         let has_packet = opens || answers_show && seen.has_packet();
-        Some(Sighting { connection, has_packet, opens, evidence: evidence(*seen) })
+        Some(Sighting { connection, has_packet, opens, evidence: evidence(*seen), whose })
     }
 
     /// A coarse flow keeps the direction that was found when its packet was seen.
@@ -130,6 +134,31 @@ impl Tracker {
             Direction::In => !replies.is_answer_from(flow.key.src_port()),
             Direction::Else => true,
         }
+    }
+}
+
+/// What tells whose a flow is.
+fn whose(flow: &Flow, direction: Direction) -> Whose {
+    let Flow { key, cgroup, remote, port, .. } = flow;
+    if *cgroup != 0 {
+        return Whose::Cgroup(*cgroup);
+    }
+    let end = |address: Address, port| SocketAddr::new(address.ip(), port);
+    match direction {
+        Direction::In => {
+            let local = end(key.dst(), key.dst_port());
+            let anybody = if local.is_ipv4() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+            } else {
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            };
+            Whose::Socket { local, remote: SocketAddr::new(anybody, 0) }
+        }
+        Direction::Out if *port != 0 => {
+            let (local, remote) = (end(key.src(), *port), end(*remote, key.dst_port()));
+            Whose::Socket { local, remote }
+        }
+        Direction::Out | Direction::Else => Whose::Unknown,
     }
 }
 

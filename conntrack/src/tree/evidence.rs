@@ -6,7 +6,10 @@ use rustix::io::Errno;
 use super::{
     attributes::Way, directory::Directory, error::TreeError, known::Word, shown::Obstacle,
 };
-use crate::connection::{Evidence, Protocol, Sighting};
+use crate::{
+    connection::{Evidence, Protocol, Sighting},
+    unit::Unit,
+};
 
 /// The file of a connection, once the connection is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +78,40 @@ impl Words {
         }
     }
 
+    /// Sees to it that the file names this unit among its units; whether it does now, or has no room for it.
+    pub(super) fn keep_unit(
+        &mut self,
+        directory: &Directory,
+        name: &str,
+        is_new: bool,
+        unit: &Unit,
+    ) -> bool {
+        let kept = || {
+            let units = if is_new { Ok(None) } else { self.way.units(directory, name) };
+            let mut units = units?.unwrap_or_default();
+            if units.add(unit) { self.way.set_units(directory, name, &units) } else { Ok(()) }
+        };
+        match kept() {
+            Ok(()) => true,
+            // The file system has no attributes, which is told with evidence; or the file is gone.
+            Err(Errno::NOENT | Errno::NOSYS | Errno::NOTSUP) => false,
+            Err(errno) => {
+                self.fail_with(directory, name, errno);
+                false
+            }
+        }
+    }
+
     fn fail(&mut self, directory: &Directory, name: &str, sighting: &Sighting, errno: Errno) {
         if errno == Errno::NOTSUP {
             // No file in here has any.
             self.way = Way::None;
         }
         self.unkept.connections += u64::from(sighting.evidence.is_some());
+        self.fail_with(directory, name, errno);
+    }
+
+    fn fail_with(&mut self, directory: &Directory, name: &str, errno: Errno) {
         let error = || TreeError::Evidence { path: directory.join(name), source: errno.into() };
         self.unkept.first_error.get_or_insert_with(error);
     }
@@ -139,7 +170,7 @@ mod tests {
             (None, false, Some(Reply), None),
             (Some(Answered), false, Some(Reply), Some(Answered)),
         ] {
-            let sighting = Sighting { connection, has_packet: true, opens, evidence: seen };
+            let sighting = Sighting { opens, evidence: seen, ..Sighting::opened(connection) };
             assert_eq!(after(before, &sighting), expected, "{before:?} {opens} {seen:?}");
             let changes = after(before, &sighting) != before;
             assert!(can_change(&sighting) || !changes, "{before:?} {opens} {seen:?}");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::directory::{Directory, Stamp};
-use crate::connection::Evidence;
+use crate::{connection::Evidence, unit::Unit};
 
 /// Names that are known of one directory. A hash table of 2^17 places, filled as far as it goes
 /// without doubling: with 9 bytes each, 1.2 MB.
@@ -23,6 +23,8 @@ pub(super) struct Known {
     /// The directory as it was left.
     left: Option<Stamp>,
     names: HashSet<File>,
+    /// The hash of a name and of a unit that the file names.
+    units: HashSet<u64>,
 }
 
 /// A file that is there: the hash of its name, keyed anew for each run, and in the lowest bits the
@@ -89,6 +91,7 @@ impl Known {
         let found = directory.stamp();
         if found.is_none() || found != self.left {
             self.names.clear();
+            self.units.clear();
             self.left = found;
         }
     }
@@ -110,6 +113,20 @@ impl Known {
             self.names.clear();
         }
         self.names.replace(file);
+    }
+
+    /// Whether the file `name` names this unit, or has no room for it, as far as that is known.
+    pub(super) fn has_unit(&self, name: &str, unit: &Unit) -> bool {
+        self.units.contains(&self.units.hasher().hash_one((name, unit)))
+    }
+
+    /// The file `name` names this unit, or has no room for it.
+    pub(super) fn set_unit(&mut self, name: &str, unit: &Unit) {
+        let hash = self.units.hasher().hash_one((name, unit));
+        if self.units.len() >= MAX {
+            self.units.clear();
+        }
+        self.units.insert(hash);
     }
 
     fn file(&self, name: &str, word: Word) -> File {

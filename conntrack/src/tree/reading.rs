@@ -214,8 +214,11 @@ impl Files {
                     Outcome::Unknown
                 });
                 let accepted = self.evidence.way.is_accepted(&self.listing.handle, name);
+                let units = self.evidence.way.units(&self.listing.handle, name);
+                let units = units.ok().flatten().unwrap_or_default();
                 let made = made(&stat);
-                each(Entry::Record(Record { connection, outcome, accepted, made, last_seen }));
+                let record = Record { connection, outcome, accepted, made, last_seen, units };
+                each(Entry::Record(record));
             }
             Some(_) => each(self.listing.stranger(name.as_bytes(), "no file")),
             None => {}

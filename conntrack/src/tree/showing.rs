@@ -11,7 +11,8 @@ use super::{
     name::push_file_name,
     shown::Shown,
 };
-use crate::connection::{Direction, Protocol, Sighting};
+use crate::connection::{Direction, Protocol, Sighting, Whose};
+use crate::unit::Unit;
 
 /// A batch that is being shown.
 #[derive(Debug)]
@@ -25,15 +26,8 @@ pub struct Showing {
 }
 
 impl Showing {
-    pub(super) fn new(mut sightings: Vec<Sighting>, last_seen: LastSeen) -> Self {
-        sightings.sort_unstable_by_key(|sighting| sighting.connection);
-        sightings.dedup_by(|later, first| {
-            let is_same = later.connection == first.connection;
-            if is_same {
-                first.merge(later);
-            }
-            is_same
-        });
+    pub(super) fn new(sightings: Vec<Sighting>, last_seen: LastSeen) -> Self {
+        let sightings = merged(sightings);
         Self { sightings, next: 0, last_seen, shown: Shown::default() }
     }
 
@@ -85,6 +79,31 @@ impl Showing {
     }
 }
 
+/// One sighting for each connection, in order, and behind it one for each further unit whose it is.
+fn merged(mut sightings: Vec<Sighting>) -> Vec<Sighting> {
+    sightings.sort_unstable_by(|a, b| (&a.connection, &a.whose).cmp(&(&b.connection, &b.whose)));
+    let mut merged = Vec::<Sighting>::with_capacity(sightings.len());
+    let mut first = 0;
+    for sighting in sightings {
+        match merged.get_mut(first) {
+            Some(of_all) if of_all.connection == sighting.connection => {
+                of_all.merge(&sighting);
+                let is_unit = matches!(sighting.whose, Whose::Unit(_));
+                if is_unit && !matches!(of_all.whose, Whose::Unit(_)) {
+                    of_all.whose = sighting.whose;
+                } else if is_unit && merged.last().is_some_and(|it| it.whose != sighting.whose) {
+                    merged.push(Sighting::only_whose(sighting.connection, sighting.whose));
+                }
+            }
+            _ => {
+                first = merged.len();
+                merged.push(sighting);
+            }
+        }
+    }
+    merged
+}
+
 /// A slice: part of a batch, in one directory.
 pub(super) struct Slice<'a> {
     pub(super) directory: Directory,
@@ -104,7 +123,7 @@ impl Slice<'_> {
         let end = showing.end_of_directory();
         let mut name = String::new();
         while showing.next < end {
-            let sighting = showing.sightings[showing.next];
+            let sighting = showing.sightings[showing.next].clone();
             showing.next += 1;
             name.clear();
             push_file_name(&mut name, &sighting.connection);
@@ -141,7 +160,20 @@ impl Slice<'_> {
             Some(word) if Some(word) != known => self.known.set(name, word),
             _ => {}
         }
+        if let (Whose::Unit(unit), Some(_)) = (&sighting.whose, word) {
+            self.keep_unit(name, found == Found::Made, unit);
+        }
         Ok(())
+    }
+
+    /// Nothing is read or set where the unit is known to be there.
+    fn keep_unit(&mut self, name: &str, is_new: bool, unit: &Unit) {
+        if !is_new && self.known.has_unit(name, unit) {
+            return;
+        }
+        if self.words.keep_unit(&self.directory, name, is_new, unit) {
+            self.known.set_unit(name, unit);
+        }
     }
 
     /// Returns whether the file was created.
@@ -156,7 +188,7 @@ impl Slice<'_> {
         let held_back = self.room.held_back(direction);
         let made = self.directory.show(name, known, held_back, self.last_seen)?;
         if made {
-            shown.new.extend(self.tells_new.then_some(*sighting));
+            shown.new.extend(self.tells_new.then(|| sighting.clone()));
             shown.made.count(direction);
             self.room.use_up(direction);
         } else {

@@ -260,6 +260,7 @@ impl Agent {
         sightings.extend(self.tracker.track_batch(&batch.flows, batch.is_first));
         if let Some(machine) = &mut self.machine {
             machine.mark_served(&mut sightings);
+            machine.name_units(&mut sightings);
             machine.tell_own(&sightings);
         }
         sightings

@@ -31,7 +31,8 @@ const NAMED: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Existing {
     /// In the direction in which they were opened.
-    keys: BTreeSet<FlowKey>,
+    /// Each with the control group that has it.
+    keys: BTreeSet<(FlowKey, u64)>,
     /// Of which that cannot be told.
     pub(super) untold: Untold,
 }
@@ -75,7 +76,8 @@ impl Existing {
     /// As flows that a source could have yielded.
     pub(super) fn flows(&self) -> Vec<Flow> {
         let seen = Seen::OPENS | Seen::ANSWERED;
-        self.keys.iter().map(|key| Flow { key: *key, seen }).collect()
+        let flow = |(key, cgroup): &_| Flow { cgroup: *cgroup, ..Flow::of(*key, seen) };
+        self.keys.iter().map(flow).collect()
     }
 
     /// Coarsened like those of a source: many sessions of a server are one flow.
@@ -87,7 +89,7 @@ impl Existing {
         let end = |end: SocketAddr| (end.ip().into(), end.port());
         let mut key = FlowKey::new(told.protocol, end(from), end(to));
         if rules::coarsen(&mut key, policy).is_ok() {
-            self.keys.insert(key);
+            self.keys.insert((key, ends.cgroup));
         }
     }
 }
@@ -103,7 +105,7 @@ struct Told {
 impl Told {
     /// Who opened it, and to whom.
     fn direction(&self, ends: Connected) -> Option<(SocketAddr, SocketAddr)> {
-        let Connected { local, remote, device: _ } = ends;
+        let Connected { local, remote, .. } = ends;
         if self.listening.takes(local, self.arrival) {
             Some((remote, local))
         } else if self.ephemeral.contains(&local.port()) {
@@ -154,6 +156,12 @@ mod tests {
         FlowKey::new(protocol, end(from), end(to))
     }
 
+    impl Existing {
+        fn has(&self, key: FlowKey) -> bool {
+            self.keys.iter().any(|(it, _)| *it == key)
+        }
+    }
+
     #[test]
     fn a_session_is_from_who_connected_to_who_listened() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -162,8 +170,8 @@ mod tests {
         let _server = listener.accept().expect("accepted");
         let from = client.local_addr().expect("bound");
         let existing = existing(&Policy::NONE);
-        assert!(existing.keys.contains(&key(Protocol::Tcp, from, to)), "{existing:?}");
-        assert!(!existing.keys.contains(&key(Protocol::Tcp, to, from)), "{existing:?}");
+        assert!(existing.has(key(Protocol::Tcp, from, to)), "{existing:?}");
+        assert!(!existing.has(key(Protocol::Tcp, to, from)), "{existing:?}");
     }
 
     #[test]
@@ -173,7 +181,7 @@ mod tests {
         let [to, from] = [&server, &client].map(|it| it.local_addr().expect("bound"));
         client.connect(to).expect("connected");
         let existing = existing(&Policy::NONE);
-        assert!(existing.keys.contains(&key(Protocol::Udp, from, to)), "{existing:?}");
+        assert!(existing.has(key(Protocol::Udp, from, to)), "{existing:?}");
         let flows = existing.flows();
         assert!(flows.iter().all(|flow| flow.seen == Seen::OPENS | Seen::ANSWERED));
     }

@@ -9,12 +9,14 @@ use super::{
     existing::{Existing, Untold},
     served,
     sockets::Sockets,
+    units::UnitNames,
 };
 use crate::connection::{Direction, Host, Sighting};
 
 /// The machine, while a device of it is watched.
 pub struct Machine {
     sockets: Sockets,
+    units: UnitNames,
     /// Whether what was open before is recorded.
     with_existing: bool,
     /// What was said of it last.
@@ -33,7 +35,8 @@ impl Machine {
     pub fn with(device: &str, with_existing: bool) -> io::Result<Self> {
         let untold = Untold::default();
         let told = BTreeSet::new();
-        Ok(Self { sockets: Sockets::at(device)?, with_existing, untold, warned: false, told })
+        let (sockets, units) = (Sockets::at(device)?, UnitNames::default());
+        Ok(Self { sockets, units, with_existing, untold, warned: false, told })
     }
 
     /// Gives sightings the evidence that they are served.
@@ -42,6 +45,11 @@ impl Machine {
             Ok(asked) => self.warned &= !asked,
             Err(error) => self.warn(&error, "UDP that is not answered has no evidence"),
         }
+    }
+
+    /// Names the units of connections.
+    pub(super) fn name_units(&mut self, sightings: &mut [Sighting]) {
+        self.units.name(sightings, &mut self.sockets);
     }
 
     /// Says of which addresses of this machine there are connections in `else`: another device has them.

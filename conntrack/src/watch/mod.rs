@@ -17,6 +17,7 @@ mod signals;
 mod sockets;
 pub mod statement;
 pub mod stats;
+mod units;
 
 use std::{
     collections::BTreeSet,

@@ -71,7 +71,7 @@ enum Kind {
 impl<'a> Arrived<'a> {
     /// A datagram that asks for something. What only answers is for a socket that asked.
     fn of(sighting: &'a mut Sighting) -> Option<Self> {
-        let Sighting { connection, has_packet: _, opens, evidence } = sighting;
+        let Sighting { connection, has_packet: _, opens, evidence, whose: _ } = sighting;
         let is_question = connection.protocol == Protocol::Udp && *opens;
         let Host::Address(address) = connection.destination else { return None };
         let kind = match connection.direction {
@@ -148,7 +148,7 @@ mod tests {
     fn only_a_datagram_that_asks_for_it_and_has_no_better_evidence() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let asks = datagram(Direction::In, LOOPBACK, port(&socket));
-        let with = |evidence| Sighting { evidence: Some(evidence), ..asks };
+        let with = |evidence| Sighting { evidence: Some(evidence), ..asks.clone() };
         let reply = Sighting { opens: false, ..with(Evidence::Reply) };
         assert_eq!(marked(reply), Some(Evidence::Reply));
         assert_eq!(marked(with(Evidence::Answered)), Some(Evidence::Answered));
@@ -165,7 +165,7 @@ mod tests {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
         let group = Ipv4Addr::new(239, 255, 77, 67);
         let to_group = datagram(Direction::Else, group.into(), port(&socket));
-        assert_eq!(marked(to_group), None);
+        assert_eq!(marked(to_group.clone()), None);
         socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).expect("joined");
         assert_eq!(marked(to_group), SERVED);
         let other_port = datagram(Direction::Else, group.into(), 1);

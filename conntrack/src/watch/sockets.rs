@@ -1,7 +1,11 @@
 //! The sockets of this network namespace, as the kernel tells them while a device is watched. What it is
 //! asked with is kept: that goes on when there are no descriptors left.
 
-use std::{collections::BTreeSet, io, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::config::ANY;
 use crate::{
@@ -64,6 +68,20 @@ impl Sockets {
         each: impl FnMut(Connected),
     ) -> io::Result<()> {
         sockets::for_each_connected(&mut self.sock_diag, protocol, each)
+    }
+
+    /// The number of the control group of the socket with these ends.
+    pub(super) fn cgroup(
+        &mut self,
+        protocol: Protocol,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> io::Result<u64> {
+        let device = match self.arrival {
+            Arrival::At { device, .. } => device,
+            Arrival::Anywhere => 0,
+        };
+        sockets::cgroup(&mut self.sock_diag, protocol, (local, remote), device)
     }
 
     /// The multicast groups that are joined where packets arrive.

@@ -30,6 +30,7 @@ pub mod slow;
 pub mod terminal;
 pub mod traced;
 pub mod tun;
+pub mod units;
 pub mod usual;
 
 use std::{

@@ -242,6 +242,7 @@ mod tests {
         connection::{Connection, Direction, Evidence, Host, Protocol, SourcePort},
         record::{Outcome, Record},
         show::Services,
+        unit::Units,
     };
 
     /// Distances below are rounding.
@@ -269,6 +270,7 @@ mod tests {
             accepted: false,
             made: None,
             last_seen: std::time::UNIX_EPOCH,
+            units: Units::default(),
         }
     }
 

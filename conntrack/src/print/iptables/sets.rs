@@ -165,6 +165,7 @@ mod tests {
             destination: Side::Any,
             ports: vec![PortRange { first: u16::MAX, last: u16::MAX }],
             facts: Facts::default(),
+            units: Vec::new(),
         }
     }
 

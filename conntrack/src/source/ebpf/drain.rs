@@ -10,7 +10,7 @@ use conntrack_common::{
     counters::{Counters, NewFlows, Outcome},
     flow::FlowKey,
     policy::Policy,
-    seen::{Flow, Sight},
+    seen::{Flow, Sender, Sight},
 };
 use rustix::{
     io::Errno,
@@ -33,6 +33,8 @@ type PacketCounters = [u64; Outcome::COUNT as usize];
 /// The maps of the loaded programs, and what was held back.
 pub(super) struct Drain {
     flows: HashMap<MapData, FlowKey, Sight>,
+    /// Further control groups that sent packets of a flow.
+    senders: HashMap<MapData, Sender, u8>,
     counters: PerCpuArray<MapData, PacketCounters>,
     /// Frames by the `EtherType` that led to no IP.
     unread: HashMap<MapData, u16, u64>,
@@ -52,6 +54,7 @@ impl Drain {
     pub(super) fn new(ebpf: &mut Ebpf, max_flows: u32) -> Result<Self, SourceError> {
         Ok(Self {
             flows: map(ebpf, "FLOWS")?,
+            senders: map(ebpf, "SENDERS")?,
             counters: map(ebpf, "COUNTERS")?,
             unread: map(ebpf, "UNREAD")?,
             new_flows: map(ebpf, "NEW_FLOWS")?,
@@ -134,10 +137,30 @@ impl Drain {
     fn take_all(&mut self) -> Result<(), SourceError> {
         let start = now();
         let mut found = 0;
+        self.move_senders();
         let taken = self.move_all(&mut found);
         let took = Duration::from_nanos(now().saturating_sub(start));
         self.drained.count(found, took);
         taken
+    }
+
+    /// Before the flows: so each of these has its flow in the map still, or had in a batch before. Few, and
+    /// what an error leaves is taken with the next drain.
+    fn move_senders(&mut self) {
+        let map = self.senders.map().fd().as_fd();
+        let mut taking = Taking::with_room(SENDERS);
+        let taken = loop {
+            match taking.take(map, |sender, _: u8| self.held_back.add_sender(sender)) {
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOSPC) => {
+                    taking.double_room();
+                }
+                Ok(()) => {}
+                Err(error) => break error,
+            }
+        };
+        if Errno::from_io_error(&taken) != Some(Errno::NOENT) {
+            log::debug!("control groups of flows wait for the next drain: {taken}");
+        }
     }
 
     /// What the kernel handed out before an error counts. An error that may pass, as its own locks and
@@ -147,8 +170,8 @@ impl Drain {
         let mut taking = Taking::with_room(ENTRIES);
         let mut tries = 0;
         loop {
-            let taken = taking.take(map, |key, Sight { first, seen }| {
-                self.held_back.add(Flow { key, seen }, first);
+            let taken = taking.take(map, |key, Sight { first, seen, cgroup }| {
+                self.held_back.add(Flow { cgroup, ..Flow::of(key, seen) }, first);
                 *found += 1;
             });
             match taken.map_err(|error| (Errno::from_io_error(&error), error)) {
@@ -177,6 +200,9 @@ impl Drain {
 
 /// Entries that are asked for at once; more where a bucket of the map has more.
 const ENTRIES: usize = 4096;
+
+/// Further control groups that are asked for at once.
+const SENDERS: usize = 256;
 
 /// In one drain, and drains in a row.
 const TRIES: u32 = 3;

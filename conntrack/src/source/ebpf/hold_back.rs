@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use conntrack_common::{
     flow::FlowKey,
-    seen::{Flow, Seen},
+    seen::{Flow, Seen, Sender},
 };
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -19,9 +19,11 @@ pub(super) type Nanoseconds = u64;
 #[derive(Debug, Default)]
 pub(super) struct HoldBack {
     /// Held back once. Few: what came while a walk was going on.
-    waiting: HashMap<FlowKey, (Nanoseconds, Seen)>,
+    waiting: HashMap<FlowKey, (Nanoseconds, Flow)>,
     /// Added since. A walk meets each flow once.
     found: Vec<(Nanoseconds, Flow)>,
+    /// Further control groups of flows. They go out with their flow, or after it.
+    senders: Vec<Sender>,
 }
 
 impl HoldBack {
@@ -33,9 +35,22 @@ impl HoldBack {
         }
         // A flow that waits and is seen again keeps its first sight.
         match self.waiting.get_mut(&flow.key) {
-            Some((_, seen)) => *seen |= flow.seen,
+            Some((_, waiting)) => {
+                waiting.seen |= flow.seen;
+                let (first, later) = (waiting.cgroup, flow.cgroup);
+                if first == 0 {
+                    waiting.cgroup = later;
+                } else if later != 0 && later != first {
+                    self.add_sender(Sender { key: flow.key, cgroup: later });
+                }
+            }
             None => self.found.push((first_seen, flow)),
         }
+    }
+
+    /// Adds a further control group of a flow that is in the map, or was a moment ago.
+    pub(super) fn add_sender(&mut self, sender: Sender) {
+        self.senders.push(sender);
     }
 
     /// What may be handed out after a walk that began at `start`, oldest first. Nothing waits twice,
@@ -43,29 +58,41 @@ impl HoldBack {
     pub(super) fn due(&mut self, start: Nanoseconds) -> Vec<Flow> {
         let (mut due, waited) = self.take();
         let late = due.extract_if(waited.., |(first_seen, _)| *first_seen > start);
-        self.waiting.extend(late.map(|(first_seen, Flow { key, seen })| (key, (first_seen, seen))));
-        oldest_first(due)
+        self.waiting.extend(late.map(|(first_seen, flow)| (flow.key, (first_seen, flow))));
+        let waiting = &self.waiting;
+        let senders = self.senders.extract_if(.., |sender| !waiting.contains_key(&sender.key));
+        let senders: Vec<_> = senders.map(sent).collect();
+        oldest_first(due, senders)
     }
 
     /// Everything, oldest first.
     pub(super) fn all(&mut self) -> Vec<Flow> {
-        oldest_first(self.take().0)
+        let senders = std::mem::take(&mut self.senders);
+        oldest_first(self.take().0, senders.into_iter().map(sent))
     }
 
     /// What waited, then what was found; and how many waited.
     fn take(&mut self) -> (Vec<(Nanoseconds, Flow)>, usize) {
         let waiting = self.waiting.drain();
-        let waited = waiting.map(|(key, (first_seen, seen))| (first_seen, Flow { key, seen }));
-        let mut all: Vec<_> = waited.collect();
+        let mut all: Vec<_> = waiting.map(|(_, waited)| waited).collect();
         let waited = all.len();
         all.append(&mut self.found);
         (all, waited)
     }
 }
 
-fn oldest_first(mut flows: Vec<(Nanoseconds, Flow)>) -> Vec<Flow> {
+/// Flows in the order of first sight, then who else sent packets of them.
+fn oldest_first(
+    mut flows: Vec<(Nanoseconds, Flow)>,
+    senders: impl IntoIterator<Item = Flow>,
+) -> Vec<Flow> {
     flows.sort_unstable_by_key(|(first_seen, _)| *first_seen);
-    flows.into_iter().map(|(_, flow)| flow).collect()
+    flows.into_iter().map(|(_, flow)| flow).chain(senders).collect()
+}
+
+/// A flow of which nothing is known but who sent it.
+fn sent(Sender { key, cgroup }: Sender) -> Flow {
+    Flow { cgroup, ..Flow::of(key, Seen::default()) }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{error::Error, io, iter};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapError},
-    programs::{Program, ProgramError, SchedClassifier, Xdp, tc::TcError},
-    sys::NetlinkError,
+    programs::{Program, ProgramError, ProgramType, SchedClassifier, Xdp, tc::TcError},
+    sys::{BpfHelper, NetlinkError, is_helper_supported},
 };
 use conntrack_common::{pairs::Secret, wire::LinkLayer};
 use rustix::{
@@ -62,10 +62,19 @@ fn maps_with(constants: Constants, secret: &Secret) -> Result<Ebpf, SourceError>
         .override_global("MAX_ELSE", &source::most_of_else(max_flows), true)
         .override_global("SECRET", secret, true)
         .override_global("SAYS", &u8::from(says), true)
+        .override_global("ASKS_CGROUPS", &u8::from(tells_cgroups()), true)
         .map_max_entries("AYA_LOGS", log_octets(says))
         .map_max_entries("FLOWS", max_flows)
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/conntrack-ebpf")))
         .map_err(|error| refusal("loading the maps", error))
+}
+
+/// Whether this kernel has the helper that tells the control group of a packet's socket: one without control
+/// groups for sockets (`CONFIG_SOCK_CGROUP_DATA`) does not. Where that cannot be told, loading tells.
+fn tells_cgroups() -> bool {
+    let tells =
+        is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_skb_cgroup_id);
+    tells.unwrap_or(true)
 }
 
 /// Puts maps and all programs into the kernel; nothing is attached. To try them on packets of one's

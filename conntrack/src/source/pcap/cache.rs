@@ -88,7 +88,7 @@ impl FlowCache {
 
     /// A TCP segment that answers: it counts for no flow itself.
     fn answer(&mut self, key: FlowKey, seen: Seen) -> Outcome {
-        let marked = self.keep(&Flow { key: key.reversed(), seen });
+        let marked = self.keep(&Flow::of(key.reversed(), seen));
         Outcome::Skipped(Skip::NotOpening).unless_lost(marked)
     }
 
@@ -132,11 +132,15 @@ impl FlowCache {
         let is_answer = direction != Err(Skip::LeftOut) && self.pairs.is_answer(&key, at);
         let seen = if is_answer { Seen::REPLIES } else { Seen::OPENS };
         let outcome = match direction {
-            Ok(direction) => self.keep_coarse(&Flow { key: coarse, seen }, direction),
+            Ok(direction) => {
+                let mut flow = Flow::of(coarse, seen);
+                name_socket(&mut flow, &key, direction);
+                self.keep_coarse(&flow, direction)
+            }
             Err(skip) => Outcome::Skipped(skip),
         };
         if is_answer {
-            let answered = Flow { key: key.reversed(), seen: Seen::ANSWERED };
+            let answered = Flow::of(key.reversed(), Seen::ANSWERED);
             return outcome.unless_lost(self.keep(&answered));
         }
         outcome
@@ -145,7 +149,10 @@ impl FlowCache {
     fn keep(&mut self, flow: &Flow) -> Outcome {
         let mut coarse = *flow;
         match rules::coarsen(&mut coarse.key, &self.policy) {
-            Ok(direction) => self.keep_coarse(&coarse, direction),
+            Ok(direction) => {
+                name_socket(&mut coarse, &flow.key, direction);
+                self.keep_coarse(&coarse, direction)
+            }
             Err(skip) => Outcome::Skipped(skip),
         }
     }
@@ -167,6 +174,14 @@ impl FlowCache {
         self.flows.push(*flow);
         self.others += usize::from(is_else);
         Outcome::Flow
+    }
+}
+
+/// Keeps what a coarse key has lost of a socket that connects, so that it can be asked for.
+fn name_socket(flow: &mut Flow, packet: &FlowKey, direction: Option<Direction>) {
+    if direction == Some(Direction::Out) {
+        flow.remote = packet.dst();
+        flow.port = packet.src_port();
     }
 }
 

@@ -14,11 +14,14 @@ use rustix::{
     io::{Errno, Result},
 };
 
-use crate::connection::Evidence;
+use crate::{connection::Evidence, unit::Units};
 
 const EVIDENCE: &CStr = c"user.conntrack.evidence";
 /// Of a connection that a person wants to have a rule, whatever came of it.
 const ACCEPTED: &CStr = c"user.conntrack.accepted";
+
+/// The units that a connection is of.
+const UNITS: &CStr = c"user.conntrack.units";
 
 /// What a file has where its word should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,22 @@ impl Way {
                 removed => removed,
             },
         }
+    }
+
+    /// The units that the file `name` names; what is no list of them is none.
+    pub(super) fn units(self, directory: impl AsFd, name: &str) -> Result<Option<Units>> {
+        let mut text = [0; Units::LONGEST];
+        let length = match self.get(directory.as_fd(), name, UNITS, &mut text) {
+            Err(Errno::NODATA | Errno::RANGE) => return Ok(None),
+            length => length?,
+        };
+        let text = text.get(..length).and_then(|text| str::from_utf8(text).ok());
+        Ok(text.and_then(Units::from_text))
+    }
+
+    /// Has the file `name` name these units.
+    pub(super) fn set_units(self, directory: impl AsFd, name: &str, units: &Units) -> Result<()> {
+        self.set(directory.as_fd(), name, UNITS, units.to_string().as_bytes())
     }
 
     /// Whether a person wants it to have a rule.

@@ -118,7 +118,7 @@ fn both_in_one_batch_are_no_reply_in_whichever_order() {
     for order in [[0, 1], [1, 0]] {
         let fixture = Fixture::new();
         let sightings = [reply(incoming()), Sighting::opened(incoming())];
-        fixture.tree().show(order.map(|at| sightings[at]).to_vec(), LastSeen::Now);
+        fixture.tree().show(order.map(|at| sightings[at].clone()).to_vec(), LastSeen::Now);
         assert!(of_file(&fixture, &incoming()).exists());
         assert_eq!(word(&fixture, &incoming()), None);
     }
