@@ -60,6 +60,7 @@ mod live_log;
 mod live_place;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_privileges;
+mod live_report;
 #[cfg(feature = "pcap")]
 mod live_rules;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

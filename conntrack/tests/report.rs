@@ -350,6 +350,61 @@ fn figures_and_tables_agree_with_the_records() {
 }
 
 #[test]
+fn a_file_of_json_lines_makes_the_page_of_its_tree() {
+    let tree = varied_tree();
+    let file = tree.path().with_extension("jsonl");
+    let lines =
+        conntrack().args(["show", "-f", "jsonl"]).arg(tree.path()).output().expect("it runs");
+    fs::write(&file, lines.stdout).expect("written");
+    let pages = [page(tree.path()), page(&file)];
+    fs::remove_file(&file).expect("removed");
+    // But for the minute that it was made in.
+    let [one, other] = pages.map(|it| it.split("<footer>").next().expect("a page").to_owned());
+    assert_eq!(one, other);
+}
+
+#[test]
+fn machines_that_differ_from_most_are_named() {
+    let folder = tempfile::tempdir().expect("a scratch directory");
+    let mut command = conntrack();
+    command.arg("report");
+    for (host, ports) in
+        [("web1", &[22, 443][..]), ("web2", &[22, 443]), ("web<b>3", &[443, 8_080])]
+    {
+        let connection = |port: &i32| {
+            serde_json::json!({
+                "type": "connection", "host": host, "direction": "in", "protocol": "tcp",
+                "source": "INTERNET", "source_port": null, "destination": "10.0.0.2",
+                "destination_port": port, "evidence": "answered", "accepted": false,
+                "first_seen": null, "last_seen": "2026-11-20T10:00:00Z", "made": null,
+            })
+        };
+        let head = serde_json::json!({
+            "type": "recording", "version": 1, "written_by": "", "host": host, "device": "eth0",
+            "addresses": [], "window": null, "since": "2026-01-01T00:00:00Z", "mode": "ebpf",
+            "hook": "", "flags": [], "ip_local_port_range": null, "udp_in": [], "lost": 0,
+            "connections": ports.len(), "left_out": 0,
+        });
+        let lines: Vec<_> = [head].into_iter().chain(ports.iter().map(connection)).collect();
+        let lines = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let path = folder.path().join(format!("{}.jsonl", &host[..4]));
+        let path = if host.len() > 4 { path.with_extension("3.jsonl") } else { path };
+        fs::write(&path, lines).expect("written");
+        command.arg("-p").arg(path);
+    }
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let page = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_is_harmless(&page);
+    let differ = section(&page, "machines");
+    assert!(differ.contains("Of 3 machines, 1 differs from"), "{differ}");
+    let row = &rows(differ)[0];
+    assert!(row[0].contains("web&lt;b&gt;3"), "{row:?}");
+    assert!(row[1].contains("serves tcp 8080") && row[2].contains("serves tcp 22"), "{row:?}");
+    assert!(page.contains("<title>eth0 of 3 machines: who talks to whom</title>"), "{page}");
+}
+
+#[test]
 fn what_is_new_is_told_by_when_files_were_made() {
     let tree = varied_tree();
     let new = |page: &str| {

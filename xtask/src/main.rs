@@ -17,6 +17,7 @@ mod lint;
 mod mirror;
 mod musl;
 mod os_release;
+mod page;
 mod privilege;
 mod program;
 mod run;
@@ -53,6 +54,8 @@ enum Verb {
     Vm(vm::Args),
     /// Do what the README says in a minimal Debian, as a newcomer would
     Fresh(fresh::Args),
+    /// Look at what conntrack report makes in a real browser, and keep pictures
+    Page(page::Args),
     /// Do what docs/fleet.md says, with the real programs from the registries
     Fleet(fleet::Args),
     /// Make what is handed out: static programs, packages, manual pages, completions
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Loop(args) => closed_loop::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Fresh(args) => fresh::run(&args),
+        Verb::Page(args) => page::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Dist(args) => dist::run(&args),
         Verb::Lint => lint::run(),

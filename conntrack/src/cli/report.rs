@@ -12,12 +12,12 @@ use ipnet::IpNet;
 use super::{
     output::put,
     place::Place,
-    reading::read,
+    reading::{merge, read_each},
     values::{device, network},
 };
 use crate::{
     audit::{self, Audit, AuditError},
-    page::{Judged, Page, Subject},
+    page::{Judged, Machine, Page, Subject},
     recording::Recording,
     show::Services,
 };
@@ -25,10 +25,12 @@ use crate::{
 pub(super) const HELP: &str = "\
 One page of HTML, to read in a browser, to print and to hand on: what is new, services and who uses them, what \
 this machine uses, scans, what is between others. It holds no script and loads nothing. With --rules the kernel \
-is asked what they would refuse, as `conntrack audit` does; that requires root, or user namespaces.
+is asked what they would refuse, as `conntrack audit` does; that requires root, or user namespaces. Of several \
+machines the page tells which differ from most.
 
 Examples:
   conntrack report -p DIR -o report.html
+  conntrack report fleet/web*.jsonl -o role.html
   sudo conntrack report -p DIR --rules enforcing.nft -o report.html
 
 Exit status: 0, or 1 when it could not do its work, or 2 for a wrong command line.";
@@ -57,7 +59,9 @@ pub(super) struct ReportArgs {
 }
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
-    let recording = read(args.place.paths())?;
+    let recordings = read_each(args.place.paths())?;
+    let machines = recordings.iter().map(Machine::of).collect();
+    let recording = merge(recordings);
     let audit = args.rules.as_ref().map(|rules| args.audit(&recording, rules)).transpose()?;
     let judged = args.rules.as_ref().zip(audit.as_ref()).map(|(rules, audit)| Judged {
         file: rules.display().to_string(),
@@ -66,6 +70,7 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let page = Page(Subject {
         recording: &recording,
         now: SystemTime::now(),
+        machines,
         // Without the file, ports have numbers only.
         services: Services::of_machine().unwrap_or_default(),
         rules: judged,

@@ -8,6 +8,7 @@
 //! | `groups` | folds the records of one part by port |
 //! | `scans` | who tried many ports in vain |
 //! | `news` | what was first seen lately |
+//! | `differences` | where machines of one role differ |
 //! | `figure` | who talks to whom as a Sankey diagram: which flows, and where they are drawn |
 //! | `html` | the page's text: the only module that knows markup |
 //! | `text` | names, numbers and times as text |
@@ -15,6 +16,7 @@
 //! Everything that a tree says is text of anybody: it reaches the page as text only (maud escapes it when the
 //! page is compiled), without control characters, and shortened.
 
+mod differences;
 mod figure;
 mod groups;
 mod html;
@@ -27,6 +29,7 @@ mod text;
 
 use std::fmt;
 
+pub use differences::Machine;
 pub use subject::{Judged, Subject};
 
 /// The page, to be printed.

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::differences::Machine;
 use crate::{audit::Audit, recording::Recording, show::Services};
 
 /// What the page is made from.
@@ -11,6 +12,8 @@ pub struct Subject<'a> {
     pub recording: &'a Recording,
     /// When it is made: what is new is new at this time.
     pub now: SystemTime,
+    /// The machines that it is of.
+    pub machines: Vec<Machine>,
     /// Names of ports.
     pub services: Services,
     /// What rules would refuse, if that was asked for.

@@ -53,6 +53,9 @@ impl Package {
             let rules = ["nft", "iptables-restore", "ip6tables-restore"];
             packages.extend(namespaces.into_iter().chain(rules).map(Self::Program));
         }
+        if purpose.browses() {
+            packages.extend(["debootstrap", "setpriv", "unshare"].map(Self::Program));
+        }
         if purpose.fuzzes() {
             packages.push(Self::Program("c++")); // libFuzzer comes as source
         }

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Bench,
     /// The closed loop with real servers
     Loop,
+    /// Pages in a browser of Debian
+    Page,
     /// A minimal Debian, in which a fresh clone runs its own setup
     Fresh,
     /// Static programs for both architectures
@@ -53,6 +55,10 @@ impl Purpose {
 
     pub(super) fn serves(self) -> bool {
         matches!(self, Self::Loop)
+    }
+
+    pub(super) fn browses(self) -> bool {
+        matches!(self, Self::Page)
     }
 
     pub(super) fn fuzzes(self) -> bool {

@@ -1,6 +1,7 @@
 //! The page's text. Each section has a file; `parts` is what they are made of.
 
 mod all;
+mod differences;
 mod facts;
 mod figure;
 mod groups;
@@ -50,7 +51,7 @@ pub(super) fn page(page: &Subject<'_>) -> Markup {
 }
 
 fn body(page: &Subject<'_>, facts: &Facts<'_>, title: &str) -> Markup {
-    let Subject { recording, now, services, rules } = page;
+    let Subject { recording, now, machines, services, rules } = page;
     let parts = Parts::of(recording);
     let news = News::of(&recording.records, *now);
     let figure = Figure::of(&parts.shown, services);
@@ -65,6 +66,7 @@ fn body(page: &Subject<'_>, facts: &Facts<'_>, title: &str) -> Markup {
         main {
             (figure::section(&figure, &parts))
             (news::section(&news, services))
+            @if let Some(differ) = differences::section(machines, services) { (differ) }
             (groups::services(&parts.services, services))
             (groups::uses(&parts.uses, services))
             (groups::tries(&parts.tries, services))
