@@ -11,6 +11,8 @@ mod coarsening;
 mod command_line;
 mod completion;
 #[cfg(feature = "pcap")]
+mod events;
+#[cfg(feature = "pcap")]
 mod evidence_conversations;
 #[cfg(feature = "pcap")]
 mod evidence_oracle;

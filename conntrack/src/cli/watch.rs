@@ -142,6 +142,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE", help_heading = RUN)]
     pub metrics_file: Option<PathBuf>,
 
+    /// Tell each connection that is new, or of which more is known, as a line of JSON on standard output; where that
+    /// is the journal, as an entry with fields
+    #[arg(long, help_heading = RUN)]
+    pub events: bool,
+
     /// Say nothing but errors and losses
     #[arg(short, long, conflicts_with = "verbose", help_heading = RUN)]
     pub quiet: bool,
@@ -231,7 +236,7 @@ impl From<Args> for Config {
             let watch = Watch { device, mode, hook, tc_hook, exit_on_device_loss, existing };
             (Input::Device(watch), local)
         };
-        let Args { path, force_path, metrics_file, interval, max_flows, user, .. } = args;
+        let Args { path, force_path, metrics_file, interval, max_flows, user, events, .. } = args;
         Self {
             input,
             local,
@@ -246,6 +251,7 @@ impl From<Args> for Config {
             max_flows,
             user,
             verbosity,
+            events,
         }
     }
 }

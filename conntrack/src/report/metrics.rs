@@ -13,7 +13,7 @@ use conntrack_common::{
     wire::Skip,
 };
 
-use super::subject::Subject;
+use super::{events::Counts, subject::Subject};
 use crate::{
     connection::Direction,
     source::{Drained, Reattached},
@@ -27,6 +27,8 @@ pub(super) struct About<'a> {
     pub started: SystemTime,
     pub write_errors: u64,
     pub messages_dropped: u64,
+    /// If they were asked for.
+    pub events: Option<Counts>,
 }
 
 /// All metrics.
@@ -76,6 +78,12 @@ impl Page {
         self.number(Kind::Counter, "metrics_write_errors_total", help, about.write_errors);
         let help = "Messages dropped because standard error was not read.";
         self.number(Kind::Counter, "messages_dropped_total", help, about.messages_dropped);
+        if let Some(Counts { told, lost }) = about.events {
+            let help = "Connections that were new or changed, as told by --events.";
+            self.number(Kind::Counter, "events_total", help, told);
+            let help = "Events that were not read in time; the tree has them.";
+            self.number(Kind::Counter, "events_lost_total", help, lost);
+        }
     }
 
     fn packets(&mut self, stats: &Stats) {

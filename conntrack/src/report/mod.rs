@@ -5,6 +5,8 @@
 #[cfg(feature = "pcap")]
 mod bar;
 pub(crate) mod elapsed;
+mod events;
+mod journal;
 mod lines;
 mod live;
 pub(crate) mod log;
@@ -13,14 +15,18 @@ mod metrics_file;
 mod notify;
 mod output;
 mod prefix;
+mod queue;
 mod screen;
 mod subject;
+mod told;
 
 use std::{
     fmt::{self, Display},
     time::{Duration, Instant, SystemTime},
 };
 
+use ::log::Level;
+pub use events::Events;
 pub use lines::Lines;
 use live::Live;
 use metrics::About;
@@ -28,11 +34,9 @@ pub use metrics_file::{MetricsError, MetricsFile};
 pub use notify::Notifier;
 pub use screen::Screen;
 pub use subject::Subject;
+pub use told::Told;
 
-use crate::{
-    connection::{Direction, Sighting},
-    watch::stats::Stats,
-};
+use crate::{connection::Direction, watch::stats::Stats};
 
 /// Receives the counters from the agent.
 pub trait Reporter {
@@ -42,8 +46,8 @@ pub trait Reporter {
     /// SIGUSR1 arrived.
     fn asked(&mut self, stats: &Stats);
 
-    /// These connections are new, last seen at this time or else now.
-    fn new_connections(&mut self, new: &[Sighting], seen: Option<SystemTime>);
+    /// What a batch showed.
+    fn connections(&mut self, told: &Told<'_>);
 
     /// The run is ending; the last batch is still to be written.
     fn stopping(&mut self);
@@ -53,7 +57,7 @@ pub trait Reporter {
 impl Reporter for () {
     fn progress(&mut self, _: &Stats) {}
     fn asked(&mut self, _: &Stats) {}
-    fn new_connections(&mut self, _: &[Sighting], _: Option<SystemTime>) {}
+    fn connections(&mut self, _: &Told<'_>) {}
     fn stopping(&mut self) {}
 }
 
@@ -65,8 +69,19 @@ pub struct Outlets {
     pub metrics: Option<MetricsFile>,
     /// Who wants to see each new connection.
     pub lines: Option<Lines>,
+    /// Programs that want to have each connection.
+    pub events: Option<Events>,
     /// People.
     pub screen: Screen,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How long it went on.
+    pub elapsed: Duration,
+    /// What became of events, if they were asked for.
+    pub events: Option<(Level, String)>,
 }
 
 /// Reports to all outlets, once an interval.
@@ -87,11 +102,19 @@ impl Reports {
         Self { subject, outlets, started, begun, interval, due: begun }
     }
 
-    /// Writes the final metrics and clears the live line; how long it went on.
-    pub fn end(mut self, stats: &Stats) -> Duration {
+    /// Hands on the last events, writes the final metrics and clears the live line.
+    pub fn end(mut self, stats: &Stats) -> Ended {
         self.outlets.screen.clear();
+        if let Some(events) = &self.outlets.events {
+            events.finish();
+        }
         self.write_metrics(stats);
-        self.begun.elapsed()
+        Ended { elapsed: self.begun.elapsed(), events: self.events() }
+    }
+
+    /// What became of events.
+    fn events(&self) -> Option<(Level, String)> {
+        self.outlets.events.as_ref().map(|events| events.counts().line())
     }
 
     fn tell(&mut self, stats: &Stats) {
@@ -108,6 +131,7 @@ impl Reports {
             started: self.started,
             write_errors: file.errors(),
             messages_dropped: self.outlets.screen.dropped(),
+            events: self.outlets.events.as_ref().map(Events::counts),
         };
         file.write(&metrics::page(stats, &about));
     }
@@ -126,12 +150,17 @@ impl Reporter for Reports {
 
     fn asked(&mut self, stats: &Stats) {
         let in_detail = ::log::log_enabled!(::log::Level::Debug);
-        self.outlets.screen.say_report(&stats.lines(in_detail));
+        let mut lines = stats.lines(in_detail);
+        lines.extend(self.events());
+        self.outlets.screen.say_report(&lines);
     }
 
-    fn new_connections(&mut self, new: &[Sighting], seen: Option<SystemTime>) {
+    fn connections(&mut self, told: &Told<'_>) {
         if let Some(lines) = &mut self.outlets.lines {
-            lines.tell(new, seen.unwrap_or_else(SystemTime::now));
+            lines.tell(told.new, told.seen.unwrap_or_else(SystemTime::now));
+        }
+        if let Some(events) = &self.outlets.events {
+            events.tell(told);
         }
     }
 

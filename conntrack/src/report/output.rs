@@ -35,7 +35,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    fn descriptor(self) -> BorrowedFd<'static> {
+    pub(super) fn descriptor(self) -> BorrowedFd<'static> {
         match self {
             Self::Output => stdout(),
             Self::Error => stderr(),
@@ -62,8 +62,9 @@ pub(super) struct Output {
     unreported: u64,
 }
 
+/// How it is written to.
 #[derive(Debug)]
-enum Way {
+pub(super) enum Way {
     /// Blocking: right for a command that prints and exits.
     Blocking,
     /// A pipe or terminal, reopened with `O_NONBLOCK`. Setting the flag on the inherited descriptor would
@@ -159,7 +160,7 @@ impl Output {
 }
 
 impl Way {
-    fn find(stream: BorrowedFd<'_>) -> Self {
+    pub(super) fn find(stream: BorrowedFd<'_>) -> Self {
         let file_type = fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
         match file_type {
             Ok(FileType::Socket) => Self::Socket,
@@ -171,7 +172,7 @@ impl Way {
     }
 
     /// Number of bytes written; 0 if it would block.
-    fn write(&self, stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&self, stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         let written = match self {
             Self::Blocking => return io::stderr().write_all(bytes).map(|()| bytes.len()),
             Self::Reopened(fd) => rustix::io::write(fd, bytes),
@@ -186,7 +187,7 @@ impl Way {
     }
 
     /// Waits until it is writable; returns whether it is.
-    fn wait(&self, stream: BorrowedFd<'_>, deadline: Instant) -> bool {
+    pub(super) fn wait(&self, stream: BorrowedFd<'_>, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let fd = match self {
             Self::Reopened(fd) => fd.as_fd(),
@@ -203,7 +204,7 @@ fn reopened(stream: BorrowedFd<'_>) -> Option<Way> {
     Some(Way::Reopened(fd))
 }
 
-fn takes_output(fd: BorrowedFd<'_>, within: Duration) -> bool {
+pub(super) fn takes_output(fd: BorrowedFd<'_>, within: Duration) -> bool {
     let mut poll_fd = [PollFd::new(&fd, PollFlags::OUT)];
     let within = Timespec::try_from(within).unwrap_or_default();
     // POLLERR counts as ready: the write then returns the error.

@@ -1,6 +1,6 @@
 //! The beginning of a message: its kind in words, or for the journal its priority.
 
-use std::{borrow::Cow, env};
+use std::{borrow::Cow, env, os::fd::BorrowedFd};
 
 use log::Level;
 use rustix::{fs::fstat, stdio::stderr};
@@ -9,7 +9,7 @@ use crate::program;
 
 /// Prefix of a message, depending on who reads standard error.
 pub(super) fn prefix(level: Level) -> Cow<'static, str> {
-    if is_journal() { for_journal(level).into() } else { for_people(level).into() }
+    if is_journal(stderr()) { for_journal(level).into() } else { for_people(level).into() }
 }
 
 fn for_people(level: Level) -> String {
@@ -19,7 +19,7 @@ fn for_people(level: Level) -> String {
 
 /// The same for a line that has no prefix for people.
 pub(super) fn priority(level: Level) -> &'static str {
-    if is_journal() { for_journal(level) } else { "" }
+    if is_journal(stderr()) { for_journal(level) } else { "" }
 }
 
 /// sd-daemon(3). The journal adds the program's name.
@@ -32,9 +32,9 @@ fn for_journal(level: Level) -> &'static str {
     }
 }
 
-/// Whether standard error is the journal: `JOURNAL_STREAM` names its device and inode. The variable
+/// Whether this is the journal: `JOURNAL_STREAM` names its device and inode. The variable
 /// alone does not tell, because children of a service inherit it.
-fn is_journal() -> bool {
+pub(super) fn is_journal(stream: BorrowedFd<'_>) -> bool {
     let Ok(journal) = env::var("JOURNAL_STREAM") else { return false };
-    fstat(stderr()).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
+    fstat(stream).is_ok_and(|stat| journal == format!("{}:{}", stat.st_dev, stat.st_ino))
 }

@@ -22,6 +22,21 @@ pub(super) enum Found {
     Perhaps,
 }
 
+/// The file's word after a sighting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// What is known of it; nothing if there is no such file.
+    pub(super) word: Option<Word>,
+    /// Whether a file that was there has another one now.
+    pub(super) is_changed: bool,
+}
+
+impl Kept {
+    const fn as_it_was(word: Option<Word>) -> Self {
+        Self { word, is_changed: false }
+    }
+}
+
 /// The words of the files in one directory, in one batch.
 pub(super) struct Words {
     way: Way,
@@ -35,45 +50,44 @@ impl Words {
         Self { way, unkept: Obstacle::default(), kept: 0 }
     }
 
-    /// Sees to it that the file has the word that it should have after the sighting. What is known of
-    /// its word then; nothing if there is no such file.
+    /// Sees to it that the file has the word that it should have after the sighting.
     pub(super) fn keep(
         &mut self,
         directory: &Directory,
         name: &str,
         found: Found,
         sighting: &Sighting,
-    ) -> Option<Word> {
+    ) -> Kept {
         let before = match found {
             Found::Made => None,
-            Found::There(word) if !can_change(sighting) => return Some(word),
+            Found::There(word) if !can_change(sighting) => return Kept::as_it_was(Some(word)),
             Found::There(Word::Is(word)) => word,
-            Found::Perhaps if !directory.has_file(name) => return None,
+            Found::Perhaps if !directory.has_file(name) => return Kept::as_it_was(None),
             Found::There(Word::Unread) | Found::Perhaps => {
                 match self.way.evidence(directory, name) {
                     Ok(word) => word,
-                    Err(Errno::NOENT) => return None,
+                    Err(Errno::NOENT) => return Kept::as_it_was(None),
                     Err(errno) => {
                         self.fail(directory, name, sighting, errno);
-                        return Some(Word::Unread);
+                        return Kept::as_it_was(Some(Word::Unread));
                     }
                 }
             }
         };
         let after = if found == Found::Made { sighting.evidence } else { after(before, sighting) };
         if after == before {
-            return Some(Word::Is(before));
+            return Kept::as_it_was(Some(Word::Is(before)));
         }
         match self.way.set_evidence(directory, name, after) {
             Ok(()) => {
                 self.kept += 1;
-                Some(Word::Is(after))
+                Kept { word: Some(Word::Is(after)), is_changed: found != Found::Made }
             }
-            Err(Errno::NOENT) => None,
+            Err(Errno::NOENT) => Kept::as_it_was(None),
             // The word that it has will be read when the connection is seen again.
             Err(errno) => {
                 self.fail(directory, name, sighting, errno);
-                Some(Word::Unread)
+                Kept::as_it_was(Some(Word::Unread))
             }
         }
     }

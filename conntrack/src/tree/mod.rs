@@ -22,6 +22,7 @@ mod provenance;
 mod reading;
 mod showing;
 mod shown;
+mod telling;
 
 use std::{
     os::fd::OwnedFd,
@@ -49,6 +50,7 @@ pub use reading::{Entry, read};
 pub use showing::Showing;
 use showing::Slice;
 pub use shown::{Obstacle, Shown};
+pub use telling::Telling;
 
 use crate::connection::{Connection, Direction, Protocol, Sighting};
 
@@ -65,8 +67,8 @@ pub struct Tree {
     /// What the root says of the recording, and whether that was written.
     provenance: Option<Provenance>,
     attested: bool,
-    /// Whether new connections are told one by one.
-    tells_new: bool,
+    /// Which connections are told one by one.
+    telling: Telling,
 }
 
 impl Tree {
@@ -101,14 +103,14 @@ impl Tree {
             way,
             provenance: None,
             attested: false,
-            tells_new: false,
+            telling: Telling::Nothing,
         })
     }
 
-    /// The same, and [`Shown::new`] has each new connection.
+    /// The same, and [`Shown`] has these connections one by one.
     #[must_use]
-    pub fn telling_new(self, tells_new: bool) -> Self {
-        Self { tells_new, ..self }
+    pub fn telling(self, telling: Telling) -> Self {
+        Self { telling, ..self }
     }
 
     /// Claims the tree for this process, as long as the claim is held; others may have done so, too.
@@ -313,7 +315,7 @@ impl Tree {
                     room: &mut self.room,
                     words,
                     last_seen,
-                    tells_new: self.tells_new,
+                    telling: self.telling,
                 };
                 slice.show(showing, is_time_up);
             }

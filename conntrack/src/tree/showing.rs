@@ -4,12 +4,13 @@
 use super::{
     directory::Directory,
     error::TreeError,
-    evidence::{Found, Words},
+    evidence::{Found, Kept, Words},
     known::{Known, Word},
     last_seen::LastSeen,
     limits::Room,
     name::push_file_name,
     shown::Shown,
+    telling::Telling,
 };
 use crate::connection::{Direction, Protocol, Sighting, Whose};
 use crate::unit::Unit;
@@ -111,8 +112,8 @@ pub(super) struct Slice<'a> {
     pub(super) room: &'a mut Room,
     pub(super) words: Words,
     pub(super) last_seen: LastSeen,
-    /// Whether new connections are told one by one.
-    pub(super) tells_new: bool,
+    /// Which connections are told one by one.
+    pub(super) telling: Telling,
 }
 
 impl Slice<'_> {
@@ -155,13 +156,18 @@ impl Slice<'_> {
             (false, Some(word)) => Found::There(word),
             (false, None) => Found::Perhaps,
         };
-        let word = self.words.keep(&self.directory, name, found, sighting);
+        let Kept { word, is_changed } = self.words.keep(&self.directory, name, found, sighting);
         match word {
             Some(word) if Some(word) != known => self.known.set(name, word),
             _ => {}
         }
         if let (Whose::Unit(unit), Some(_)) = (&sighting.whose, word) {
             self.keep_unit(name, found == Found::Made, unit);
+        }
+        if let (true, Some(Word::Is(evidence))) =
+            (is_changed && self.telling == Telling::Changed, word)
+        {
+            shown.changed.push(Sighting { evidence, ..sighting.clone() });
         }
         Ok(())
     }
@@ -188,7 +194,7 @@ impl Slice<'_> {
         let held_back = self.room.held_back(direction);
         let made = self.directory.show(name, known, held_back, self.last_seen)?;
         if made {
-            shown.new.extend(self.tells_new.then(|| sighting.clone()));
+            shown.new.extend((self.telling >= Telling::New).then(|| sighting.clone()));
             shown.made.count(direction);
             self.room.use_up(direction);
         } else {

@@ -23,6 +23,8 @@ pub struct Shown {
     pub touched: ByDirection,
     /// Those whose files were created, where they are to be told.
     pub new: Vec<Sighting>,
+    /// Those that were there and have another word now, where they are to be told: with that word.
+    pub changed: Vec<Sighting>,
     /// Connections whose evidence could not be kept. They are shown all the same.
     pub evidence: Obstacle,
     obstacles: [Obstacle; Cause::ALL.len()],

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     connection::Sighting,
     host::{address_events::AddressEvents, addresses::LocalAddrs},
-    report::Reporter,
+    report::{Reporter, Told},
     source::{FlowBatch, Source, SourceError},
     tracker::Tracker,
     tree::{Cause, LastSeen, Shown, Tree, TreeError},
@@ -241,7 +241,8 @@ impl Agent {
         }
         // Counted at the end, so that a report never shows half a batch.
         let shown = self.tree.conclude(showing);
-        report.new_connections(&shown.new, batch.captured_at);
+        let Shown { new, changed, .. } = &shown;
+        report.connections(&Told { new, changed, seen: batch.captured_at });
         self.stats.flows += flows;
         self.count(&shown);
         self.stats.source = source.counters();
@@ -388,8 +389,6 @@ fn warn_of_evidence(error: &TreeError, warned: &mut bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::{source::SourceCounters, tracker::Settings};
 
@@ -433,7 +432,7 @@ mod tests {
 
         fn stopping(&mut self) {}
 
-        fn new_connections(&mut self, _: &[Sighting], _: Option<SystemTime>) {}
+        fn connections(&mut self, _: &Told<'_>) {}
     }
 
     #[tokio::test]

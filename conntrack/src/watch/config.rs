@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use crate::{
     host::addresses::LocalAddrs,
     tracker::{Family, Settings, UdpDirection},
-    tree::Limits,
+    tree::{Limits, Telling},
 };
 
 /// One run.
@@ -37,6 +37,8 @@ pub struct Config {
     pub ends: Ends,
     /// Which messages are printed.
     pub verbosity: Verbosity,
+    /// Tell programs of each connection that is new or changes.
+    pub events: bool,
 }
 
 /// When a run ends by itself, besides at the end of a file.
@@ -49,6 +51,15 @@ pub struct Ends {
 }
 
 impl Config {
+    /// Which connections are told one by one.
+    pub(crate) const fn telling(&self) -> Telling {
+        match (self.events, self.verbosity.tells_connections()) {
+            (true, _) => Telling::Changed,
+            (false, true) => Telling::New,
+            (false, false) => Telling::Nothing,
+        }
+    }
+
     /// The arguments that decide what is recorded and under which name, but for UDP ports.
     pub(crate) fn flags(&self) -> Vec<String> {
         let Settings {

@@ -66,7 +66,7 @@ pub(crate) fn open_tree(config: &Config, rights: &mut Rights) -> anyhow::Result<
     with_tree(config, rights, |owners| {
         let tree = Tree::open_or_make_among(owners, &config.path)?
             .with_limits(config.limits)?
-            .telling_new(config.verbosity.tells_connections());
+            .telling(config.telling());
         let before = Before { provenance: tree.provenance()?, is_empty: tree.is_empty()? };
         let requested_ports = requested_ports(&tree)?;
         let reach = tree.reach()?;

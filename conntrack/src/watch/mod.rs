@@ -29,6 +29,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use log::Level;
 use tokio::{runtime::Builder, time::sleep};
 
 use self::{
@@ -43,9 +44,13 @@ use self::{
 use crate::{
     host::addresses::AddressReader,
     program,
-    report::{Lines, Notifier, Outlets, Reports, Screen, elapsed::Elapsed, log::shell_quoted},
+    record::Outcome,
+    report::{
+        Ended, Events, Lines, Notifier, Outlets, Reports, Screen, elapsed::Elapsed,
+        log::shell_quoted,
+    },
     tracker::Tracker,
-    tree::Claim,
+    tree::{Claim, Telling},
 };
 
 /// Runs until a signal or the end of the file. Single-threaded, because capabilities are per thread.
@@ -65,6 +70,7 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     tokio::pin!(shutdown);
     let notifier = Notifier::from_environment();
     tokio::spawn(notifier.clone().feed_watchdog());
+    let events = config.events.then(|| events(config, screen));
     let mut rights = confine::rights(config)?;
     // Checked before anything is created.
     let metrics = confine::metrics_file(config, &mut rights)?;
@@ -101,9 +107,13 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
     opened.announce(config);
     let shutdown = Box::pin(until(shutdown, config.ends.after));
     tokio::spawn(screen.clone().keep_current());
-    let tells = config.verbosity.tells_connections();
-    let lines = if tells { Some(Lines::new(screen)) } else { None };
-    let outlets = Outlets { notifier, metrics, lines, screen: screen.clone() };
+    // Events say what these lines say.
+    let has_lines = config.telling() == Telling::New;
+    let lines = has_lines.then(|| Lines::new(screen));
+    if let Some(events) = events.clone() {
+        tokio::spawn(events.keep_flowing());
+    }
+    let outlets = Outlets { notifier, metrics, lines, events, screen: screen.clone() };
     let mut reports = Reports::new(opened.subject(config), config.interval, outlets);
     let (stats, outcome) = match opened {
         #[cfg(feature = "ebpf")]
@@ -115,12 +125,21 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
         #[cfg(feature = "pcap")]
         Opened::File(source) => agent.run(source, shutdown, report_requests, &mut reports).await,
     };
-    let elapsed = reports.end(&stats);
-    report_at_end(&stats, elapsed, config, screen);
+    let ended = reports.end(&stats);
+    report_at_end(&stats, &ended, config, screen);
     outcome?;
     match &config.input {
         Input::File(path) => check_complete(path, &stats),
         Input::Device(_) => Ok(()),
+    }
+}
+
+/// Connections for programs. A reader of a file's events may take its time, because a file waits.
+fn events(config: &Config, screen: &Screen) -> Events {
+    const OF_A_FILE: Duration = Duration::from_secs(2);
+    match &config.input {
+        Input::Device(_) => Events::new(screen, Duration::ZERO, Outcome::None),
+        Input::File(_) => Events::new(screen, OF_A_FILE, Outcome::Unknown),
     }
 }
 
@@ -179,15 +198,21 @@ fn check_complete(path: &Path, stats: &Stats) -> anyhow::Result<()> {
 }
 
 /// Losses are reported even with `--quiet`.
-fn report_at_end(stats: &Stats, elapsed: Duration, config: &Config, screen: &Screen) {
+fn report_at_end(stats: &Stats, ended: &Ended, config: &Config, screen: &Screen) {
     match config.verbosity {
-        Verbosity::Quiet if stats.lost().total().0 != Some(0) => {
-            screen.say_last_report(&[stats.lost_line()]);
+        Verbosity::Quiet => {
+            let lines = [Some(stats.lost_line()), ended.events.clone()];
+            let losses: Vec<_> =
+                lines.into_iter().flatten().filter(|(level, _)| *level == Level::Warn).collect();
+            if !losses.is_empty() {
+                screen.say_last_report(&losses);
+            }
         }
-        Verbosity::Quiet => {}
         verbosity => {
-            log::info!("{}", farewell(elapsed, config));
-            screen.say_last_report(&stats.lines(verbosity != Verbosity::Normal));
+            log::info!("{}", farewell(ended.elapsed, config));
+            let mut lines = stats.lines(verbosity != Verbosity::Normal);
+            lines.extend(ended.events.clone());
+            screen.say_last_report(&lines);
         }
     }
 }
