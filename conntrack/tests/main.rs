@@ -16,6 +16,7 @@ mod events;
 mod evidence_conversations;
 #[cfg(feature = "pcap")]
 mod evidence_oracle;
+mod firewalld;
 #[cfg(feature = "pcap")]
 mod keyboard;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]

@@ -141,6 +141,8 @@ fn every_format_prints_what_its_snapshot_says() {
         ),
         ("enforcing.iptables", &["--format", "iptables", "--enforce", "--forward", "-d", "eth0"]),
         ("learning.ufw", &["--format", "ufw"]),
+        ("learning.firewalld", &["--format", "firewalld"]),
+        ("enforcing.firewalld", &["--format", "firewalld", "--enforce", "--forward"]),
         ("enforcing.ufw", &["--format", "ufw", "--enforce", "--forward"]),
     ] {
         assert_snapshot(name, &rules(&root, arguments));

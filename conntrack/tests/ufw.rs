@@ -230,7 +230,7 @@ fn what_ufw_cannot_say_is_refused() {
     let tree = tempfile::tempdir().expect("a scratch directory");
     add_files(tree.path(), &[SSH]);
     for (arguments, says) in [
-        (&["--at", "wire"][..], "ufw's rules stand at the host"),
+        (&["--at", "wire"][..], "rules of ufw and firewalld stand at the host"),
         (&["--enforce", "-d", "eth0"], "ufw refuses on every device alike"),
     ] {
         let mut command = conntrack();

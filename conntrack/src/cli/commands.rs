@@ -24,7 +24,7 @@ use crate::{
     print::{
         audit as audited,
         csv::Csv,
-        iptables,
+        firewalld, iptables,
         json::Json,
         jsonl::{Each, JsonLines},
         nftables, systemd,
@@ -33,7 +33,7 @@ use crate::{
         words::{self, count_of},
     },
     recording::Recording,
-    rules::{omissions::Omission, rule_set::RuleSet},
+    rules::{omissions::Omission, rule_set::RuleSet, warnings::Warning},
     tracker::Scope,
     tree::Tree,
 };
@@ -77,7 +77,10 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let recording = merge(recordings);
-    let has_rules = matches!(args.format, Format::Nftables | Format::Iptables | Format::Ufw);
+    let has_rules = matches!(
+        args.format,
+        Format::Nftables | Format::Iptables | Format::Ufw | Format::Firewalld
+    );
     if has_rules && args.at == At::Host && translation::is_done_here(recording.provenance.as_ref())
     {
         log::warn!("{}", translation::WARNING);
@@ -91,6 +94,7 @@ fn rules(args: &RulesArgs) -> anyhow::Result<ExitCode> {
             let unit = systemd::one_unit(records, &args.unit).map_err(|why| anyhow!(why))?;
             put(output, &systemd::DropIn::of(&rule_set(&recording, args), &unit))?;
         }
+        Format::Firewalld => put(output, &firewalld::Script::of(&rule_set(&recording, args)))?,
         Format::Json => put(output, &Json(records))?,
         Format::Csv => put(output, &Csv(records))?,
         Format::Table => put(output, &Table(records))?,
@@ -127,8 +131,11 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
         _ if args.by_unit && args.format != Format::Nftables => {
             Err(anyhow!("--by-unit is for --format nftables"))
         }
-        (Format::Ufw, At::Wire) => {
-            Err(anyhow!("--at wire is for nftables and iptables: ufw's rules stand at the host"))
+        (Format::Ufw | Format::Firewalld, At::Wire) => Err(anyhow!(
+            "--at wire is for nftables and iptables: rules of ufw and firewalld stand at the host"
+        )),
+        (Format::Firewalld, At::Host) if args.device.is_some() => {
+            Err(anyhow!("firewalld's policies are for every device: leave out --device"))
         }
         (Format::Ufw, At::Host) if args.enforce && args.device.is_some() => {
             Err(anyhow!("ufw refuses on every device alike: leave out --device, or --enforce"))
@@ -142,7 +149,11 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
 
 /// The rules that are asked for. Their warnings are logged, unless the same eyes see them in the rules.
 fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
-    let rule_set = RuleSet::of(recording, args.request());
+    let mut rule_set = RuleSet::of(recording, args.request());
+    if matches!(args.format, Format::Ufw | Format::Firewalld) {
+        // They cannot be told of one.
+        rule_set.warnings.retain(|it| *it != Warning::EveryDevice);
+    }
     if args.output.is_none() && stdout().is_terminal() {
         return rule_set;
     }

@@ -140,7 +140,7 @@ pub(super) struct RulesArgs {
     pub(super) no_internet_forward: bool,
 
     /// Make rules of data connections of FTP and TFTP, instead of having netfilter's helpers let them through;
-    /// always with ufw
+    /// always with ufw and firewalld
     #[arg(long)]
     pub(super) no_helpers: bool,
 
@@ -185,6 +185,8 @@ pub(super) enum Format {
     Ufw,
     /// A drop-in for one unit of systemd, with what it may talk to and which ports it may bind to.
     Systemd,
+    /// A script that writes policies and ipsets for firewalld.
+    Firewalld,
     /// The connections as JSON.
     Json,
     /// The connections as comma-separated values.
@@ -263,7 +265,7 @@ impl RulesArgs {
             forward: self.forward,
             unanswered: self.unanswered,
             no_internet_forward: self.no_internet_forward,
-            no_helpers: self.no_helpers || self.format == Format::Ufw,
+            no_helpers: self.no_helpers || matches!(self.format, Format::Ufw | Format::Firewalld),
             by_unit: self.by_unit,
             any_local_address: self.any_local_address,
             // What cannot be asked for is not warned of.

@@ -6,9 +6,10 @@ mod shell;
 
 use std::fmt;
 
-use self::lines::{Block, blocks, internet};
+use self::lines::{Block, blocks};
 use super::{
     header::{self, Manner},
+    networks::{for_port_0, internet},
     words::{self, count_of},
 };
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     rules::{
         rule_set::RuleSet,
         vocabulary::{BaseChain, Rule},
-        warnings::Warning,
     },
 };
 
@@ -65,7 +65,7 @@ const fn manner(enforce: bool) -> Manner {
 /// What to know about ufw, and what it cannot say.
 impl Script<'_> {
     fn write_notes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let for_port_0 = self.for_port_0();
+        let for_port_0 = for_port_0(self.rule_set);
         if for_port_0 > 0 {
             let rules = count_of(for_port_0, "rule");
             writeln!(f, "# Left out: port 0 of {rules}, which ufw does not take.")?;
@@ -98,11 +98,6 @@ impl Script<'_> {
         Ok(())
     }
 
-    fn for_port_0(&self) -> usize {
-        let has_it = |rule: &&Rule| rule.ports.iter().any(|range| range.contains(0));
-        self.all_rules().filter(has_it).count()
-    }
-
     /// How many rules ufw has with it.
     fn rules(&self) -> usize {
         let rules = |block: &Block| {
@@ -130,16 +125,16 @@ impl Script<'_> {
 /// What the script does before its rules and behind them.
 impl Script<'_> {
     fn write_opening(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arguments = if self.locks_out() { "delete|without-ssh" } else { "delete" };
+        let arguments = if self.rule_set.locks_out() { "delete|without-ssh" } else { "delete" };
         write!(f, "\nset -eu\nmark='conntrack {:08x}'\n", self.mark())?;
         write!(f, "{}{}", shell::REQUIRES_UFW, shell::FORGET)?;
         writeln!(f, "\ncase ${{1-}} in\n'') ;;")?;
-        if self.locks_out() {
+        if self.rule_set.locks_out() {
             writeln!(f, "without-ssh) ;;")?;
         }
         writeln!(f, "delete)\n    forget ''\n    exit\n    ;;")?;
         writeln!(f, "*)\n    echo \"usage: sh $0 [{arguments}]\" >&2\n    exit 2\n    ;;\nesac")?;
-        if self.locks_out() {
+        if self.rule_set.locks_out() {
             f.write_str(shell::REQUIRES_SSH)?;
         }
         if self.all_rules().any(|rule| rule.version == IpVersion::V6) {
@@ -152,11 +147,6 @@ impl Script<'_> {
             write!(f, "\n{}='{networks}'\n", variable(version))?;
         }
         Ok(())
-    }
-
-    /// Nobody was seen who comes by ssh, and its last lines refuse them.
-    fn locks_out(&self) -> bool {
-        self.rule_set.request.enforce && self.rule_set.warnings.contains(&Warning::NoSsh)
     }
 
     /// Until these lines nothing is refused that was not refused before.

@@ -89,6 +89,11 @@ impl RuleSet {
         self.chains.iter().any(|chain| chain.base == base)
     }
 
+    /// Whether it refuses who comes by ssh: nobody was seen who did.
+    pub(crate) fn locks_out(&self) -> bool {
+        self.request.enforce && self.warnings.contains(&Warning::NoSsh)
+    }
+
     /// What `INTERNET` matches.
     pub(crate) fn internet(&self, version: IpVersion) -> AddressSet {
         self.internet.addresses(version)

@@ -1,17 +1,17 @@
 //! The lines that are rules, in blocks: one for each network of the internet, or as they are.
 
-use std::{
-    collections::BTreeSet,
-    iter::once,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, iter::once};
 
 use super::shell;
 use crate::{
     connection::IpVersion,
-    print::{multiport, words},
+    print::{
+        multiport,
+        networks::{networks, without_0},
+        words,
+    },
     rules::{
-        addresses::{AddressSet, Interval},
+        addresses::AddressSet,
         answers::{DHCP_CLIENT, DHCP_SERVER, GroupRequests},
         essentials::{DHCPV6, Dhcpv6},
         rule_set::RuleSet,
@@ -38,18 +38,6 @@ impl Block {
     const fn of(lines: Vec<String>) -> Self {
         Self { for_internet: None, lines }
     }
-}
-
-/// The networks of the internet. Between 240.0.0.0/4 and the limited broadcast address there are 28, so that
-/// address is taken in: no connection comes from it, and what goes there has a rule of its own.
-pub(super) fn internet(rule_set: &RuleSet, version: IpVersion) -> Vec<String> {
-    let mut addresses = rule_set.internet(version);
-    let before = Ipv4Addr::from_bits(Ipv4Addr::BROADCAST.to_bits() - 1);
-    if addresses.contains(before.into()) {
-        let broadcast = AddressSet::from(IpAddr::from(Ipv4Addr::BROADCAST));
-        addresses = addresses.intervals().chain(broadcast.intervals()).collect();
-    }
-    texts(addresses.intervals())
 }
 
 /// The blocks of a chain.
@@ -100,7 +88,7 @@ fn ends(version: IpVersion, side: &Side) -> Vec<String> {
         // Rules have one end in the internet, never both.
         Side::Internet => vec![EACH.to_owned()],
         Side::Networks(_) | Side::FoldedGroups => {
-            texts(side.intervals().unwrap_or_default().into_iter())
+            networks(side.intervals().unwrap_or_default().into_iter())
         }
     }
 }
@@ -118,17 +106,6 @@ fn pairs<'a>(
     others: &'a [String],
 ) -> impl Iterator<Item = (&'a String, &'a String)> {
     ones.iter().flat_map(move |one| others.iter().map(move |other| (one, other)))
-}
-
-/// As networks; one with a single address without its length.
-fn texts(intervals: impl Iterator<Item = Interval>) -> Vec<String> {
-    intervals.flat_map(Interval::networks).map(|it| Interval::from(it).to_string()).collect()
-}
-
-/// ufw takes ports from 1 on.
-fn without_0(ranges: &[PortRange]) -> Vec<PortRange> {
-    let ranges = ranges.iter().filter(|range| range.last > 0);
-    ranges.map(|range| PortRange { first: range.first.max(1), last: range.last }).collect()
 }
 
 /// What no connection of the tree shows: who is in which group, and answers that come from elsewhere.
@@ -156,19 +133,18 @@ fn dhcpv6(base: BaseChain) -> String {
 fn answers(base: BaseChain, requests: &GroupRequests) -> Vec<String> {
     let GroupRequests { version, asked, served } = requests;
     let ports = |ranges: &[PortRange]| multiport::lists(&without_0(ranges));
-    let networks =
-        |networks: &BTreeSet<_>| texts(AddressSet::of(networks.iter().copied()).intervals());
+    let among = |hosts: &BTreeSet<_>| networks(AddressSet::of(hosts.iter().copied()).intervals());
     let mut lines = Vec::new();
     if base == BaseChain::Input {
         let to = asked.ephemeral.map(|range| range.text(":"));
-        let (by, locals) = (networks(&asked.answered_by), networks(&asked.locals));
+        let (by, locals) = (among(&asked.answered_by), among(&asked.locals));
         for (by, local) in pairs(&by, &locals) {
             for port in ports(&asked.ports) {
                 lines.push(udp((by, &port), (local, to.as_deref()), ANSWERS));
             }
         }
     } else {
-        for by in networks(&served.by) {
+        for by in among(&served.by) {
             for port in ports(&served.ports) {
                 lines.push(udp((any(*version), &port), (&by, None), ANSWERS));
             }
