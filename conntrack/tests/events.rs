@@ -100,6 +100,12 @@ fn each_connection_is_told_when_it_is_new() {
     assert_eq!(told.len(), case.tree.len());
     assert!(told.iter().all(|event| text(event, "event") == "new"), "{told:?}");
     assert_eq!(counts(&said(&output)), (case.tree.len() as u64, 0));
+    let [first, ..] = told.as_slice() else { panic!("no event") };
+    for (field, value) in [("type", "event"), ("event", "new")] {
+        assert_eq!(text(first, field), value, "{first}");
+    }
+    let of_schema = ["host", "device", "evidence", "made", "first_seen", "last_seen"];
+    assert!(of_schema.iter().all(|field| first.get(*field).is_some()), "{first}");
     let again = reading(&case.capture, &tree).output().expect("it runs");
     assert_eq!(events(&again.stdout), Vec::<Value>::new(), "nothing is new or changes");
 }

@@ -1,5 +1,5 @@
 //! Each connection when it is new and when its evidence changes: an object on a line of standard output, with the
-//! fields of the format JSON, or an entry of the journal with the same fields, where standard output is the journal.
+//! fields of the format JSON lines, or an entry of the journal with the same fields, where standard output is the journal.
 //! A reader that is too slow costs events, never the tree.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 };
 
 use log::Level;
-use serde::Serialize;
+use serde_json::{Map, Value};
 use tokio::{sync::Notify, time::sleep};
 
 use super::{
@@ -23,9 +23,10 @@ use super::{
 };
 use crate::{
     connection::Sighting,
-    print::{ends::Ends, json::Object},
+    print::ends::Ends,
     program,
     record::{Outcome, Record},
+    recording::json_lines::Line,
 };
 
 /// Between two tries to hand on what waits.
@@ -52,21 +53,31 @@ impl Counts {
     }
 }
 
+/// What all events of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The machine's name, if it is this one.
+    pub host: Option<String>,
+    /// The device that is watched, if it is one.
+    pub device: Option<String>,
+    /// What a connection has of which nobody answered yet: with a file that may mean that answers are not in it.
+    pub unseen: Outcome,
+}
+
 /// Where events go. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: Arc<Mutex<Queue>>,
     has_more: Arc<Notify>,
-    /// What a connection has of which nobody answered yet: with a file that may mean that answers are not in it.
-    unseen: Outcome,
+    origin: Arc<Origin>,
 }
 
 impl Events {
     /// To the journal if standard output is one, else to standard output; where that is the screen's terminal, above
     /// its live line. `patience` is how long a slow reader is waited for.
-    pub fn new(screen: &Screen, patience: Duration, unseen: Outcome) -> Self {
+    pub fn new(screen: &Screen, origin: Origin, patience: Duration) -> Self {
         let queue = Arc::new(Mutex::new(Queue::new(sink(screen), patience)));
-        Self { queue, has_more: Arc::default(), unseen }
+        Self { queue, has_more: Arc::default(), origin: Arc::new(origin) }
     }
 
     /// Tells what a batch showed.
@@ -87,13 +98,13 @@ impl Events {
     fn event(&self, kind: &'static str, sighting: &Sighting, seen: SystemTime) -> Event {
         let record = Record {
             connection: sighting.connection,
-            outcome: sighting.evidence.map_or(self.unseen, Outcome::Seen),
+            outcome: sighting.evidence.map_or(self.origin.unseen, Outcome::Seen),
             accepted: false,
             made: (kind == "new").then_some(seen),
             last_seen: seen,
         };
         let text = format!("{kind}: {} {}", record.outcome.as_str(), Ends(&record.connection));
-        Event { kind, text, object: Object::from(&record) }
+        Event { text, fields: fields(kind, &record, &self.origin) }
     }
 
     /// Hands on what waits, between batches.
@@ -135,14 +146,22 @@ fn sink(screen: &Screen) -> Sink {
     Sink::Stream(Way::find(Stream::Output.descriptor()))
 }
 
-#[derive(Serialize)]
+/// Those of a connection in a file of JSON lines. Whether a person has accepted it is in the tree alone.
+fn fields(kind: &str, record: &Record, origin: &Origin) -> Map<String, Value> {
+    let line = serde_json::to_value(Line::of(record, origin.host.as_deref()));
+    let Ok(Value::Object(mut fields)) = line else { return Map::new() };
+    fields.remove("accepted");
+    for (name, value) in
+        [("type", Some("event")), ("event", Some(kind)), ("device", origin.device.as_deref())]
+    {
+        fields.insert(name.to_owned(), value.into());
+    }
+    fields
+}
+
 struct Event {
-    #[serde(rename = "event")]
-    kind: &'static str,
-    #[serde(skip)]
     text: String,
-    #[serde(flatten)]
-    object: Object,
+    fields: Map<String, Value>,
 }
 
 impl Event {
@@ -155,8 +174,8 @@ impl Event {
     }
 
     fn line(&self) -> Vec<u8> {
-        // Nothing in it can fail.
-        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        // A map of texts and numbers is always an object.
+        let mut line = serde_json::to_vec(&self.fields).unwrap_or_default();
         line.push(b'\n');
         line
     }
@@ -167,11 +186,10 @@ impl Event {
         push_field(&mut entry, "MESSAGE", &self.text);
         push_field(&mut entry, "PRIORITY", "6");
         push_field(&mut entry, "SYSLOG_IDENTIFIER", &program::name());
-        let fields = serde_json::to_value(self).unwrap_or_default();
-        for (name, value) in fields.as_object().into_iter().flatten() {
+        for (name, value) in &self.fields {
             let value = match value {
-                serde_json::Value::Null => continue,
-                serde_json::Value::String(text) => text.clone(),
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
             push_field(&mut entry, &format!("CONNTRACK_{}", name.to_ascii_uppercase()), &value);

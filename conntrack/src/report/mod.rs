@@ -26,7 +26,7 @@ use std::{
 };
 
 use ::log::Level;
-pub use events::Events;
+pub use events::{Events, Origin};
 pub use lines::Lines;
 use live::Live;
 use metrics::About;

@@ -42,11 +42,11 @@ use self::{
     stats::Stats,
 };
 use crate::{
-    host::addresses::AddressReader,
+    host::{self, addresses::AddressReader},
     program,
     record::Outcome,
     report::{
-        Ended, Events, Lines, Notifier, Outlets, Reports, Screen, elapsed::Elapsed,
+        Ended, Events, Lines, Notifier, Origin, Outlets, Reports, Screen, elapsed::Elapsed,
         log::shell_quoted,
     },
     tracker::Tracker,
@@ -137,10 +137,16 @@ async fn watch(config: &Config, screen: &Screen) -> anyhow::Result<()> {
 /// Connections for programs. A reader of a file's events may take its time, because a file waits.
 fn events(config: &Config, screen: &Screen) -> Events {
     const OF_A_FILE: Duration = Duration::from_secs(2);
-    match &config.input {
-        Input::Device(_) => Events::new(screen, Duration::ZERO, Outcome::None),
-        Input::File(_) => Events::new(screen, OF_A_FILE, Outcome::Unknown),
-    }
+    let (origin, patience) = match &config.input {
+        Input::Device(watch) => {
+            let device = Some(watch.device.clone());
+            (Origin { host: host::name(), device, unseen: Outcome::None }, Duration::ZERO)
+        }
+        Input::File(_) => {
+            (Origin { host: None, device: None, unseen: Outcome::Unknown }, OF_A_FILE)
+        }
+    };
+    Events::new(screen, origin, patience)
 }
 
 /// Ready with `shutdown`, or when this time is over.
