@@ -8,6 +8,7 @@ use std::{
     os::unix::{fs::MetadataExt as _, net::UnixDatagram},
     path::Path,
     process::{Command, Output, Stdio},
+    slice::from_ref,
     thread,
     time::Duration,
 };
@@ -130,8 +131,8 @@ fn it_is_told_again_when_more_is_known_of_it() {
     let syn = tcp(client, server, Tcp::Syn);
     let refusal = tcp(server, client, Tcp::Reset);
     let answer = tcp(server, client, Tcp::SynAck);
-    assert_eq!(word(&[syn.clone()]), ["new unknown"]);
-    assert_eq!(word(&[syn.clone()]), [""; 0]);
+    assert_eq!(word(from_ref(&syn)), ["new unknown"]);
+    assert_eq!(word(from_ref(&syn)), [""; 0]);
     assert_eq!(word(&[syn.clone(), refusal.clone()]), ["changed refused"]);
     assert_eq!(word(&[syn.clone(), answer]), ["changed answered"]);
     assert_eq!(word(&[syn, refusal]), [""; 0], "a weaker word changes nothing");
@@ -175,13 +176,13 @@ fn a_slow_reader_of_a_file_s_events_gets_all() {
     let (mut reader, writer) = pipe().expect("a pipe");
     let slow = thread::spawn(move || {
         let mut read = Vec::new();
-        let mut buffer = [0; 50_000];
+        let mut buffer = [0; 8192];
         loop {
             match reader.read(&mut buffer).expect("read") {
                 0 => return read,
                 length => read.extend(&buffer[..length]),
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(1));
         }
     });
     // The command keeps the other end open until it goes.
@@ -256,7 +257,7 @@ impl StandIn {
     }
 
     fn entries(&self) -> Vec<String> {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 8192];
         let mut entries = Vec::new();
         while let Ok(length) = self.socket.recv(&mut buffer) {
             entries.push(String::from_utf8(buffer[..length].to_vec()).expect("UTF-8"));

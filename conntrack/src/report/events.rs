@@ -185,7 +185,7 @@ impl Event {
         let mut entry = Vec::new();
         push_field(&mut entry, "MESSAGE", &self.text);
         push_field(&mut entry, "PRIORITY", "6");
-        push_field(&mut entry, "SYSLOG_IDENTIFIER", &program::name());
+        push_field(&mut entry, "SYSLOG_IDENTIFIER", program::name());
         for (name, value) in &self.fields {
             let value = match value {
                 Value::Null => continue,

@@ -390,7 +390,7 @@ fn warn_of_evidence(error: &TreeError, warned: &mut bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{source::SourceCounters, tracker::Settings};
+    use crate::{report, source::SourceCounters, tracker::Settings};
 
     const BATCHES: u32 = 5;
 
@@ -432,7 +432,7 @@ mod tests {
 
         fn stopping(&mut self) {}
 
-        fn connections(&mut self, _: &Told<'_>) {}
+        fn connections(&mut self, _: &report::Told<'_>) {}
     }
 
     #[tokio::test]

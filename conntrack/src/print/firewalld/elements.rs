@@ -47,13 +47,13 @@ fn set(version: IpVersion, entries: &[String]) -> String {
         IpVersion::V4 => "inet",
         IpVersion::V6 => "inet6",
     };
+    let about = super::ABOUT;
+    let limit = (entries.len() > USUAL_ENTRIES).then_some(entries.len());
+    let limit = limit.map(|limit| format!("  <option name=\"maxelem\" value=\"{limit}\"/>\n"));
     let mut text = format!(
-        "<ipset type=\"hash:net\">\n{}  <option name=\"family\" value=\"{family}\"/>\n",
-        super::ABOUT
+        "<ipset type=\"hash:net\">\n{about}  <option name=\"family\" value=\"{family}\"/>\n{}",
+        limit.unwrap_or_default()
     );
-    if entries.len() > USUAL_ENTRIES {
-        text += &format!("  <option name=\"maxelem\" value=\"{}\"/>\n", entries.len());
-    }
     text.extend(entries.iter().map(|entry| format!("  <entry>{entry}</entry>\n")));
     text + "</ipset>\n"
 }
