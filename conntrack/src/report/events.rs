@@ -22,7 +22,7 @@ use super::{
     told::Told,
 };
 use crate::{
-    connection::Sighting,
+    connection::{Sighting, Whose},
     print::ends::Ends,
     program,
     record::{Outcome, Record},
@@ -96,13 +96,12 @@ impl Events {
     }
 
     fn event(&self, kind: &'static str, sighting: &Sighting, seen: SystemTime) -> Event {
-        let record = Record {
-            connection: sighting.connection,
-            outcome: sighting.evidence.map_or(self.origin.unseen, Outcome::Seen),
-            accepted: false,
-            made: (kind == "new").then_some(seen),
-            last_seen: seen,
-        };
+        let outcome = sighting.evidence.map_or(self.origin.unseen, Outcome::Seen);
+        let mut record = Record::of(sighting.connection, outcome, seen);
+        record.made = (kind == "new").then_some(seen);
+        if let Whose::Unit(unit) = &sighting.whose {
+            record.units.add(unit);
+        }
         let text = format!("{kind}: {} {}", record.outcome.as_str(), Ends(&record.connection));
         Event { text, fields: fields(kind, &record, &self.origin) }
     }
@@ -187,13 +186,21 @@ impl Event {
         push_field(&mut entry, "PRIORITY", "6");
         push_field(&mut entry, "SYSLOG_IDENTIFIER", program::name());
         for (name, value) in &self.fields {
-            let value = match value {
-                Value::Null => continue,
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            push_field(&mut entry, &format!("CONNTRACK_{}", name.to_ascii_uppercase()), &value);
+            let name = format!("CONNTRACK_{}", name.to_ascii_uppercase());
+            for value in texts(value) {
+                push_field(&mut entry, &name, &value);
+            }
         }
         entry
+    }
+}
+
+/// A value as texts: none where it is unknown, one for each of a list.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Null => Vec::new(),
+        Value::String(text) => vec![text.clone()],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        other => vec![other.to_string()],
     }
 }
