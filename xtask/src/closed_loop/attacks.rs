@@ -7,13 +7,12 @@ use std::{
     process::{Child, ExitStatus},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::place::{
     Place,
     Who::{self, Intruder, Server, Stranger},
 };
-use crate::command;
 
 /// Nobody serves these.
 const TCP: [u16; 16] = [
@@ -59,9 +58,9 @@ fn scanned_tcp() -> String {
     format!("1-1024,{},{TCP_OF_LAN}", list(&TCP))
 }
 
-/// The ends of the scans.
-pub(super) fn wait(scans: Vec<Child>) -> Result<Vec<ExitStatus>> {
-    scans.into_iter().map(|mut scan| scan.wait().context("a scan")).collect()
+/// The ends of scans or attacks.
+pub(super) fn wait(running: Vec<Child>) -> Result<Vec<ExitStatus>> {
+    running.into_iter().map(|mut child| child.wait().context("a scan or attack")).collect()
 }
 
 fn list(ports: &[u16]) -> String {
@@ -151,13 +150,17 @@ pub(super) fn run(place: &Place) -> Result<Attacked> {
     let at_path = || path.display().to_string();
     fs::write(&path, "").with_context(at_path)?;
     let attempts = attempts();
+    let mut attacks = Vec::new();
     for attacker in ATTACKERS {
         let own = attempts.iter().filter(|attempt| attempt.by == attacker);
         let commands: Vec<_> = own.map(|it| it.command.as_str()).collect();
         // What got through is written soon after.
-        command::output(
-            &mut place.inside(attacker, &format!("{}\nwait; sleep 0.5", commands.join("\n"))),
-        )?;
+        let script = format!("{}\nwait; sleep 0.5", commands.join("\n"));
+        let name = format!("attack-{}", attacker.name());
+        attacks.push(place.start(&name, &mut place.inside(attacker, &script))?);
+    }
+    for status in wait(attacks)? {
+        ensure!(status.success(), "an attack ended: {status}");
     }
     let written = fs::read_to_string(&path).with_context(at_path)?;
     let tried = attempts.len();

@@ -103,3 +103,19 @@ impl Place {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_namespace() {
+        use Who::{Friend, Intruder, Lan, Newcomer, Router, Server, Stranger};
+        let network = include_str!("network.sh");
+        for who in [Server, Router, Lan, Newcomer, Friend, Intruder, Stranger] {
+            let name = who.name();
+            let made = ["ip netns add", "lan", "internet"].map(|how| format!("\n{how} {name}"));
+            assert!(made.iter().any(|it| network.contains(it)), "{name}");
+        }
+    }
+}
