@@ -1,7 +1,9 @@
 //! `cargo xtask fleet`: does what `docs/fleet.md` says with the real programs, from the registries: asks `DuckDB` the
-//! questions in `docs/fleet` about a made-up fleet, and has promtool check and try the alerts. The programs are kept
+//! questions in `docs/fleet` about a made-up fleet, has promtool check and try the alerts, and has
+//! the journal and rsyslog carry events. The programs are kept
 //! below `target/xtask/fleet`; nothing is installed.
 
+mod carry;
 mod dashboard;
 mod duckdb;
 mod machines;
@@ -14,7 +16,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, folder::start_anew, fresh::step::Steps, workspace::Workspace};
+use crate::{
+    command, folder::start_anew, fresh::step::Steps, privilege::Privilege, workspace::Workspace,
+};
 
 /// What `fleet` takes.
 #[derive(clap::Args)]
@@ -58,7 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })?;
     steps.take("duckdb", |log| duckdb::ask(&places, &fleet, log))?;
     steps.take("prometheus", |log| prometheus::check(&places, args, log))?;
-    steps.take("dashboard", |_| dashboard::check(&places))
+    steps.take("dashboard", |_| dashboard::check(&places))?;
+    if Privilege::find() != Privilege::Root {
+        eprintln!("events: left out, only root can make a Debian and enter it");
+        return Ok(());
+    }
+    steps.take("events", |log| carry::check(&places, args, log))
 }
 
 /// A file's text.

@@ -9,6 +9,7 @@
 pub(crate) mod debian;
 pub(crate) mod enter;
 mod home;
+pub(crate) mod install;
 mod newcomer;
 pub(crate) mod root;
 pub(crate) mod step;

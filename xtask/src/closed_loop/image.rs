@@ -1,23 +1,14 @@
 //! The Debian that has the daemons: made once, and again if the list of packages has changed. No daemon is
 //! started while it is made.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::daemons;
 use crate::{
     folder,
-    fresh::{
-        debian::Debian,
-        enter::apart,
-        root::Root,
-        step::{Log, Steps},
-    },
+    fresh::{debian::Debian, install::install, root::Root, step::Steps},
     workspace::Workspace,
 };
 
@@ -43,9 +34,6 @@ const CLIENTS: [&str; 10] = [
     "udhcpc",
 ];
 const MORE_CLIENTS: [&str; 2] = ["postgresql-client", "snmp"];
-
-/// Tells packages to start nothing.
-const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 impl Image<'_> {
     /// The root.
@@ -74,22 +62,4 @@ impl Image<'_> {
         packages.dedup();
         packages
     }
-}
-
-fn install(workspace: &Workspace, root: &Root, packages: &str, log: &Log) -> Result<()> {
-    let policy = "/usr/sbin/policy-rc.d";
-    root.write(policy, POLICY)?;
-    let path = root.outside(policy);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-        .with_context(|| path.display().to_string())?;
-    let script = format!(
-        "mount -t proc proc /proc
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get update -q
-        apt-get install -q -y --no-install-recommends {packages}
-        apt-get clean"
-    );
-    let mut chroot = apart(workspace);
-    chroot.arg("chroot").arg(root.path()).args(["sh", "-eu", "-c", &script]);
-    log.run(&mut chroot)
 }
