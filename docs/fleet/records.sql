@@ -11,7 +11,7 @@ SELECT * FROM read_json('*.jsonl', format = 'newline_delimited', filename = 'fil
     -- Of a connection.
     direction: 'VARCHAR', protocol: 'VARCHAR', source: 'VARCHAR', source_port: 'USMALLINT', destination: 'VARCHAR',
     destination_port: 'USMALLINT', evidence: 'VARCHAR', accepted: 'BOOLEAN', first_seen: 'TIMESTAMPTZ',
-    last_seen: 'TIMESTAMPTZ'
+    last_seen: 'TIMESTAMPTZ', units: 'VARCHAR[]'
 });
 
 CREATE VIEW recordings AS
@@ -25,7 +25,8 @@ SELECT coalesce(host, file) AS host, regexp_replace(coalesce(host, file), '[0-9]
     CASE direction WHEN 'in' THEN destination WHEN 'out' THEN source END AS own,
     CASE direction WHEN 'in' THEN source WHEN 'out' THEN destination END AS peer,
     evidence, evidence IN ('answered', 'served') AS answered, accepted,
-    date_trunc('second', first_seen) AS first_seen, date_trunc('second', last_seen) AS last_seen
+    date_trunc('second', first_seen) AS first_seen, date_trunc('second', last_seen) AS last_seen,
+    units
 FROM lines WHERE type = 'connection';
 
 -- The latest sight of anything: now, as far as these recordings tell.

@@ -4,7 +4,7 @@
 use rustix::process::geteuid;
 
 use crate::{
-    host::{device::Device, programs::run},
+    host::{self, device::Device, programs::run},
     tree::Provenance,
 };
 
@@ -15,13 +15,20 @@ const WORDS: [&str; 8] =
 pub(super) const WARNING: &str = "this host translates addresses: rules at the host do not see them as the \
     recording did; --at wire puts them where it stood, and conntrack audit --host --rules FILE tells the difference";
 
-/// Whether rules that translate are in force here.
+/// Whether rules that translate are in force here, if the recording may be of this machine.
 pub(super) fn is_done_here(provenance: Option<&Provenance>) -> bool {
-    let device = provenance.and_then(|it| it.device.as_deref());
-    let is_here = device.is_some_and(|name| Device::find(name).is_ok());
-    is_here
+    let is_here = |it: &Provenance| {
+        let device = it.device.as_deref().is_some_and(|name| Device::find(name).is_ok());
+        device && !is_of_another(it)
+    };
+    provenance.is_some_and(is_here)
         && geteuid().is_root()
         && run("nft", &["-s", "list", "ruleset"], &[]).is_ok_and(|rules| translates(&rules))
+}
+
+/// Whether it was recorded on a machine that has another name.
+fn is_of_another(provenance: &Provenance) -> bool {
+    provenance.host.is_some() && provenance.host != host::name()
 }
 
 fn translates(rules: &[u8]) -> bool {
@@ -44,5 +51,13 @@ mod tests {
         for rules in ["", "type nat hook prerouting priority dstnat;", "ct status dnatted"] {
             assert!(!translates(rules.as_bytes()), "{rules}");
         }
+    }
+
+    #[test]
+    fn a_recording_of_another_machine_is_not_of_this_one() {
+        let of = |host: Option<String>| Provenance { host, ..Provenance::default() };
+        assert!(is_of_another(&of(Some("no such host".to_owned()))));
+        assert!(!is_of_another(&of(host::name())));
+        assert!(!is_of_another(&of(None)), "it does not tell");
     }
 }
