@@ -1,46 +1,24 @@
 //! `cargo xtask fleet`: does what `docs/fleet.md` says with the real programs, from the registries: asks `DuckDB` the
-//! questions in `docs/fleet` about a made-up fleet, has promtool check and try the alerts, and has
-//! the journal and rsyslog carry events. The programs are kept
-//! below `target/xtask/fleet`; nothing is installed.
+//! questions in `docs/fleet` about a made-up fleet, has promtool check and try the alerts, and has the journal and
+//! rsyslog carry events. The programs are kept below `target/xtask/fleet`; nothing is installed.
 
+mod args;
 mod carry;
 mod dashboard;
 mod duckdb;
 mod machines;
+mod places;
 mod prometheus;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use self::args::Args;
+use self::places::Places;
 use crate::{
     command, folder::start_anew, fresh::step::Steps, privilege::Privilege, workspace::Workspace,
 };
-
-/// What `fleet` takes.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Debian's release that programs are taken from. This machine's, if it is a Debian
-    #[arg(long)]
-    pub(crate) suite: Option<String>,
-    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
-    #[arg(long, value_name = "URL")]
-    pub(crate) mirror: Option<String>,
-}
-
-/// Where everything is.
-pub(crate) struct Places {
-    pub(crate) workspace: Workspace,
-    /// The recipes: `docs/fleet`.
-    pub(crate) recipes: PathBuf,
-    /// This verb's folder.
-    pub(crate) own: PathBuf,
-    /// The program, built.
-    pub(crate) conntrack: PathBuf,
-}
 
 /// Stops at the first step that fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -68,9 +46,4 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     steps.take("events", |log| carry::check(&places, args, log))
-}
-
-/// A file's text.
-pub(crate) fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| path.display().to_string())
 }

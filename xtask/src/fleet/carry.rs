@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value};
 
-use super::{Args, Places, read};
+use super::{
+    args::Args,
+    places::{Places, read},
+};
 use crate::{
     folder::{self, start_anew},
     fresh::{debian::Debian, enter::apart, install::install, root::Root, step::Log},

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Places, read};
+use super::places::{Places, read};
 use crate::{command, folder};
 
 /// In these versions; `docs/fleet.md` names Grafana's.

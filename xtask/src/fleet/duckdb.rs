@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use super::{Places, read};
+use super::places::{Places, read};
 use crate::{command, folder, fresh::step::Log, workspace::entries};
 
 /// Its command line, in this version; `docs/fleet.md` names it.

@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::Places;
+use super::places::Places;
 use crate::{command, folder::start_anew, fresh::step::Log};
 
 struct Machine {

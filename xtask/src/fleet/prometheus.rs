@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Args, Places, read};
+use super::{
+    args::Args,
+    places::{Places, read},
+};
 use crate::{
     archive::{Archive, unpack},
     command,
