@@ -78,6 +78,9 @@ impl Outcome {
     }
 }
 
+/// Devices that can be watched at the same time.
+pub const MAX_DEVICES: u32 = 256;
+
 /// Entries that were put into the kernel's flow map since the last drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

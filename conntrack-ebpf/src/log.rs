@@ -12,7 +12,7 @@ use aya_ebpf::{
     maps::{HashMap, PerCpuArray},
 };
 use aya_log_ebpf::trace;
-use conntrack_common::counters::Outcome;
+use conntrack_common::{counters::Outcome, wire::LinkLayer};
 
 use crate::packet::Beginning;
 
@@ -57,7 +57,7 @@ pub(crate) fn set_error(error: i32) {
 
 /// Says what became of a packet that is no flow, unless it was said of another one since the last drain.
 #[inline(never)]
-pub(crate) fn say(outcome: u32, copy: impl FnOnce(&mut Beginning)) {
+pub(crate) fn say(outcome: u32, link: LinkLayer, copy: impl FnOnce(&mut Beginning)) {
     if !is_first(outcome) {
         return;
     }
@@ -66,7 +66,7 @@ pub(crate) fn say(outcome: u32, copy: impl FnOnce(&mut Beginning)) {
     // (netconsole) may put its own octets there: octets all the same.
     let told = unsafe { &mut *told };
     copy(&mut told.packet);
-    tell(outcome, told);
+    tell(outcome, link as u32, told);
 }
 
 /// One of the CPUs that get here at the same moment is the first.
@@ -76,12 +76,13 @@ fn is_first(outcome: u32) -> bool {
 }
 
 #[inline(never)]
-fn tell(outcome: u32, told: &Told) {
+fn tell(outcome: u32, link: u32, told: &Told) {
     let Told { packet, error } = told;
     trace!(
         (),
-        "outcome {}, error {}, length {}, type {}, copied {}, octets {:x}",
+        "outcome {}, link {}, error {}, length {}, type {}, copied {}, octets {:x}",
         outcome,
+        link,
         *error,
         packet.length,
         packet.ether_type,

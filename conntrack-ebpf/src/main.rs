@@ -34,19 +34,31 @@ use conntrack_common::{
 use metering::Observed;
 use packet::{Buffer, Datagram, Linear, Skb};
 
-/// TC classifier, for both directions: attached twice, to the device's ingress and egress.
+/// TC classifier, for both directions: attached twice, to a device's ingress and egress. There is one for
+/// each way in which the packets of a device are read; all of them share their maps.
 ///
 /// `TC_ACT_UNSPEC` is `TCX_NEXT`: programs and filters behind this one still run.
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[classifier]
 pub fn conntrack(ctx: TcContext) -> i32 {
-    let index = metering::meter(&observe_tc(&ctx), &ctx);
+    classify(&ctx, LinkLayer::Ethernet)
+}
+
+/// The same for a device without a link header.
+#[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+#[classifier]
+pub fn conntrack_ip(ctx: TcContext) -> i32 {
+    classify(&ctx, LinkLayer::Ip)
+}
+
+/// The same for a tunnel: other headers may stand before its packets.
+#[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+#[classifier]
+pub fn conntrack_tunnel(ctx: TcContext) -> i32 {
+    let index = metering::meter(&look_again(&Datagram(&ctx), LinkLayer::Ip), &ctx);
+    maps::pass(|| packet::device(&ctx));
     if log::says() && index != Outcome::Flow.index() {
-        if maps::is_tunnel() {
-            log::say(index, |packet| packet.of_datagram(&ctx));
-        } else {
-            log::say(index, |packet| packet.of_skb(&ctx));
-        }
+        log::say(index, LinkLayer::Ip, |packet| packet.of_datagram(&ctx));
     }
     TC_ACT_UNSPEC
 }
@@ -56,28 +68,42 @@ pub fn conntrack(ctx: TcContext) -> i32 {
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[xdp(frags)]
 pub fn conntrack_xdp(ctx: XdpContext) -> u32 {
-    let link = maps::link_layer();
-    let observed = match rules::observe(&Linear::of_buffer(&ctx), link) {
-        Err(skip) if skip.is_provisional() => look_again_xdp(&ctx, link),
-        packet => Observed::of(packet),
-    };
-    let index = metering::meter(&observed, &ctx);
-    if log::says() && index != Outcome::Flow.index() {
-        log::say(index, |packet| packet.of_buffer(&ctx));
-    }
-    XDP_PASS
+    receive(&ctx, LinkLayer::Ethernet)
+}
+
+/// The same for a device without a link header.
+#[expect(unreachable_pub, reason = "the macro exports it to the loader")]
+#[xdp(frags)]
+pub fn conntrack_xdp_ip(ctx: XdpContext) -> u32 {
+    receive(&ctx, LinkLayer::Ip)
 }
 
 #[inline(always)]
-fn observe_tc(ctx: &TcContext) -> Observed {
-    if maps::is_tunnel() {
-        return look_again(&Datagram(ctx), LinkLayer::Ip);
-    }
-    let link = maps::link_layer();
-    match rules::observe(&Linear::of_skb(ctx), link) {
+fn classify(ctx: &TcContext, link: LinkLayer) -> i32 {
+    let observed = match rules::observe(&Linear::of_skb(ctx), link) {
         Err(skip) if skip.is_provisional() => look_again_tc(ctx, link),
         packet => Observed::of(packet),
+    };
+    let index = metering::meter(&observed, ctx);
+    maps::pass(|| packet::device(ctx));
+    if log::says() && index != Outcome::Flow.index() {
+        log::say(index, link, |packet| packet.of_skb(ctx));
     }
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn receive(ctx: &XdpContext, link: LinkLayer) -> u32 {
+    let observed = match rules::observe(&Linear::of_buffer(ctx), link) {
+        Err(skip) if skip.is_provisional() => look_again_xdp(ctx, link),
+        packet => Observed::of(packet),
+    };
+    let index = metering::meter(&observed, ctx);
+    maps::pass(|| packet::arrived_at(ctx));
+    if log::says() && index != Outcome::Flow.index() {
+        log::say(index, link, |packet| packet.of_buffer(ctx));
+    }
+    XDP_PASS
 }
 
 /// Functions in the kernel too, so that what each packet runs stays short.

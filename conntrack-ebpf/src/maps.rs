@@ -7,14 +7,13 @@ use aya_ebpf::{
     Global,
     bindings::BPF_NOEXIST,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use conntrack_common::{
-    counters::{NewFlows, Outcome},
+    counters::{MAX_DEVICES, NewFlows, Outcome},
     flow::FlowKey,
     policy::{Control, POLICIES, Policy},
     seen::{Sender, Sight},
-    wire::LinkLayer,
 };
 
 /// Distinct flows since the last drain, each with what was seen of it. A plain hash, because a full one
@@ -52,13 +51,18 @@ static NEW_FLOWS: Array<NewFlows> = Array::with_max_entries(1, 0);
 #[map]
 static WAKE: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// The [`LinkLayer`] of the watched device, as a number. The agent sets it before loading.
-#[unsafe(no_mangle)]
-static LINK_LAYER: Global<u8> = Global::new(LinkLayer::Ethernet as u8);
+/// Packets by the index of the device that they passed. The agent takes out what is of a device that is
+/// not watched any more.
+#[map]
+static PASSED: PerCpuHashMap<u32, u64> = PerCpuHashMap::with_max_entries(DEVICES, 0);
 
-/// Whether the watched device is a tunnel, as 0 or 1. The agent sets it before loading.
+/// Devices that can be watched at the same time, and as many again.
+const DEVICES: u32 = 2 * MAX_DEVICES;
+
+/// Whether packets are counted by device, as 0 or 1: not where only one is watched. The agent sets it before
+/// loading.
 #[unsafe(no_mangle)]
-static IS_TUNNEL: Global<u8> = Global::new(0);
+static BY_DEVICE: Global<u8> = Global::new(0);
 
 /// New flows at which the agent is woken. The agent sets it before loading.
 #[unsafe(no_mangle)]
@@ -78,22 +82,6 @@ static ASKS_CGROUPS: Global<u8> = Global::new(1);
 #[inline(always)]
 pub(crate) fn asks_cgroups() -> bool {
     ASKS_CGROUPS.load() != 0
-}
-
-/// Whether other headers may stand before the packets of this device.
-#[inline(always)]
-pub(crate) fn is_tunnel() -> bool {
-    IS_TUNNEL.load() != 0
-}
-
-/// What stands before the IP header in the packets of this device: Ethernet or nothing.
-#[inline(always)]
-pub(crate) fn link_layer() -> LinkLayer {
-    const IP: u8 = LinkLayer::Ip as u8;
-    match LINK_LAYER.load() {
-        IP => LinkLayer::Ip,
-        _ => LinkLayer::Ethernet,
-    }
 }
 
 /// What was seen of a flow since the last drain.
@@ -128,6 +116,27 @@ pub(crate) fn count(index: u32) {
     // not preempted by another instance of itself on the same CPU.
     let Some(counter) = (unsafe { (*counters).get_mut(index) }) else { return };
     *counter += 1;
+}
+
+/// Counts a packet of a device, by its index, where that is asked for.
+#[inline(always)]
+pub(crate) fn pass(device: impl FnOnce() -> u32) {
+    if BY_DEVICE.load() != 0 {
+        pass_by(device());
+    }
+}
+
+#[inline(never)]
+fn pass_by(device: u32) {
+    match PASSED.get_ptr_mut(device) {
+        // SAFETY: the pointer is to this CPU's own value. If the agent takes the entry out meanwhile, its
+        // memory stays until the program ends (RCU).
+        Some(packets) => unsafe { *packets += 1 },
+        None => {
+            // There is room for all that are watched.
+            let _counted = PASSED.insert(device, 1, BPF_NOEXIST.into());
+        }
+    }
 }
 
 /// What is in force now.

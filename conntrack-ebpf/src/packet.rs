@@ -145,6 +145,19 @@ fn protocol(ctx: &TcContext) -> u16 {
     u16::from_be(ctx.skb.protocol() as u16)
 }
 
+/// The index of the device whose TC hook a packet is at.
+#[inline(always)]
+pub(crate) fn device(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is the kernel's own, and the field one that programs may read.
+    unsafe { (*ctx.skb.skb).ifindex }
+}
+
+/// The index of the device that a packet at an XDP hook arrived at.
+#[inline(always)]
+pub(crate) fn arrived_at(ctx: &XdpContext) -> u32 {
+    ctx.ingress_ifindex() as u32
+}
+
 /// A packet at an XDP hook, as the driver received it.
 pub(crate) struct Buffer<'a>(pub(crate) &'a XdpContext);
 

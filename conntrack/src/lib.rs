@@ -28,6 +28,7 @@ pub mod doctor;
 pub mod dropped;
 pub mod host;
 mod local_time;
+mod one_or_more;
 pub mod page;
 pub mod print;
 pub mod privilege;

@@ -61,9 +61,10 @@ impl Part {
         one_word(self.provenance.as_ref()?.host.as_deref()?)
     }
 
-    /// The device, likewise.
-    pub fn device(&self) -> Option<&str> {
-        one_word(self.provenance.as_ref()?.device.as_deref()?)
+    /// The devices, likewise.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        let devices = self.provenance.iter().flat_map(|it| &it.devices);
+        devices.filter_map(|it| one_word(it))
     }
 
     /// The machine in words: its name, or else the file.

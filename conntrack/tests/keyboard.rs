@@ -164,13 +164,12 @@ fn a_device_and_a_directory_without_flags_are_told_what_to_type() {
 }
 
 #[test]
-fn a_second_device_is_told_how_to_be_watched() {
-    for arguments in [&["-d", "lo", "-d", "eth9"][..], &["-d", "lo", "-i", "eth9"]] {
-        let said = complaint(&[arguments, &["-p", NOWHERE]].concat());
-        assert!(said.contains("one for each device") && said.contains("-d any"), "{said}");
-    }
-    let twice = complaint(&["--interval", "1s", "--interval", "2s", "-p", NOWHERE]);
-    assert!(!twice.contains("device"), "{twice}");
+fn all_devices_are_not_watched_beside_one_of_them() {
+    let said = complaint(&["-d", "any", "-i", "lo", "-p", NOWHERE]);
+    assert!(said.contains("--device any is all devices already"), "{said}");
+    let many: Vec<_> = (0..257).flat_map(|_| ["-d", "lo"]).collect();
+    let said = complaint(&[&many[..], &["-p", NOWHERE]].concat());
+    assert!(said.contains("--device can be given 256 times"), "{said}");
 }
 
 #[test]

@@ -10,8 +10,7 @@ use aya::{
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
 };
-use conntrack::source::ebpf::{CLASSIFIER, programs};
-use conntrack_common::wire::LinkLayer;
+use conntrack::source::ebpf::{Kind, programs};
 use rustix::process::Signal;
 
 use crate::support::{
@@ -187,8 +186,9 @@ struct Foreigner<'a> {
 impl<'a> Foreigner<'a> {
     fn new(lab: &'a Lab, attach: impl FnOnce(&mut SchedClassifier) + Send) -> Self {
         let programs = lab.host.enter(|| {
-            let mut programs = programs(LinkLayer::Ethernet, 16, &[1, 2]).expect("programs");
-            let program = programs.program_mut(CLASSIFIER).expect("one of this name");
+            let mut programs = programs(Kind::Ethernet, 16, &[1, 2]).expect("programs");
+            let program =
+                programs.program_mut(Kind::Ethernet.classifier()).expect("one of this name");
             attach(program.try_into().expect("a classifier"));
             programs
         });

@@ -276,7 +276,7 @@ fn captures_state_evidence_only_where_somebody_answers() {
     }
     let after = |tree: &str, captures: &[&str]| read_in(&scratch.path().join(tree), captures);
     let answered = after("answered", &["tcp-opening"]);
-    assert_eq!((answered.device, answered.mode.as_str()), (None, "file"));
+    assert_eq!((answered.devices, answered.mode.as_str()), (vec![], "file"));
     assert_eq!((answered.since, answered.lost), (Some(UNIX_EPOCH), Some(0)));
     assert_eq!(after("filtered", &["fragments"]).since, None);
     assert_eq!(after("udp", &["udp-replies"]).since, None, "UDP may be all that was left");
@@ -307,7 +307,7 @@ fn a_device_s_run_states_how_it_records_and_since_when_also_after_others() {
     let first = stated();
     let since = first.since.expect("since when");
     assert!(since <= SystemTime::now() && since + Duration::from_secs(1) >= start);
-    assert_eq!(first.device.as_deref(), Some(DEVICE));
+    assert_eq!(first.devices, [DEVICE]);
     let host = lab.host.run("uname", &["-n"]);
     assert_eq!(first.host.as_deref(), Some(host.trim()));
     assert_eq!(first.mode, "ebpf");

@@ -387,6 +387,55 @@ fn a_service_address_on_loopback_is_of_this_host() {
     }
 }
 
+/// Each connection passes the device that its address is on.
+#[test]
+fn what_several_devices_saw_is_judged_with_each() {
+    let lab = Lab::new(&HOST);
+    let second = "ct-second";
+    lab.host.run("ip", &["link", "add", second, "type", "veth", "peer", "name", "ct-dnoces"]);
+    lab.host.add_address(second, "192.168.201.230");
+    lab.host.up(second);
+    let tree = tree([
+        "in/tcp/192.168.200.1-PORT-192.168.200.230-22".to_owned(),
+        "in/tcp/192.168.201.1-PORT-192.168.201.230-22".to_owned(),
+        "in/tcp/INTERNET-PORT-192.168.201.230-443".to_owned(),
+        "out/tcp/192.168.201.230-PORT-192.168.201.1-25".to_owned(),
+        "out/tcp/192.168.200.230-PORT-192.168.200.1-25".to_owned(),
+    ]);
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("rules");
+    let refused = |rules: &str| {
+        fs::write(&file, rules).expect("written");
+        let by = if rules.contains("*filter") { "--iptables" } else { "--rules" };
+        let arguments = ["--device", second, by, path(&file)];
+        refused(&report(&audit(&lab.host, tree.path(), &arguments))).len()
+    };
+    let with = |one: &str, other: &str| {
+        format!(
+            "table inet x {{\n chain i {{ type filter hook input priority 0; policy drop;\n\
+             ct state established accept\niifname lo accept\n\
+             iifname {one} ip daddr 192.168.200.230 tcp dport 22 accept\n\
+             iifname {other} ip daddr 192.168.201.230 tcp dport {{ 22, 443 }} accept\n }}\n\
+             chain o {{ type filter hook output priority 0; policy drop;\n\
+             ct state established accept\noifname lo accept\n\
+             oifname {one} ip daddr 192.168.200.1 tcp dport 25 accept\n\
+             oifname {other} ip daddr 192.168.201.1 tcp dport 25 accept\n }}\n}}"
+        )
+    };
+    assert_eq!(refused(&with(DEVICE, second)), 0);
+    assert_eq!(refused(&with(second, DEVICE)), 5);
+    // What is printed for both.
+    for format in ["nftables", "iptables"] {
+        let devices = ["-d", DEVICE, "-d", second];
+        let (_scratch, file) =
+            printed(&tree, &[&["--enforce", "-f", format], &devices[..]].concat());
+        let rules = fs::read_to_string(&file).expect("rules");
+        assert_eq!(refused(&rules), 0, "{rules}");
+        let without = rules.replace("192.168.201.230", "192.168.201.231");
+        assert_eq!(refused(&without), 3, "{without}");
+    }
+}
+
 /// What passes through the host, from one of its devices to the other, by name.
 #[test]
 fn forwarded_traffic_is_judged_with_its_devices() {

@@ -29,7 +29,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use conntrack::{
-    source::ebpf::{CLASSIFIER, XDP, programs},
+    source::ebpf::{Kind, programs},
     tracker::{Settings, Tracker},
 };
 use conntrack_common::{
@@ -70,7 +70,7 @@ const LONGEST_AT_TC: usize = 3_072;
 
 #[test]
 fn parser_tc_and_xdp_agree_on_ethernet_frames() {
-    let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
+    let kernel = RefCell::new(Kernel::load(Kind::Ethernet));
     let corpus = (whole_frames(), first_piece());
     let frames = check(ETHERNET_FRAMES, &corpus, |(frame, first_piece)| {
         let frame = frame.bytes();
@@ -90,7 +90,7 @@ fn parser_tc_and_xdp_agree_on_ethernet_frames() {
 /// The kernel tells TC the protocol, which may differ from the packet's.
 #[test]
 fn parser_and_tc_agree_on_packets_without_a_link_header() {
-    let kernel = RefCell::new(Kernel::load(LinkLayer::Ip));
+    let kernel = RefCell::new(Kernel::load(Kind::Tunnel));
     let corpus =
         untagged().prop_filter("the kernel takes it", |frame| !is_cut_in_ip(&frame.bytes()));
     let packets = check(IP_PACKETS, &corpus, |frame| {
@@ -105,7 +105,7 @@ fn parser_and_tc_agree_on_packets_without_a_link_header() {
 
 #[test]
 fn parser_and_xdp_agree_on_packets_without_a_link_header() {
-    let kernel = RefCell::new(Kernel::load(LinkLayer::Ip));
+    let kernel = RefCell::new(Kernel::load(Kind::Tunnel));
     let bare = strategies::frames().prop_map(|frame| Frame { link: None, ..frame });
     let corpus = (bare.prop_filter("the kernel takes it", is_long_enough), first_piece());
     let packets = check(IP_PACKETS, &corpus, |(packet, first_piece)| {
@@ -120,7 +120,7 @@ fn parser_and_xdp_agree_on_packets_without_a_link_header() {
 /// Kernel and user space coarsen keys alike, under any policy.
 #[test]
 fn coarsening_is_the_same_in_the_kernel() {
-    let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
+    let kernel = RefCell::new(Kernel::load(Kind::Ethernet));
     let corpus = (coarsening::settings(), coarsening::packet());
     let packets = check(COARSE_FRAMES, &corpus, |(settings, packet)| {
         let policy = settings.policy();
@@ -138,7 +138,7 @@ fn coarsening_is_the_same_in_the_kernel() {
 /// Datagrams back and forth: which of them answer, and what was answered.
 #[test]
 fn pairs_are_judged_alike_in_the_kernel() {
-    let kernel = RefCell::new(Kernel::load(LinkLayer::Ethernet));
+    let kernel = RefCell::new(Kernel::load(Kind::Ethernet));
     let mut answers = 0;
     let answers = RefCell::new(&mut answers);
     let conversations = collection::vec(datagram(), 1..40);
@@ -177,7 +177,7 @@ fn pairs_are_judged_alike_in_the_kernel() {
 /// A part of the flow map is for what is to and from the device.
 #[test]
 fn a_flood_between_others_leaves_room_for_in_and_out() {
-    let mut kernel = Kernel::load(LinkLayer::Ethernet);
+    let mut kernel = Kernel::load(Kind::Ethernet);
     let host: IpAddr = [192, 168, 200, 230].into();
     let mut tracker = Tracker::new(Settings::default(), []);
     tracker.set_local_addresses(&[host].into());
@@ -353,6 +353,7 @@ impl Answer {
 /// The loaded programs and their maps.
 struct Kernel {
     ebpf: Ebpf,
+    kind: Kind,
     flows: HashMap<MapData, FlowKey, Sight>,
     pairs: Array<MapData, Bucket>,
     policies: Array<MapData, Policy>,
@@ -370,8 +371,8 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn load(link: LinkLayer) -> Self {
-        let mut ebpf = programs(link, 64, &SECRET).expect("programs that load");
+    fn load(kind: Kind) -> Self {
+        let mut ebpf = programs(kind, 64, &SECRET).expect("programs that load");
         let flows = ebpf.take_map("FLOWS").expect("flows").try_into().expect("a hash");
         let pairs = ebpf.take_map("PAIRS").expect("pairs").try_into().expect("an array");
         let counters = ebpf.take_map("COUNTERS").expect("counters").try_into().expect("an array");
@@ -381,6 +382,7 @@ impl Kernel {
         let new_flows = ebpf.take_map("NEW_FLOWS").expect("counts").try_into().expect("an array");
         let mut kernel = Self {
             ebpf,
+            kind,
             flows,
             pairs,
             policies,
@@ -438,8 +440,10 @@ impl Kernel {
             ..TestRunOptions::default()
         };
         let result = match hook {
-            Hook::Tc => self.program::<SchedClassifier>(CLASSIFIER).test_run(options)?,
-            Hook::Xdp { .. } => self.program::<Xdp>(XDP).test_run(options)?,
+            Hook::Tc => {
+                self.program::<SchedClassifier>(self.kind.classifier()).test_run(options)?
+            }
+            Hook::Xdp { .. } => self.program::<Xdp>(self.kind.xdp()).test_run(options)?,
         };
         let size = usize::try_from(result.data_size_out).expect("a frame's size");
         Ok((result.return_value, size == frame.len() && out == frame))

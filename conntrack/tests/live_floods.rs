@@ -18,13 +18,10 @@ use crate::support::{
     lab::{DEVICE, Lab},
     usual::{EBPF, HOST, PCAP, XDP, end},
 };
-use conntrack::{
-    host::device::Device,
-    source::{
-        FlowBatch, Source,
-        ebpf::{Chain, EbpfSource, Ingress, Options},
-        pcap::live::LiveSource,
-    },
+use conntrack::source::{
+    FlowBatch, Source,
+    ebpf::{Chain, EbpfSource, Ingress, Options},
+    pcap::live::{self, LiveSource},
 };
 use conntrack_common::{address::Address, policy::Policy};
 
@@ -91,15 +88,22 @@ fn of_distinct_flows_each_is_a_file_or_counted_as_lost() {
 #[test]
 fn no_answer_overtakes_its_request_in_any_drain() {
     const OFTEN: Duration = Duration::from_millis(2);
+    let device = [DEVICE.to_owned()];
     let ebpf = |ingress| {
-        let (chain, says) = (Chain::Auto, false);
-        let options = Options { interval: OFTEN, max_flows: 65_536, ingress, chain, says };
-        let device = Device::find(DEVICE).expect("the laboratory's");
+        let options = Options {
+            interval: OFTEN,
+            max_flows: 65_536,
+            ingress,
+            chain: Chain::Auto,
+            says: false,
+            exit_on_device_loss: false,
+        };
         EbpfSource::open(&device, options, &Policy::NONE).expect("programs that load")
     };
     let pcap = || {
-        let device = Device::find(DEVICE).expect("the laboratory's");
-        LiveSource::open(Some(&device), OFTEN, 65_536, &Policy::NONE).expect("libpcap")
+        let options =
+            live::Options { interval: OFTEN, max_flows: 65_536, exit_on_device_loss: false };
+        LiveSource::open(&device, options, &Policy::NONE).expect("libpcap")
     };
     assert_in_order(200_000, || ebpf(Ingress::Tc));
     assert_in_order(200_000, || ebpf(Ingress::Xdp));

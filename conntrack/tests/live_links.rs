@@ -91,7 +91,7 @@ fn all_devices_at_once() {
     let tun = Tun::new(&lab.host, Kind::Tun, "10.7.7.7");
     let mut wire = Wire::of(&lab);
     let mut collector = Collector::start_on(&lab.host, "any", &["--mode", "auto"]);
-    assert!(collector.said_before("no eBPF here (eBPF watches one device"));
+    assert!(collector.said_before("no eBPF here (eBPF watches devices by their names"));
     send(&lab.host, "127.0.0.1:5000", "127.0.0.1:9999");
     wire.leave(&tcp(end("192.168.200.230:1"), end("203.0.113.5:443"), Tcp::Syn));
     wire.arrive(&udp(end("10.0.0.1:1000"), end("192.168.200.230:2000")));

@@ -69,6 +69,8 @@ mod live_rules;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_service;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
+mod live_several;
+#[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_slow;
 #[cfg(all(feature = "ebpf", feature = "pcap"))]
 mod live_sockets;

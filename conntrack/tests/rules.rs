@@ -357,6 +357,35 @@ fn somebody_may_listen_to_broadcasts_of_the_network() {
     );
 }
 
+#[test]
+fn rules_for_several_devices_name_each_once() {
+    let root = tree([(SSH, UNIX_EPOCH), (SEED, UNIX_EPOCH)]);
+    let devices = ["-d", "eth0", "-d", "wg0", "-d", "eth0"];
+    let printed = rules(&root, &devices);
+    assert!(printed.contains("# Device: eth0, wg0. Others are not filtered."), "{printed}");
+    for name in ["iifname", "oifname"] {
+        let line = format!("{name} != {{ \"eth0\", \"wg0\" }} accept\n");
+        assert!(printed.contains(&line), "{printed}");
+    }
+    let printed = rules(&root, &[&devices[..], &["-f", "iptables"]].concat());
+    for line in [
+        "-A conntrack-input-devices -i eth0 -g conntrack-input\n",
+        "-A conntrack-input-devices -i wg0 -g conntrack-input\n",
+        "-A conntrack-output-devices -o wg0 -g conntrack-output\n",
+        "$i -t filter -I INPUT -j conntrack-input-devices;",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    assert!(!printed.contains("-I INPUT -j conntrack-input;"), "{printed}");
+    let printed = rules(&root, &[&devices[..], &["-f", "ufw"]].concat());
+    assert!(printed.contains("ufw allow in on wg0 proto tcp"), "{printed}");
+    let at_the_wire =
+        [&["rules", "-p", path(&root), "-f", "iptables", "--at", "wire"], &devices[..]];
+    let refused = run(&at_the_wire.concat());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("with several devices is for nftables"));
+}
+
 /// A scan of a host that serves nothing must not leave it without a chain.
 #[test]
 fn where_nobody_answered_all_is_refused() {

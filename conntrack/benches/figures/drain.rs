@@ -7,12 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use conntrack::{
-    host::device::Device,
-    source::{
-        Source as _,
-        ebpf::{Chain, EbpfSource, Ingress, Options},
-    },
+use conntrack::source::{
+    Source as _,
+    ebpf::{Chain, EbpfSource, Ingress, Options},
 };
 use conntrack_common::policy::Policy;
 
@@ -50,15 +47,16 @@ pub(crate) fn measure() -> Vec<Row> {
 
 /// Seconds taken by the source and one by one, in turns.
 async fn rounds() -> (Vec<f64>, Vec<f64>) {
-    let device = Device::find(DEVICE).expect("the laboratory's");
     let options = Options {
         interval: INTERVAL,
         max_flows: 1 << 17,
         ingress: Ingress::Tc,
         chain: Chain::Auto,
         says: false,
+        exit_on_device_loss: false,
     };
-    let mut source = EbpfSource::open(&device, options, &Policy::NONE).expect("programs that load");
+    let mut source =
+        EbpfSource::open(&[DEVICE.to_owned()], options, &Policy::NONE).expect("programs that load");
     let mut batches = Vec::new();
     let mut walks = Vec::new();
     for _ in 0..ROUNDS {

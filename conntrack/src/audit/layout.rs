@@ -32,6 +32,13 @@ pub(super) struct Device {
     pub(super) addresses: Vec<IpNet>,
 }
 
+impl Device {
+    fn named(name: &str) -> Self {
+        let name = name.to_owned();
+        Self { name, index: None, link: Link::Ethernet, addresses: Vec::new() }
+    }
+}
+
 /// Where a packet is sent and seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
@@ -44,10 +51,14 @@ pub(super) enum Place {
 /// The host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
-    /// The watched one first, or what stands for it if that is loopback.
+    /// The watched ones first, or what stands for them if that is loopback: the first is the one by which
+    /// this host goes to the rest of the world.
     pub(super) devices: Vec<Device>,
+    /// How many are watched.
+    pub(super) watched: usize,
     pub(super) loopback_addresses: Vec<IpNet>,
-    /// Addresses that are not behind the first device, and which they are behind.
+    /// Addresses that are not behind the first device, and which they are behind. Where several are watched,
+    /// all of which that is known.
     pub(super) routes: BTreeMap<IpAddr, usize>,
     pub(super) broadcasts: BTreeSet<IpAddr>,
     pub(super) groups: BTreeSet<IpAddr>,
@@ -56,24 +67,35 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// For these records of a device. With a machine, that is the one they are of.
+    /// For these records of devices. With a machine, that is the one they are of.
     pub(super) fn of(
         records: &[Record],
-        device: &str,
-        machine: Option<&mut Machine>,
+        devices: &[String],
+        mut machine: Option<&mut Machine>,
         named: impl Fn(&str) -> bool,
     ) -> Self {
-        let is_loopback = device == LOOPBACK;
-        let name = if is_loopback { BEYOND } else { device };
-        let watched =
-            Device { name: name.to_owned(), index: None, link: Link::Ethernet, addresses: vec![] };
-        let mut layout = Self { devices: vec![watched], is_loopback, ..Self::default() };
+        // What a host sends to itself has no other end.
+        let mut watched: Vec<&str> = devices.iter().map(String::as_str).collect();
+        watched.retain(|name| *name != LOOPBACK);
+        watched.truncate(DEVICES);
+        let is_loopback = watched.is_empty();
+        if is_loopback {
+            watched.push(BEYOND);
+        }
+        let first = machine.as_deref_mut().and_then(|it| Some(it.way_out()?.name.clone()));
+        watched.sort_by_key(|name| first.as_deref() != Some(*name));
+        let watched: Vec<_> = watched.into_iter().map(Device::named).collect();
+        let mut layout =
+            Self { watched: watched.len(), devices: watched, is_loopback, ..Self::default() };
         if let Some(machine) = &machine {
             layout.take_machine(machine, named);
         }
         let connections = || records.iter().map(|record| &record.connection);
         layout.take_local(connections());
         layout.take_groups(connections());
+        if layout.watched > 1 {
+            layout.take_peers(connections(), machine.as_deref_mut());
+        }
         layout.take_others(connections(), machine);
         layout
     }
@@ -84,8 +106,9 @@ impl Layout {
             self.local.extend(device.addresses.iter().map(IpNet::addr));
             if device.is_loopback {
                 self.loopback_addresses.extend(&device.addresses);
-            } else if device.name == self.devices[0].name {
-                let watched = &mut self.devices[0];
+            } else if let Some(watched) =
+                self.devices[..self.watched].iter_mut().find(|it| it.name == device.name)
+            {
                 watched.index = Some(device.index);
                 watched.link = device.link;
                 watched.addresses.extend(&device.addresses);
@@ -100,7 +123,7 @@ impl Layout {
                 });
             }
         }
-        for network in self.devices[0].addresses.clone() {
+        for network in self.own_networks().copied().collect::<Vec<_>>() {
             // A network of two addresses has none for broadcasts (RFC 3021).
             if matches!(network, IpNet::V4(it) if it.prefix_len() < 31) {
                 self.broadcasts.insert(network.broadcast());
@@ -108,7 +131,12 @@ impl Layout {
         }
     }
 
-    /// The device's own addresses, as they were recorded.
+    /// What the watched devices have for addresses.
+    fn own_networks(&self) -> impl Iterator<Item = &IpNet> {
+        self.devices[..self.watched].iter().flat_map(|device| &device.addresses)
+    }
+
+    /// The devices' own addresses, as they were recorded. Which has one that is not there any more is not known.
     fn take_local<'a>(&mut self, connections: impl Iterator<Item = &'a Connection>) {
         let local = connections.filter_map(|connection| match connection.direction {
             Direction::In => address(connection.destination),
@@ -141,10 +169,43 @@ impl Layout {
             IpAddr::V4(local) => local.octets()[..3] == it.octets()[..3],
             IpAddr::V6(_) => false,
         };
-        let knows = self.devices[0].addresses.iter().any(|network| {
+        let knows = self.own_networks().any(|network| {
             network.contains(&address) && network.prefix_len() < network.max_prefix_len()
         });
         it.octets()[3] == 255 && !knows && self.local.iter().any(is_in_same)
+    }
+
+    /// Where the other ends are: behind the device by which this machine would send there, or else behind the
+    /// one that has the address which they talk to.
+    fn take_peers<'a>(
+        &mut self,
+        connections: impl Iterator<Item = &'a Connection>,
+        mut machine: Option<&mut Machine>,
+    ) {
+        for connection in connections {
+            let (own, peer) = match connection.direction {
+                Direction::In => (connection.destination, connection.source),
+                Direction::Out => (connection.source, connection.destination),
+                Direction::Else => continue,
+            };
+            let Some(peer) = address(peer).filter(|it| is_host(*it) && !self.is_local(*it)) else {
+                continue;
+            };
+            let by_route = machine.as_deref_mut().and_then(|machine| machine.way_to(peer));
+            let by_route = by_route.and_then(|device| self.watched_place(&device.name));
+            let place = by_route.or_else(|| self.place_of(address(own)?)).unwrap_or_default();
+            self.routes.entry(peer).or_insert(place);
+        }
+    }
+
+    fn watched_place(&self, name: &str) -> Option<usize> {
+        self.devices[..self.watched].iter().position(|it| it.name == name)
+    }
+
+    /// The watched device that has this address.
+    fn place_of(&self, own: IpAddr) -> Option<usize> {
+        let has = |device: &Device| device.addresses.iter().any(|it| it.addr() == own);
+        self.devices[..self.watched].iter().position(has)
     }
 
     /// Connections between others pass through: one of their ends is behind another device.
@@ -168,6 +229,10 @@ impl Layout {
             let far = match ends {
                 [Some(0), Some(device)] => Some((destination, device)),
                 [Some(device), Some(0)] => Some((source, device)),
+                [Some(one), Some(other)] if one != other && one.max(other) < self.watched => {
+                    self.routes.entry(source).or_insert(one);
+                    Some((destination, other))
+                }
                 [Some(_), Some(_)] => None,
                 _ if here.contains(&destination) && !here.contains(&source) => {
                     Some((source, self.beyond()))
@@ -229,7 +294,10 @@ impl Layout {
         };
         match direction {
             _ if self.is_loopback => (Place::Host, place(destination)),
-            Direction::In => (Place::Device(0), Place::Host),
+            Direction::In => {
+                let by = self.routes.get(&source).copied().or_else(|| self.place_of(destination));
+                (Place::Device(by.unwrap_or_default()), Place::Host)
+            }
             Direction::Out => (Place::Host, place(destination)),
             Direction::Else if self.is_for_many(destination) => (Place::Device(0), Place::Host),
             Direction::Else => (place(source), place(destination)),

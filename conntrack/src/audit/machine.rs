@@ -1,7 +1,10 @@
 //! What the machine that we run on has: its devices and their addresses, and by which of them it would
 //! send.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 use netlink_packet_route::{
@@ -67,6 +70,17 @@ impl Machine {
     /// All addresses.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.devices.iter().flat_map(|device| &device.addresses).map(IpNet::addr)
+    }
+
+    /// The device by which this machine goes to the rest of the world, if it does: by an address that is nobody's
+    /// (RFC 5737, RFC 3849).
+    pub(super) fn way_out(&mut self) -> Option<&Device> {
+        const NOBODY: [IpAddr; 2] = [
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        ];
+        let index = NOBODY.into_iter().find_map(|it| Some(self.way_to(it)?.index))?;
+        self.devices.iter().find(|device| device.index == index)
     }
 
     /// The device by which a packet to this address would leave, if it would.

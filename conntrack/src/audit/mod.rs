@@ -69,8 +69,8 @@ const ALL_DEVICES: &str = "any";
 pub struct Request {
     /// The rules.
     pub sources: Sources,
-    /// The device that was recorded, where the tree does not say or another is meant.
-    pub device: Option<String>,
+    /// The devices that were recorded, where the tree does not say or others are meant.
+    pub devices: Vec<String>,
     /// Leave out what is between others.
     pub skip_else: bool,
     /// Networks that are not the internet.
@@ -101,10 +101,10 @@ impl Audit {
         let ruleset = Ruleset::read(&request.sources)?;
         let forward = !request.skip_else;
         let choice = choose(recording, &RulesRequest { forward, ..RulesRequest::default() });
-        let device = device(recording, request);
-        let mut machine = this_machine(recording, &device, request.sources.host)?;
+        let devices = devices(recording, request);
+        let mut machine = this_machine(recording, &devices, request.sources.host)?;
         let layout =
-            Layout::of(&recording.records, &device, machine.as_mut(), |name| ruleset.names(name));
+            Layout::of(&recording.records, &devices, machine.as_mut(), |name| ruleset.names(name));
         let mut records: Vec<Record> =
             choice.chosen.iter().map(|(_, record)| (*record).clone()).collect();
         let chosen = records.len();
@@ -170,7 +170,8 @@ pub(crate) fn in_copy_of_this_machine<T: Send>(
     let ruleset = Ruleset::read(&Sources { host: true, ..Sources::default() })?;
     let mut machine = Machine::read().map_err(AuditError::SetUp)?;
     let named = |name: &str| ruleset.names(name) || ruleset::has_word(text, name);
-    let layout = Layout::of(&[], layout::LOOPBACK, Some(&mut machine), named);
+    let loopback = [layout::LOOPBACK.to_owned()];
+    let layout = Layout::of(&[], &loopback, Some(&mut machine), named);
     on_own_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| AuditError::Namespace(errno.into()))?;
         let _stage = Stage::set_up(&layout).map_err(AuditError::SetUp)?;
@@ -183,17 +184,27 @@ pub(crate) fn in_copy_of_this_machine<T: Send>(
 const LETS_EVERYTHING_IN: &str = "these rules let in every port that was never seen: they may be in learning \
     mode, or have no chain for what comes in";
 
-/// The recorded device.
-fn device(recording: &Recording, request: &Request) -> String {
-    let recorded = recording.provenance.as_ref().and_then(|it| it.device.clone());
-    let recorded = recorded.filter(|name| !name.is_empty() && name != ALL_DEVICES);
-    request.device.clone().or(recorded).unwrap_or_else(|| DEVICE.to_owned())
+/// The recorded devices, in the order in which they were given.
+fn devices(recording: &Recording, request: &Request) -> Vec<String> {
+    let parts = recording.parts.iter().map(|it| &it.provenance);
+    let recorded = parts.chain([&recording.provenance]).flatten().flat_map(|it| &it.devices);
+    let recorded = recorded.filter(|name| !name.is_empty() && *name != ALL_DEVICES);
+    let mut devices = request.devices.clone();
+    if devices.is_empty() {
+        for name in recorded {
+            if !devices.contains(name) {
+                devices.push(name.clone());
+            }
+        }
+    }
+    if devices.is_empty() { vec![DEVICE.to_owned()] } else { devices }
 }
 
-/// This machine, if the rules are of it, or the tree: its device has an address that was recorded as its own.
+/// This machine, if the rules are of it, or the tree: it has a device of that name, and an address that was
+/// recorded as its own.
 fn this_machine(
     recording: &Recording,
-    device: &str,
+    devices: &[String],
     is_asked_for: bool,
 ) -> Result<Option<Machine>, AuditError> {
     let machine = Machine::read().map_err(AuditError::SetUp)?;
@@ -205,7 +216,8 @@ fn this_machine(
         };
         machine.addresses().any(|address| Host::Address(address) == own)
     };
-    let is_this = machine.device(device).is_some() && recording.records.iter().any(is_own);
+    let is_here = devices.iter().any(|device| machine.device(device).is_some());
+    let is_this = is_here && recording.records.iter().any(is_own);
     Ok((is_asked_for || is_this).then_some(machine))
 }
 

@@ -95,8 +95,11 @@ impl Network {
         &mut self,
         index: u32,
         family: AddressFamily,
+        metric: u32,
     ) -> io::Result<()> {
-        self.add_route(route(family, RouteType::Unicast), index, None)
+        let mut message = route(family, RouteType::Unicast);
+        message.attributes.push(RouteAttribute::Priority(metric));
+        self.add_route(message, index, None)
     }
 
     /// A route to one address.

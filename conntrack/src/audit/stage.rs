@@ -395,9 +395,12 @@ fn add_routes(
     indexes: &[u32],
     has_v6: bool,
 ) -> io::Result<()> {
-    network.add_default_route(indexes[0], RouteFamily::Inet)?;
-    if has_v6 {
-        network.add_default_route(indexes[0], RouteFamily::Inet6)?;
+    // The first comes first; the others are for answers that are sent by a certain device.
+    for (metric, index) in (0..).zip(&indexes[..layout.watched]) {
+        network.add_default_route(*index, RouteFamily::Inet, metric)?;
+        if has_v6 {
+            network.add_default_route(*index, RouteFamily::Inet6, 1024 + metric)?;
+        }
     }
     for (address, device) in &layout.routes {
         network.add_host_route(indexes[*device], *address)?;

@@ -18,7 +18,7 @@ use rustix::{
 
 use super::{
     reading::read,
-    values::{device, duration, span},
+    values::{device, duration, span, unique},
 };
 use crate::{
     apply::{self, Ended, Plan, Step, guard::guard, keep::Advice},
@@ -65,9 +65,9 @@ pub(super) struct ApplyArgs {
     #[arg(short, long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
-    /// The rules of a tree are for this device; without it, for every device
+    /// The rules of a tree are for this device; without it, for every device [repeatable]
     #[arg(short, long, value_name = "DEV", value_parser = device, requires = "path")]
-    device: Option<String>,
+    device: Vec<String>,
 
     /// How long to wait for a yes
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "60s")]
@@ -117,8 +117,8 @@ fn plan(args: &ApplyArgs) -> anyhow::Result<Plan> {
             (name, rules)
         }
         (None, Some(path)) => {
-            let request =
-                Request { enforce: true, device: args.device.clone(), ..Request::default() };
+            let devices = unique(&args.device);
+            let request = Request { enforce: true, devices, ..Request::default() };
             let rule_set = RuleSet::of(&read(slice::from_ref(path))?, request);
             let rules = nftables::File::of(&rule_set).to_string().into_bytes();
             (format!("the rules of {}", path.display()), rules)

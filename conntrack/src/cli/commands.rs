@@ -15,6 +15,7 @@ use super::{
     output::{print, put},
     reading::{merge, read, read_each},
     report, show, translation,
+    values::unique,
 };
 use crate::{
     audit::Audit,
@@ -125,7 +126,7 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
         (Format::Systemd, _) if args.unit.len() != 1 => {
             Err(anyhow!("--format systemd is for one unit: give --unit NAME"))
         }
-        (Format::Systemd, _) if args.forward || args.device.is_some() => Err(anyhow!(
+        (Format::Systemd, _) if args.forward || !args.device.is_empty() => Err(anyhow!(
             "systemd knows no devices, and what a unit forwards is not its own: leave out --forward and --device"
         )),
         _ if args.by_unit && args.format != Format::Nftables => {
@@ -134,15 +135,18 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
         (Format::Ufw | Format::Firewalld, At::Wire) => Err(anyhow!(
             "--at wire is for nftables and iptables: rules of ufw and firewalld stand at the host"
         )),
-        (Format::Firewalld, At::Host) if args.device.is_some() => {
+        (Format::Firewalld, At::Host) if !args.device.is_empty() => {
             Err(anyhow!("firewalld's policies are for every device: leave out --device"))
         }
-        (Format::Ufw, At::Host) if args.enforce && args.device.is_some() => {
+        (Format::Ufw, At::Host) if args.enforce && !args.device.is_empty() => {
             Err(anyhow!("ufw refuses on every device alike: leave out --device, or --enforce"))
         }
         _ if args.ipset && args.format != Format::Iptables => {
             Err(anyhow!("--ipset is for --format iptables: nftables has sets of its own"))
         }
+        (Format::Iptables, At::Wire) if unique(&args.device).len() > 1 => Err(anyhow!(
+            "--at wire with several devices is for nftables: the match of iptables takes one"
+        )),
         _ => Ok(()),
     }
 }

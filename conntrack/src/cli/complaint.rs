@@ -7,10 +7,13 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use conntrack_common::counters::MAX_DEVICES;
+
 use crate::{
     host::device::Device,
     program,
     report::log::{printable, shell_quoted},
+    watch::config::ANY,
 };
 
 /// Options of netfilter's program of the same name that mean nothing here (conntrack(8)).
@@ -79,9 +82,6 @@ fn subject(arguments: &[OsString], command: &Command) -> String {
 
 fn hint(error: &Error) -> Option<String> {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
-    let is_twice = matches!(
-        error.get(ContextKind::PriorArg), Some(ContextValue::String(prior)) if prior == flag
-    );
     match error.kind() {
         ErrorKind::UnknownArgument
             if NETFILTER_S.contains(&flag.split(['=', ' ']).next().unwrap_or_default()) =>
@@ -91,11 +91,6 @@ fn hint(error: &Error) -> Option<String> {
                  connections; it is another program, of the package conntrack-tools"
             ))
         }
-        ErrorKind::ArgumentConflict if is_twice && flag.starts_with("--device") => Some(
-            "start one for each device, each with a directory of its own, or watch all at once with \
-             -d any --mode pcap"
-                .to_owned(),
-        ),
         _ => None,
     }
 }
@@ -170,6 +165,19 @@ pub(super) fn local_is_missing(mut command: Command) -> Error {
         "--read takes --local IP, an address of the machine that the file was captured on: without it \
          nobody can tell what came in and what went out",
     )
+}
+
+/// Why these devices cannot be watched together, whatever they are.
+pub(super) fn of_devices(devices: &[String]) -> Option<String> {
+    const MOST: usize = MAX_DEVICES as usize;
+    if devices.iter().any(|it| it == ANY) && devices.iter().any(|it| it != ANY) {
+        return Some(format!(
+            "--device {ANY} is all devices already, and cannot be used with others"
+        ));
+    }
+    let is_too_many = devices.len() > MOST;
+    is_too_many
+        .then(|| format!("--device can be given {MOST} times; --device {ANY} is all devices"))
 }
 
 /// XDP is eBPF's.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::export::Telling;
+use super::{export::Telling, values::unique};
 use crate::doctor::Subjects;
 
 /// Looking at the machine.
@@ -28,9 +28,9 @@ a wrong command line.";
 /// `conntrack doctor`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct DoctorArgs {
-    /// Device that is to be watched [default: eth0, or the device of the default route]
+    /// Device that is to be watched [default: eth0, or the device of the default route] [repeatable]
     #[arg(short, long, value_name = "DEV", visible_short_alias = 'i')]
-    pub(super) device: Option<String>,
+    pub(super) device: Vec<String>,
 
     /// Where the tree is to be written
     #[arg(short, long, value_name = "DIR")]
@@ -43,6 +43,6 @@ pub(super) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(super) fn subjects(&self) -> Subjects {
-        Subjects { device: self.device.clone(), path: self.path.clone() }
+        Subjects { devices: unique(&self.device), path: self.path.clone() }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     place::Place,
     report::ReportArgs,
     show::ShowArgs,
-    values::{aggregation, device, duration, network, port},
+    values::{aggregation, device, duration, network, port, unique},
 };
 use crate::{
     audit,
@@ -160,9 +160,9 @@ pub(super) struct RulesArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) since: Option<Duration>,
 
-    /// The rules are for this device; without it, for every device
+    /// The rules are for this device; without it, for every device [repeatable]
     #[arg(short, long, value_name = "DEV", value_parser = device)]
-    pub(super) device: Option<String>,
+    pub(super) device: Vec<String>,
 }
 
 /// Where rules stand.
@@ -273,7 +273,7 @@ impl RulesArgs {
             udp_in: self.udp_in.iter().copied().collect(),
             aggregation: self.aggregate.unwrap_or(Aggregation::NONE),
             internal: self.internal.clone(),
-            device: self.device.clone(),
+            devices: unique(&self.device),
             since: self.since,
         }
     }
@@ -306,9 +306,9 @@ pub(super) struct AuditArgs {
     #[arg(long)]
     pub(super) host: bool,
 
-    /// The device that was recorded, where the tree does not say it or it has another name here
+    /// The device that was recorded, where the tree does not say it or it has another name here [repeatable]
     #[arg(short, long, value_name = "DEV", value_parser = device)]
-    pub(super) device: Option<String>,
+    pub(super) device: Vec<String>,
 
     /// Leave out what is between others (else)
     #[arg(short = 'e', long)]
@@ -347,7 +347,7 @@ impl AuditArgs {
                 ip6tables: self.ip6tables.clone(),
                 ipset: self.ipset.clone(),
             },
-            device: self.device.clone(),
+            devices: unique(&self.device),
             skip_else: self.skip_else,
             internal: self.internal.clone(),
             attacks: self.attacks,

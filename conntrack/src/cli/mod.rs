@@ -26,7 +26,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use clap::{Args as _, FromArgMatches as _, Parser as _, Subcommand as _};
+use clap::{Args as _, FromArgMatches as _, Parser as _, Subcommand as _, error::ErrorKind};
 
 use self::{
     apply::{ApplyArgs, ApplyCommand},
@@ -64,9 +64,9 @@ pub fn run() -> ExitCode {
 fn watch(mut args: Args) -> ExitCode {
     let screen = Screen::new(has_live_line(&args));
     start_log(args.verbosity(), &screen);
-    if args.device.is_none() && args.read.is_none() {
+    if args.device.is_empty() && args.read.is_none() {
         args.device = match default_device() {
-            Ok(device) => Some(device),
+            Ok(device) => vec![device],
             Err(error) => return failed(&error),
         };
     }
@@ -167,6 +167,9 @@ fn parse() -> Result<Invocation, clap::Error> {
     if args.mode == Mode::Pcap && args.hook == Hook::Xdp {
         return Err(complaint::hook_without_ebpf(command()));
     }
+    if let Some(complaint) = complaint::of_devices(&args.device) {
+        return Err(command().error(ErrorKind::ArgumentConflict, complaint));
+    }
     if args.read.is_some() && args.local.is_empty() {
         return Err(complaint::local_is_missing(command()));
     }
@@ -189,6 +192,9 @@ fn subcommand(matches: &clap::ArgMatches) -> Result<Invocation, clap::Error> {
     }
     if matches.subcommand_name() == Some("doctor") {
         let DoctorCommand::Doctor(args) = DoctorCommand::from_arg_matches(matches)?;
+        if let Some(complaint) = complaint::of_devices(&args.device) {
+            return Err(command().error(ErrorKind::ArgumentConflict, complaint));
+        }
         return Ok(Invocation::Doctor(args));
     }
     ExportCommand::from_arg_matches(matches).map(Invocation::Export)

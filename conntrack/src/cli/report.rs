@@ -13,7 +13,7 @@ use super::{
     output::put,
     place::Place,
     reading::{merge, read_each},
-    values::{device, network},
+    values::{device, network, unique},
 };
 use crate::{
     audit::{self, Audit, AuditError},
@@ -50,8 +50,9 @@ pub(super) struct ReportArgs {
     rules: Option<PathBuf>,
 
     /// With --rules: the device that was recorded, where the tree does not say it or it has another name here
+    /// [repeatable]
     #[arg(short, long, value_name = "DEV", value_parser = device, requires = "rules")]
-    device: Option<String>,
+    device: Vec<String>,
 
     /// With --rules: network that is not INTERNET [repeatable]; give those that were given when it was recorded
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, requires = "rules")]
@@ -91,7 +92,7 @@ impl ReportArgs {
                 nftables: Some(rules.to_owned()),
                 ..audit::Sources::default()
             },
-            device: self.device.clone(),
+            devices: unique(&self.device),
             internal: self.internal.clone(),
             ..audit::Request::default()
         };

@@ -18,7 +18,7 @@ pub(super) const WARNING: &str = "this host translates addresses: rules at the h
 /// Whether rules that translate are in force here, if the recording may be of this machine.
 pub(super) fn is_done_here(provenance: Option<&Provenance>) -> bool {
     let is_here = |it: &Provenance| {
-        let device = it.device.as_deref().is_some_and(|name| Device::find(name).is_ok());
+        let device = it.devices.iter().any(|name| Device::find(name).is_ok());
         device && !is_of_another(it)
     };
     provenance.is_some_and(is_here)

@@ -93,6 +93,17 @@ pub(super) fn device(text: &str) -> Result<String, String> {
         .ok_or_else(|| "a device's name is up to 15 letters, digits and signs".to_owned())
 }
 
+/// Each device once, in the order in which they were given.
+pub(super) fn unique(devices: &[String]) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for device in devices {
+        if !unique.contains(device) {
+            unique.push(device.clone());
+        }
+    }
+    unique
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 
-use super::values::{interval, local, network, port, span};
+use super::values::{interval, local, network, port, span, unique};
 use crate::{
     host::{addresses::LocalAddrs, list::USUAL},
     tracker::{Family, Scope, Settings, UdpDirection},
@@ -20,8 +20,9 @@ use crate::{
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Args {
     /// Device to watch [default: eth0, or where there is none, the device of the default route]
+    /// [repeatable: one tree, and the addresses of all are local]
     #[arg(short, long, value_name = "DEV", visible_short_alias = 'i', alias = "interface", help_heading = SOURCE)]
-    pub device: Option<String>,
+    pub device: Vec<String>,
 
     /// List the devices: name, kind, state and addresses
     #[arg(short = 'D', long, alias = "list-interfaces", help_heading = SOURCE)]
@@ -125,7 +126,7 @@ pub struct Args {
     #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = RUN)]
     pub count: Option<u64>,
 
-    /// End when the device goes away, instead of waiting for it
+    /// End when a device goes away, instead of waiting for it
     #[arg(long, help_heading = RUN)]
     pub exit_on_device_loss: bool,
 
@@ -172,6 +173,7 @@ Examples:
   conntrack -d eth0 -p /tmp/conntrack_data            watch eth0 until Ctrl-C
   conntrack -p /var/lib/who --learn --duration 24h    a day, to make rules from
   conntrack -p DIR -e -u 53,123                       serves DNS and NTP; leave others out
+  conntrack -d eth0 -d wg0 -p DIR                     two devices, one tree
   conntrack -r file.pcap --local 192.0.2.7 -p DIR     from a capture of that machine
   conntrack rules -p DIR                              rules for what was seen
 
@@ -224,16 +226,15 @@ impl From<Args> for Config {
             (Input::File(file), LocalAddrs::Fixed(args.local.into_iter().collect()))
         } else {
             let Args { device, mode, hook, tc_hook, exit_on_device_loss, .. } = args;
-            let device = device.unwrap_or_else(|| USUAL.to_owned());
-            let local = match device.as_str() {
-                ANY => LocalAddrs::AllDevices,
-                device => LocalAddrs::Device {
-                    name: device.to_owned(),
-                    besides: args.local.into_iter().collect(),
-                },
+            let devices = if device.is_empty() { vec![USUAL.to_owned()] } else { unique(&device) };
+            let besides = args.local.into_iter().collect();
+            let local = if devices.iter().any(|it| it == ANY) {
+                LocalAddrs::AllDevices
+            } else {
+                LocalAddrs::Devices { names: devices.clone(), besides }
             };
             let existing = args.existing || args.learn;
-            let watch = Watch { device, mode, hook, tc_hook, exit_on_device_loss, existing };
+            let watch = Watch { devices, mode, hook, tc_hook, exit_on_device_loss, existing };
             (Input::Device(watch), local)
         };
         let Args { path, force_path, metrics_file, interval, max_flows, user, events, .. } = args;

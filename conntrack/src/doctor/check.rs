@@ -54,6 +54,13 @@ impl Check {
 }
 
 impl Check {
+    /// The same, and it says which device that is about.
+    pub(super) fn about(self, device: &str) -> Self {
+        let is_said = self.found.split([' ', ':', ';']).any(|word| word == device);
+        let found = if is_said { self.found } else { format!("{device}: {}", self.found) };
+        Self { found, ..self }
+    }
+
     /// The verdict in a word.
     const fn verdict(&self) -> &'static str {
         match self {
@@ -95,5 +102,8 @@ mod tests {
         assert_eq!(warning, "warn  device: is down; fix: set it up");
         let no = Check::no("path", Keeps::BOTH, "is a file", "move it").to_string();
         assert_eq!(no, "no    path: is a file; fix: move it");
+        let about = |found: &str| Check::ok("XDP", found).about("eth1").to_string();
+        assert_eq!(about("eth1 is free"), "ok    XDP: eth1 is free");
+        assert_eq!(about("eth10 is free"), "ok    XDP: eth1: eth10 is free");
     }
 }

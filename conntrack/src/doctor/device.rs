@@ -13,10 +13,21 @@ use crate::{
 
 const SUBJECT: &str = "device";
 
-/// Without a name, the one that would be watched then.
-pub(super) fn checks(name: Option<&str>) -> Vec<Check> {
-    match name.map(str::to_owned).map_or_else(|| Default::find().map(|it| it.name), Ok) {
-        Ok(name) => of(&name),
+/// Without a name, of the one that would be watched then.
+pub(super) fn checks(names: &[String]) -> Vec<Check> {
+    match names {
+        [] => of_default(),
+        [name] => of(name),
+        several => several
+            .iter()
+            .flat_map(|name| of(name).into_iter().map(|check| check.about(name)))
+            .collect(),
+    }
+}
+
+fn of_default() -> Vec<Check> {
+    match Default::find() {
+        Ok(device) => of(&device.name),
         // This machine may be fine all the same.
         Err(error) => {
             let found = format!("none is named, and without a default route: {error}");
@@ -28,7 +39,12 @@ pub(super) fn checks(name: Option<&str>) -> Vec<Check> {
 fn of(name: &str) -> Vec<Check> {
     if name == ANY {
         let fix = "name a device, or use --mode pcap";
-        return vec![Check::no(SUBJECT, Keeps::EBPF, "eBPF watches one device, not any", fix)];
+        return vec![Check::no(
+            SUBJECT,
+            Keeps::EBPF,
+            "eBPF watches devices by their names, not any",
+            fix,
+        )];
     }
     let device = match Device::find(name) {
         Ok(device) => device,

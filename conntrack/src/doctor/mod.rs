@@ -23,8 +23,8 @@ use serde::Serialize;
 /// What is looked at besides the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Subjects {
-    /// Device that is to be watched; else the one that would be.
-    pub device: Option<String>,
+    /// Devices that are to be watched; else the one that would be.
+    pub devices: Vec<String>,
     /// Where the tree is to be written.
     pub path: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ impl Report {
             Box::new(ebpf::checks),
             Box::new(|| vec![memory::check(), libpcap::check(), landlock::check()]),
             Box::new(|| vec![program::check(), sockets::check(), units::check()]),
-            Box::new(|| device::checks(args.device.as_deref())),
+            Box::new(|| device::checks(&args.devices)),
         ];
         if let Some(path) = &args.path {
             looks.push(Box::new(|| path::checks(path)));

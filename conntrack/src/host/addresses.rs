@@ -30,11 +30,11 @@ const HEADER: usize = 8;
 /// Where the local addresses come from.
 #[derive(Clone, Debug)]
 pub enum LocalAddrs {
-    /// The addresses that a device has at the moment.
-    Device {
-        /// Its name.
-        name: String,
-        /// Addresses that packets to or from it may have besides: service addresses on `lo`, say.
+    /// The addresses that some devices have at the moment.
+    Devices {
+        /// Their names.
+        names: Vec<String>,
+        /// Addresses that packets to or from them may have besides: service addresses on `lo`, say.
         besides: BTreeSet<IpAddr>,
     },
     /// The addresses that this machine has at the moment.
@@ -50,10 +50,17 @@ enum Reader {
     Fixed(BTreeSet<IpAddr>),
     /// The socket to ask with is kept: it goes on when there are no descriptors left.
     Kernel {
-        device: Option<String>,
+        /// None for all devices.
+        devices: Option<Vec<Named>>,
         besides: BTreeSet<IpAddr>,
         connection: Connection,
     },
+}
+
+/// A device by its name, and the addresses that it had when it was there last.
+struct Named {
+    name: String,
+    last: BTreeSet<IpAddr>,
 }
 
 impl AddressReader {
@@ -62,12 +69,15 @@ impl AddressReader {
     /// # Errors
     /// That the kernel cannot be asked.
     pub fn new(of: LocalAddrs) -> io::Result<Self> {
-        let (device, besides) = match of {
+        let (devices, besides) = match of {
             LocalAddrs::Fixed(addresses) => return Ok(Self(Reader::Fixed(addresses))),
-            LocalAddrs::Device { name, besides } => (Some(name), besides),
+            LocalAddrs::Devices { names, besides } => {
+                let named = |name| Named { name, last: BTreeSet::new() };
+                (Some(names.into_iter().map(named).collect()), besides)
+            }
             LocalAddrs::AllDevices => (None, BTreeSet::new()),
         };
-        Ok(Self(Reader::Kernel { device, besides, connection: Connection::to_route()? }))
+        Ok(Self(Reader::Kernel { devices, besides, connection: Connection::to_route()? }))
     }
 
     /// Whether the addresses may change.
@@ -75,21 +85,38 @@ impl AddressReader {
         matches!(self.0, Reader::Kernel { .. })
     }
 
-    /// The addresses now, of both families; `None` while the device is not there.
+    /// The addresses now, of both families; `None` while no device is there. One that is missing beside others
+    /// keeps its addresses.
     ///
     /// # Errors
     /// The kernel's refusal to list them.
     pub fn current(&mut self) -> io::Result<Option<BTreeSet<IpAddr>>> {
         match &mut self.0 {
             Reader::Fixed(addresses) => Ok(Some(addresses.clone())),
-            Reader::Kernel { device: None, connection, .. } => of_all_devices(connection).map(Some),
-            Reader::Kernel { device: Some(name), besides, connection } => {
-                let Some(index) = device::index(connection, name)? else { return Ok(None) };
-                let of_device = listed(connection, Some(index))?;
-                Ok(Some(&of_device | besides))
+            Reader::Kernel { devices: None, connection, .. } => {
+                of_all_devices(connection).map(Some)
+            }
+            Reader::Kernel { devices: Some(devices), besides, connection } => {
+                of_devices(connection, devices, besides)
             }
         }
     }
+}
+
+fn of_devices(
+    connection: &mut Connection,
+    devices: &mut [Named],
+    besides: &BTreeSet<IpAddr>,
+) -> io::Result<Option<BTreeSet<IpAddr>>> {
+    let mut is_one_there = false;
+    for device in devices.iter_mut() {
+        if let Some(index) = device::index(connection, &device.name)? {
+            device.last = listed(connection, Some(index))?;
+            is_one_there = true;
+        }
+    }
+    let all = || devices.iter().flat_map(|device| &device.last).chain(besides);
+    Ok(is_one_there.then(|| all().copied().collect()))
 }
 
 /// The addresses of this machine.
@@ -194,7 +221,7 @@ mod tests {
 
     fn on(device: &str, besides: &[IpAddr]) -> LocalAddrs {
         let besides = besides.iter().copied().collect();
-        LocalAddrs::Device { name: device.to_owned(), besides }
+        LocalAddrs::Devices { names: vec![device.to_owned()], besides }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Which process has a socket is not asked.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -41,16 +41,11 @@ enum Bound {
     All,
 }
 
-/// A device that packets arrive at, as sockets that are bound to a device see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The devices that packets arrive at, as sockets that are bound to a device see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// This one, and the one that it is a part of (a bridge, a VRF), if there is one.
-    At {
-        /// Index of the device.
-        device: u32,
-        /// Index of the one that it is a part of.
-        part_of: Option<u32>,
-    },
+    /// Those of these indexes, and of what they are a part of (a bridge, a VRF).
+    Among(BTreeSet<u32>),
     /// Any of them.
     Anywhere,
 }
@@ -80,14 +75,14 @@ impl Listening {
     }
 
     /// Whether one of them takes what comes to this address and port.
-    pub(crate) fn takes(&self, to: SocketAddr, arrival: Arrival) -> bool {
+    pub(crate) fn takes(&self, to: SocketAddr, arrival: &Arrival) -> bool {
         let sockets = self.by_port.get(&to.port());
         sockets.is_some_and(|sockets| sockets.iter().any(|it| it.takes(to.ip(), arrival)))
     }
 }
 
 impl Local {
-    fn takes(self, address: IpAddr, arrival: Arrival) -> bool {
+    fn takes(self, address: IpAddr, arrival: &Arrival) -> bool {
         let takes_address = match self.address {
             Bound::To(own) => own == address,
             Bound::AllV4 => address.is_ipv4(),
@@ -100,12 +95,10 @@ impl Local {
 
 impl Arrival {
     /// Whether what arrives there reaches a socket that is bound to this device; 0 is none.
-    pub(crate) const fn reaches(self, bound_to: u32) -> bool {
-        match (bound_to, self) {
-            (0, _) | (_, Self::Anywhere) => true,
-            (_, Self::At { device, part_of }) => {
-                bound_to == device || matches!(part_of, Some(whole) if bound_to == whole)
-            }
+    pub(crate) fn reaches(&self, bound_to: u32) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Among(devices) => bound_to == 0 || devices.contains(&bound_to),
         }
     }
 }
@@ -290,7 +283,7 @@ mod tests {
     #[track_caller]
     fn taken(socket: &UdpSocket) -> Vec<&'static str> {
         let listening = listening(Protocol::Udp);
-        let takes = |to: &&str| listening.takes(address(to, port(socket)), Arrival::Anywhere);
+        let takes = |to: &&str| listening.takes(address(to, port(socket)), &Arrival::Anywhere);
         ["127.0.0.1", "10.1.2.3", "::1", "2001:db8::1"].into_iter().filter(takes).collect()
     }
 
@@ -336,8 +329,8 @@ mod tests {
             assert!(connected.contains(&ends), "{ends:?} is not in {connected:?}");
         }
         let listening = listening(Protocol::Tcp);
-        assert!(listening.takes(ends.remote, Arrival::Anywhere));
-        assert!(!listening.takes(ends.local, Arrival::Anywhere));
+        assert!(listening.takes(ends.remote, &Arrival::Anywhere));
+        assert!(!listening.takes(ends.local, &Arrival::Anywhere));
     }
 
     /// The number of this process's control group, as its own sockets have it; 0 if there is none.
@@ -384,12 +377,12 @@ mod tests {
         SockRef::from(&socket).bind_device(Some(b"lo")).expect("bound to loopback");
         let loopback = loopback();
         let listening = listening(Protocol::Udp);
-        let takes = |device, part_of| {
-            let arrival = Arrival::At { device, part_of };
-            listening.takes(address("127.0.0.1", port(&socket)), arrival)
+        let takes = |devices: &[u32]| {
+            let arrival = Arrival::Among(devices.iter().copied().collect());
+            listening.takes(address("127.0.0.1", port(&socket)), &arrival)
         };
-        assert!(takes(loopback, None));
-        assert!(!takes(loopback + 1, None));
-        assert!(takes(loopback + 1, Some(loopback)));
+        assert!(takes(&[loopback]));
+        assert!(!takes(&[loopback + 1]));
+        assert!(takes(&[loopback + 1, loopback]));
     }
 }

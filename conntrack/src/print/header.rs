@@ -61,12 +61,14 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
         let since = humantime::format_duration(since);
         writeln!(f, "# What had not been seen for {since} was left out.")?;
     }
-    match (&rule_set.request.device, recorded_on(rule_set)) {
-        (Some(device), _) => writeln!(f, "# Device: {device}. Others are not filtered.")?,
-        (None, Some(recorded)) => {
+    match (&rule_set.request.devices[..], recorded_on(rule_set)) {
+        (devices @ [_, ..], _) => {
+            writeln!(f, "# Device: {}. Others are not filtered.", devices.join(", "))?;
+        }
+        ([], Some(recorded)) => {
             writeln!(f, "# Device: recorded on {recorded}; the rules hold for every device.")?;
         }
-        (None, None) => {
+        ([], None) => {
             writeln!(f, "# Device: the tree does not tell; the rules hold for every device.")?;
         }
     }
@@ -80,9 +82,10 @@ fn write_origin(f: &mut fmt::Formatter<'_>, rule_set: &RuleSet) -> fmt::Result {
 
 /// Devices whose names cannot leave their line; anybody may have written them.
 fn recorded_on(rule_set: &RuleSet) -> Option<String> {
-    if let Some(several) = &rule_set.several {
-        return (!several.devices.is_empty()).then(|| several.devices.join(", "));
-    }
-    let device = rule_set.provenance.as_ref()?.device.as_deref()?;
-    one_word(device).map(str::to_owned)
+    let devices = match &rule_set.several {
+        Some(several) => &several.devices,
+        None => &rule_set.provenance.as_ref()?.devices,
+    };
+    let is_told = !devices.is_empty() && devices.iter().all(|it| one_word(it).is_some());
+    is_told.then(|| devices.join(", "))
 }

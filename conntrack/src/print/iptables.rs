@@ -13,7 +13,7 @@ use std::fmt;
 
 use self::{
     ends::{End, option},
-    places::{FILTER, Jump, Own, chains, rest},
+    places::{FILTER, Jump, Own, chains, gate, rest},
 };
 use super::{
     header::{self, Manner},
@@ -38,7 +38,8 @@ impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let judged = self.judged();
         let standing = self.0.request.standing;
-        let jumps: Vec<_> = judged.iter().map(|it| Jump::of(it.base, standing)).collect();
+        let jump = if self.is_of_several() { Jump::of_devices } else { Jump::of };
+        let jumps: Vec<_> = judged.iter().map(|it| jump(it.base, standing)).collect();
         let load = "the commands below, not without --noflush";
         header::write(f, self.0, load, &Manner::counting(self.0.request.enforce))?;
         self.write_notes(f)?;
@@ -141,6 +142,9 @@ impl<'a> File<'a> {
     fn write_judged(&self, f: &mut fmt::Formatter<'_>, judged: &Judged<'_>) -> fmt::Result {
         let base = judged.base;
         writeln!(f)?;
+        if self.is_of_several() {
+            self.write_gate(f, base)?;
+        }
         self.write_opening(f, base, Own::of(base).name())?;
         let has_own = judged.parts.iter().any(|(own, _)| *own == Own::of(base));
         if !has_own {
@@ -162,7 +166,7 @@ impl<'a> File<'a> {
         next: &str,
     ) -> fmt::Result {
         let name = own.name();
-        if let (Own::Passing, Some(device)) = (own, &self.0.request.device) {
+        if let (Own::Passing, [device]) = (own, &self.0.request.devices[..]) {
             writeln!(f, "-A {name} ! -o {device} -g {next}")?;
         }
         for rule in rules.iter().filter(|rule| End::internet(rule).is_none()) {
@@ -183,6 +187,26 @@ impl<'a> File<'a> {
         Ok(())
     }
 
+    fn is_of_several(&self) -> bool {
+        self.0.request.devices.len() > 1
+    }
+
+    /// Hands on what is of one of the devices: the match takes no more than one.
+    fn write_gate(&self, f: &mut fmt::Formatter<'_>, base: BaseChain) -> fmt::Result {
+        let sides: &[&str] = match base {
+            BaseChain::Input => &["-i"],
+            BaseChain::Forward if self.0.filters(base) => &["-i", "-o"],
+            BaseChain::Output | BaseChain::Forward => &["-o"],
+        };
+        let name = Own::of(base).name();
+        for device in &self.0.request.devices {
+            for side in sides {
+                writeln!(f, "-A {} {side} {device} -g {name}", gate(base))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Before the rules: traffic that is not judged, and packets of connections that are open.
     fn write_opening(
         &self,
@@ -191,7 +215,7 @@ impl<'a> File<'a> {
         name: &str,
     ) -> fmt::Result {
         let request = &self.0.request;
-        if let Some(device) = &request.device {
+        if let [device] = &request.devices[..] {
             writeln!(f, "-A {name} {} -j RETURN", self.other_devices(base, device))?;
         }
         match base {

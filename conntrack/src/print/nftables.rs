@@ -126,11 +126,11 @@ fn write_lines(
 /// Before the rules: traffic that is not judged, and packets of connections that are open.
 fn opening(base: BaseChain, request: &Request) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(device) = &request.device {
+    if let Some(devices) = names(&request.devices) {
         lines.push(match base {
-            BaseChain::Input => format!("iifname != \"{device}\" accept"),
-            BaseChain::Output => format!("oifname != \"{device}\" accept"),
-            BaseChain::Forward => format!("iifname != \"{device}\" oifname != \"{device}\" accept"),
+            BaseChain::Input => format!("iifname != {devices} accept"),
+            BaseChain::Output => format!("oifname != {devices} accept"),
+            BaseChain::Forward => format!("iifname != {devices} oifname != {devices} accept"),
         });
     }
     match base {
@@ -147,6 +147,16 @@ fn opening(base: BaseChain, request: &Request) -> Vec<String> {
     });
     lines.push(format!("jump {ESSENTIALS_CHAIN}"));
     lines
+}
+
+/// What a device's name is compared with.
+fn names(devices: &[String]) -> Option<String> {
+    let quoted: Vec<_> = devices.iter().map(|device| format!("\"{device}\"")).collect();
+    match &quoted[..] {
+        [] => None,
+        [device] => Some(device.clone()),
+        several => Some(format!("{{ {} }}", several.join(", "))),
+    }
 }
 
 fn essential(essential: &Essential) -> String {

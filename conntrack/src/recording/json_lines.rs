@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Recording, error::ReadError, is_possible};
 use crate::{
     connection::{Connection, Direction, Host, Protocol, SourcePort},
+    one_or_more,
     record::{Outcome, Record},
     tree::{Provenance, direction_directory, protocol_directory},
     unit::Units,
@@ -43,7 +44,8 @@ pub(crate) struct Head<'a> {
     #[serde(borrow, default)]
     written_by: Cow<'a, str>,
     host: Option<String>,
-    device: Option<String>,
+    #[serde(default, rename = "device", with = "one_or_more")]
+    devices: Vec<String>,
     /// The addresses of its own that were seen.
     #[serde(default)]
     addresses: Vec<IpAddr>,
@@ -125,7 +127,7 @@ impl Head<'_> {
             version: VERSION,
             written_by: concat!("conntrack ", env!("CARGO_PKG_VERSION")).into(),
             host: provenance.and_then(|it| it.host.clone()),
-            device: provenance.and_then(|it| it.device.clone()),
+            devices: provenance.map(|it| it.devices.clone()).unwrap_or_default(),
             addresses: recording.part().own.into_iter().collect(),
             window: Window::of(records),
             since: provenance.and_then(|it| it.since).map(|it| exact(it).into()),
@@ -144,7 +146,7 @@ impl Head<'_> {
     fn provenance(&self) -> Result<Option<Provenance>, String> {
         let provenance = Provenance {
             host: self.host.clone(),
-            device: self.device.clone(),
+            devices: self.devices.clone(),
             since: self.since.as_deref().map(|it| time("since", it)).transpose()?,
             mode: self.mode.clone().unwrap_or_default(),
             hook: self.hook.clone().unwrap_or_default(),

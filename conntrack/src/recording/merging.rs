@@ -63,7 +63,7 @@ impl Recording {
 
     /// The devices that it is of, as far as they are told.
     pub fn devices(&self) -> BTreeSet<&str> {
-        self.parts.iter().filter_map(Part::device).collect()
+        self.parts.iter().flat_map(Part::devices).collect()
     }
 }
 
@@ -98,7 +98,7 @@ fn common(parts: &[Part]) -> Option<Provenance> {
     let all = all.unwrap_or_default();
     Some(Provenance {
         host: agreed(&all, |it| it.host.clone()),
-        device: agreed(&all, |it| it.device.clone()),
+        devices: agreed(&all, |it| Some(it.devices.clone())).unwrap_or_default(),
         // Since then there is evidence in all of them.
         since: all
             .iter()

@@ -58,7 +58,7 @@ impl Counts {
 pub struct Origin {
     /// The machine's name, if it is this one.
     pub host: Option<String>,
-    /// The device that is watched, if it is one.
+    /// The device that is watched, if it is one; several as in `eth0, wg0`.
     pub device: Option<String>,
     /// What a connection has of which nobody answered yet: with a file that may mean that answers are not in it.
     pub unseen: Outcome,

@@ -61,7 +61,7 @@ struct Page {
 
 impl Page {
     fn new(subject: &Subject) -> Self {
-        let subject = format!("{}=\"{}\"", subject.label(), escaped(&subject.name));
+        let subject = format!("{}=\"{}\"", subject.label(), escaped(&subject.names.join(",")));
         Self { text: String::new(), subject }
     }
 
@@ -97,6 +97,11 @@ impl Page {
         let help = "Packets seen, by what became of them.";
         self.by("outcome", "packets_total", help, known(outcomes));
         let dropped = ("libpcap_buffer_full".to_owned(), Some(stats.source.dropped));
+        if !stats.devices.is_empty() {
+            let help = "Packets seen, by the device that they passed.";
+            let devices = stats.devices.iter().map(|it| (it.device.clone(), it.packets));
+            self.by("on", "device_packets_total", help, known(devices));
+        }
         let help = "Packets that may have been flows and are in no batch, by cause.";
         let lost = lost.into_iter().chain([dropped]);
         self.by("cause", "packets_lost_total", help, known(lost));

@@ -7,8 +7,8 @@ use crate::privilege::Watching;
 /// What the counters are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The device's name, or the file's.
-    pub name: String,
+    /// The devices' names, or the file's.
+    pub names: Vec<String>,
     /// How it is watched.
     pub watching: Watching,
     /// Where programs are attached, in words; empty where there are none.

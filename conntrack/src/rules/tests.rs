@@ -148,12 +148,13 @@ fn any_units() -> impl Strategy<Value = Units> {
 
 fn any_full_recording() -> impl Strategy<Value = Recording> {
     let text = prop::option::of(any::<String>());
-    let provenance = (text.clone(), text, prop::option::of(any_time()), any::<Vec<String>>());
+    let texts = any::<Vec<String>>;
+    let provenance = (text, texts(), prop::option::of(any_time()), texts());
     let rest = (prop::option::of(any::<(u16, u16)>()), any::<Vec<u16>>(), any::<Option<u64>>());
     let provenance = (provenance, rest).prop_map(
-        |((host, device, since, flags), (ip_local_port_range, udp_in, lost))| Provenance {
+        |((host, devices, since, flags), (ip_local_port_range, udp_in, lost))| Provenance {
             host,
-            device,
+            devices,
             since,
             flags,
             ip_local_port_range,

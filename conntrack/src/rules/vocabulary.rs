@@ -51,8 +51,8 @@ pub struct Request {
     pub aggregation: Aggregation,
     /// Networks that are not the internet.
     pub internal: Vec<IpNet>,
-    /// The rules are for this device; `None` is every device.
-    pub device: Option<String>,
+    /// The rules are for these devices; none is every device.
+    pub devices: Vec<String>,
     /// How long ago a connection may have been seen last; for the header only.
     pub since: Option<Duration>,
 }

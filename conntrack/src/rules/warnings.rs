@@ -250,5 +250,5 @@ fn may_be_for_many(host: Host) -> bool {
 }
 
 fn every_device(request: &Request) -> Option<Warning> {
-    (request.enforce && request.device.is_none()).then_some(Warning::EveryDevice)
+    (request.enforce && request.devices.is_empty()).then_some(Warning::EveryDevice)
 }

@@ -6,7 +6,7 @@
 //! | [`pcap::live`] | a device, with libpcap |
 //! | [`pcap::file`] | a capture file |
 //!
-//! [`reattaching::Reattaching`] is one that goes on when its device was away.
+//! A device may go and come back meanwhile ([`reattaching`]), and there may be several.
 //!
 //! A source knows nothing of folding or files. What it may clear from flow keys, because the tree can
 //! never show it, the agent says in a policy.
@@ -21,7 +21,7 @@ pub mod unread;
 
 use std::{
     fmt::Display,
-    ops::AddAssign,
+    iter::Sum,
     time::{Duration, SystemTime},
 };
 
@@ -108,27 +108,22 @@ impl Drained {
     }
 }
 
-/// Of what was and what came after it: sums, and the later of what is not summed.
-impl AddAssign for Drained {
-    fn add_assign(&mut self, later: Self) {
-        let drains = self.drains + later.drains;
-        let total = self.total + later.total;
-        *self = Self { drains, total, ..later };
+impl Sum for Reattached {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, it| Self {
+            taken_away: sum.taken_away + it.taken_away,
+            device_gone: sum.device_gone + it.device_gone,
+        })
     }
 }
 
-impl AddAssign for SourceCounters {
-    fn add_assign(&mut self, others: Self) {
-        self.packets = self.packets.zip(others.packets).map(|(mut packets, others)| {
-            packets += others;
-            packets
-        });
-        self.dropped += others.dropped;
-        self.unread += others.unread;
-        self.drained += others.drained;
-        self.reattached.taken_away += others.reattached.taken_away;
-        self.reattached.device_gone += others.reattached.device_gone;
-    }
+/// What has been counted for one of the devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCounters {
+    /// Its name.
+    pub device: String,
+    /// Packets that passed it, if that is known.
+    pub packets: Option<u64>,
 }
 
 /// Packets that may have been flows and are in no batch, for one cause.
@@ -214,6 +209,11 @@ pub trait Source {
 
     /// The counters now.
     fn counters(&self) -> SourceCounters;
+
+    /// What was counted for each device, where there are several.
+    fn devices(&self) -> Vec<DeviceCounters> {
+        Vec::new()
+    }
 }
 
 /// What went wrong below.

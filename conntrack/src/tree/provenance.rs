@@ -15,6 +15,7 @@ use rustix::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::TreeError;
+use crate::one_or_more;
 
 const ATTRIBUTE: &str = "user.conntrack.recording";
 
@@ -32,9 +33,9 @@ pub struct Provenance {
     /// The name of the machine; none for a capture file, and none that was told before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// The device; none for a capture file.
-    #[serde(default)]
-    pub device: Option<String>,
+    /// The devices; none for a capture file. One is a text, as it was before there could be several.
+    #[serde(default, rename = "device", with = "one_or_more")]
+    pub devices: Vec<String>,
     /// Since when evidence is recorded, in whole seconds. What was last seen before, or in a tree without
     /// this, and has no word is unknown.
     #[serde(default, serialize_with = "to_text", deserialize_with = "from_text")]
@@ -64,7 +65,7 @@ impl Default for Provenance {
         Self {
             version: VERSION,
             host: None,
-            device: None,
+            devices: Vec::new(),
             since: None,
             mode: String::new(),
             hook: String::new(),
@@ -152,7 +153,7 @@ mod tests {
     fn full() -> Provenance {
         Provenance {
             host: Some("web1".to_owned()),
-            device: Some("eth0".to_owned()),
+            devices: vec!["eth0".to_owned()],
             since: Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
             mode: "ebpf".to_owned(),
             hook: "tc (tcx)".to_owned(),
@@ -183,6 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_one_text_or_several() {
+        for (devices, written) in [
+            (&[][..], r#""device":null"#),
+            (&["eth0"], r#""device":"eth0""#),
+            (&["eth0", "wg0"], r#""device":["eth0","wg0"]"#),
+        ] {
+            let devices = devices.iter().map(|it| (*it).to_owned()).collect();
+            let provenance = Provenance { devices, ..full() };
+            let text = serde_json::to_string(&provenance).expect("text");
+            assert!(text.contains(written), "{text}");
+            assert_eq!(Provenance::parse(text.as_bytes()), Some(provenance));
+        }
+        let one = Provenance::parse(br#"{"version":1,"device":["eth0"]}"#).expect("understood");
+        assert_eq!(one.devices, ["eth0"]);
+    }
+
+    #[test]
     fn what_is_not_understood_says_nothing() {
         for text in [
             "",
@@ -195,6 +213,8 @@ mod tests {
             r#"{"version":1,"ip_local_port_range":[1]}"#,
             r#"{"version":1,"ip_local_port_range":[-1,99999]}"#,
             r#"{"version":1,"lost":-1}"#,
+            r#"{"version":1,"device":7}"#,
+            r#"{"version":1,"device":["eth0",7]}"#,
             &"[".repeat(MAX),
         ] {
             assert_eq!(Provenance::parse(text.as_bytes()), None, "{text}");

@@ -162,7 +162,7 @@ impl Agent {
         tokio::pin!(shutdown);
         let mut interruptions = Interruptions::new(shutdown, report_requests);
         let changes = self.local.changes();
-        self.stats.source = source.counters();
+        self.count_source(&source);
         report.progress(&self.stats);
         let opening = FlowBatch { is_first: true, ..FlowBatch::default() };
         let mut is_ending = self.take(&opening, &mut source, &mut interruptions, report).await;
@@ -245,7 +245,7 @@ impl Agent {
         report.connections(&Told { new, changed, seen: batch.captured_at });
         self.stats.flows += flows;
         self.count(&shown);
-        self.stats.source = source.counters();
+        self.count_source(source);
         self.losses.look_at(&self.stats.source);
         if let Some(statement) = &mut self.statement {
             statement.update(self.stats.lost().total().0, &shown.evidence);
@@ -275,7 +275,7 @@ impl Agent {
     }
 
     fn answer(&mut self, source: &impl Source, report: &mut impl Reporter) {
-        self.stats.source = source.counters();
+        self.count_source(source);
         report.asked(&self.stats);
     }
 
@@ -309,6 +309,11 @@ impl Agent {
             }
             Err(_) => {}
         }
+    }
+
+    fn count_source(&mut self, source: &impl Source) {
+        self.stats.source = source.counters();
+        self.stats.devices = source.devices();
     }
 
     fn count(&mut self, shown: &Shown) {

@@ -84,7 +84,7 @@ impl Config {
         let set = set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag.to_owned());
         let internal = scope.named().iter().map(|network| format!("--internal={network}"));
         let besides = match &self.local {
-            LocalAddrs::Device { besides, .. } => besides.iter().copied().collect(),
+            LocalAddrs::Devices { besides, .. } => besides.iter().copied().collect(),
             LocalAddrs::AllDevices | LocalAddrs::Fixed(_) => Vec::new(),
         };
         let besides = besides.into_iter().map(|address| format!("--local={address}"));
@@ -95,24 +95,24 @@ impl Config {
 /// Where flows come from.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A device.
+    /// One or more devices.
     Device(Watch),
     /// A capture file.
     File(PathBuf),
 }
 
-/// How a device is watched.
+/// How devices are watched.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// The device's name, or [`ANY`].
-    pub device: String,
+    /// The devices' names, or [`ANY`] alone.
+    pub devices: Vec<String>,
     /// eBPF or libpcap.
     pub mode: Mode,
     /// Where eBPF looks at arriving packets.
     pub hook: Hook,
     /// Which kind of TC hook.
     pub tc_hook: TcHook,
-    /// Exit when the device disappears.
+    /// Exit when a device disappears.
     pub exit_on_device_loss: bool,
     /// Whether connections that are open already are recorded.
     pub existing: bool,
@@ -147,6 +147,18 @@ pub enum TcHook {
     Tcx,
     /// clsact or an error.
     Clsact,
+}
+
+impl Watch {
+    /// Whether all devices are watched at once.
+    pub fn is_any(&self) -> bool {
+        self.devices.iter().any(|device| device == ANY)
+    }
+
+    /// The devices in words.
+    pub fn list(&self) -> String {
+        self.devices.join(", ")
+    }
 }
 
 /// libpcap's name for all devices at once.

@@ -42,7 +42,7 @@ pub(super) struct Existing {
 pub(super) struct Untold(BTreeSet<(Protocol, SocketAddr, SocketAddr)>);
 
 impl Existing {
-    /// What is open between one of the device's addresses and others.
+    /// What is open between one of the devices' addresses and others.
     ///
     /// # Errors
     /// What the kernel answered.
@@ -65,7 +65,8 @@ impl Existing {
             sockets.for_each_connected(protocol, |ends| {
                 // What a machine sends to itself passes loopback.
                 let is_there = ends.remote.ip().is_loopback() || !own.contains(&ends.remote.ip());
-                if local.contains(&ends.local.ip()) && arrival.reaches(ends.device) && is_there {
+                if local.contains(&ends.local.ip()) && told.arrival.reaches(ends.device) && is_there
+                {
                     existing.add(&told, ends, policy);
                 }
             })?;
@@ -106,7 +107,7 @@ impl Told {
     /// Who opened it, and to whom.
     fn direction(&self, ends: Connected) -> Option<(SocketAddr, SocketAddr)> {
         let Connected { local, remote, .. } = ends;
-        if self.listening.takes(local, self.arrival) {
+        if self.listening.takes(local, &self.arrival) {
             Some((remote, local))
         } else if self.ephemeral.contains(&local.port()) {
             Some((local, remote))
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     fn existing(policy: &Policy) -> Existing {
-        let mut sockets = Sockets::at("lo").expect("a kernel that tells");
+        let mut sockets = Sockets::at(&["lo".to_owned()]).expect("a kernel that tells");
         let local = [Ipv4Addr::LOCALHOST.into()].into();
         Existing::now(&mut sockets, &local, policy).expect("sockets")
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::connection::{Direction, Host, Sighting};
 
-/// The machine, while a device of it is watched.
+/// The machine, while devices of it are watched.
 pub struct Machine {
     sockets: Sockets,
     units: UnitNames,
@@ -28,14 +28,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The one that this device is on.
+    /// The one that these devices are on.
     ///
     /// # Errors
     /// That its kernel cannot be asked for sockets.
-    pub fn with(device: &str, with_existing: bool) -> io::Result<Self> {
+    pub fn with(devices: &[String], with_existing: bool) -> io::Result<Self> {
         let untold = Untold::default();
         let told = BTreeSet::new();
-        let (sockets, units) = (Sockets::at(device)?, UnitNames::default());
+        let (sockets, units) = (Sockets::at(devices)?, UnitNames::default());
         Ok(Self { sockets, units, with_existing, untold, warned: false, told })
     }
 
@@ -65,7 +65,7 @@ impl Machine {
         for address in own.intersection(&ends) {
             if self.told.insert(*address) {
                 log::warn!(
-                    "{address} is an address of this machine, but not of the device: its connections are in \
+                    "{address} is an address of this machine, but not of a watched device: its connections are in \
                      else; --local {address} makes them in and out"
                 );
             }

@@ -139,7 +139,7 @@ fn events(config: &Config, screen: &Screen) -> Events {
     const OF_A_FILE: Duration = Duration::from_secs(2);
     let (origin, patience) = match &config.input {
         Input::Device(watch) => {
-            let device = Some(watch.device.clone());
+            let device = Some(watch.list());
             (Origin { host: host::name(), device, unseen: Outcome::None }, Duration::ZERO)
         }
         Input::File(_) => {
@@ -181,7 +181,7 @@ fn statement(config: &Config, opened: &Opened, before: &Before) -> Statement {
 /// The machine that the device is on, if it can be asked.
 fn machine(config: &Config) -> Option<Machine> {
     let Input::Device(watch) = &config.input else { return None };
-    match Machine::with(&watch.device, watch.existing) {
+    match Machine::with(&watch.devices, watch.existing) {
         Ok(machine) => Some(machine),
         Err(error) => {
             log::warn!(
@@ -227,7 +227,7 @@ fn report_at_end(stats: &Stats, ended: &Ended, config: &Config, screen: &Screen)
 fn farewell(elapsed: Duration, config: &Config) -> String {
     let elapsed = Elapsed(elapsed);
     let done = match &config.input {
-        Input::Device(watch) => format!("watched {} for {elapsed}", watch.device),
+        Input::Device(watch) => format!("watched {} for {elapsed}", watch.list()),
         Input::File(path) => format!("read {} in {elapsed}", path.display()),
     };
     let path = config.path.to_str().and_then(shell_quoted);

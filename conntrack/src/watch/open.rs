@@ -4,14 +4,17 @@ use std::{ops::RangeInclusive, path::Path};
 
 use conntrack_common::policy::Policy;
 
-use super::config::{ANY, Config, Input, Mode, Verbosity, Watch};
+use super::config::{Config, Input, Mode, Verbosity, Watch};
 #[cfg(feature = "pcap")]
-use crate::source::pcap::{file::FileSource, live::LiveSource};
+use crate::source::pcap::{
+    file::FileSource,
+    live::{self, LiveSource},
+};
 use crate::{
     host::{self, device::Device, ephemeral},
     privilege::{self, Watching},
     report::{Screen, Subject},
-    source::{Source, SourceError, reattaching::Reattaching},
+    source::SourceError,
     tree::Provenance,
 };
 #[cfg(feature = "ebpf")]
@@ -23,9 +26,9 @@ use crate::{
 /// An open source.
 pub(crate) enum Opened {
     #[cfg(feature = "ebpf")]
-    Ebpf(Box<Reattaching<EbpfSource>>),
+    Ebpf(Box<EbpfSource>),
     #[cfg(feature = "pcap")]
-    Live(Box<Reattaching<LiveSource>>),
+    Live(Box<LiveSource>),
     #[cfg(feature = "pcap")]
     File(FileSource),
 }
@@ -33,27 +36,27 @@ pub(crate) enum Opened {
 impl Opened {
     /// What is watched, and how.
     pub(crate) fn subject(&self, config: &Config) -> Subject {
-        let name = match &config.input {
-            Input::Device(watch) => watch.device.clone(),
-            Input::File(path) => path.display().to_string(),
+        let names = match &config.input {
+            Input::Device(watch) => watch.devices.clone(),
+            Input::File(path) => vec![path.display().to_string()],
         };
         let hook = match self {
             #[cfg(feature = "ebpf")]
-            Self::Ebpf(source) => source.source().map_or_else(String::new, EbpfSource::hook),
+            Self::Ebpf(source) => source.hook(),
             #[cfg(feature = "pcap")]
             Self::Live(_) | Self::File(_) => String::new(),
         };
-        Subject { name, watching: self.watching(), hook }
+        Subject { names, watching: self.watching(), hook }
     }
 
     /// What the tree states about this run.
     pub(crate) fn provenance(&self, config: &Config) -> Provenance {
-        let Subject { name, watching, hook } = self.subject(config);
+        let Subject { names, watching, hook } = self.subject(config);
         let ports = ephemeral::ports().map(RangeInclusive::into_inner).ok();
         let is_device = watching != Watching::File;
         Provenance {
             host: is_device.then(host::name).flatten(),
-            device: is_device.then_some(name),
+            devices: if is_device { names } else { Vec::new() },
             mode: watching.as_str().to_owned(),
             hook,
             flags: config.flags(),
@@ -80,7 +83,7 @@ impl Opened {
     pub(crate) fn announce(&self, config: &Config) {
         let Input::Device(watch) = &config.input else { return };
         let how = self.subject(config);
-        log::info!("watching {} with {how}, writing {}", watch.device, config.path.display());
+        log::info!("watching {} with {how}, writing {}", watch.list(), config.path.display());
     }
 }
 
@@ -92,17 +95,16 @@ pub(crate) async fn source(
 ) -> anyhow::Result<Opened> {
     match &config.input {
         Input::File(path) => file(path, config, policy, screen).await,
-        Input::Device(watch) => device(watch, config, policy),
+        Input::Device(watch) => devices(watch, config, policy),
     }
 }
 
-/// Starts watching a device. Falls back only if the kernel lacks something: with missing privileges a
-/// silent fallback would be a surprise.
-fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
+/// Starts watching devices, all of them in one mode. Falls back only if the kernel lacks something: with
+/// missing privileges a silent fallback would be a surprise.
+fn devices(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
     // Report a missing device before missing privileges.
-    if watch.device != ANY {
-        Device::find(&watch.device)?;
-    }
+    let found = distinct(watch)?;
+    let watch = &Watch { devices: found, ..watch.clone() };
     match watch.mode {
         Mode::Pcap => live(watch, config, policy),
         Mode::Ebpf => Ok(ebpf(watch, config, policy)?.map_err(with_advice)?),
@@ -114,6 +116,21 @@ fn device(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Ope
             opened => Ok(opened?),
         },
     }
+}
+
+/// The names of those that are there, each device once: one may have been given by two of its names.
+fn distinct(watch: &Watch) -> anyhow::Result<Vec<String>> {
+    if watch.is_any() {
+        return Ok(watch.devices.clone());
+    }
+    let mut distinct: Vec<Device> = Vec::new();
+    for name in &watch.devices {
+        let device = Device::find(name)?;
+        if distinct.iter().all(|it| it.index != device.index) {
+            distinct.push(device);
+        }
+    }
+    Ok(distinct.into_iter().map(|it| it.name).collect())
 }
 
 /// Adds advice where only eBPF was asked for and the kernel lacks it.
@@ -133,8 +150,8 @@ fn ebpf(
     config: &Config,
     policy: &Policy,
 ) -> anyhow::Result<Result<Opened, SourceError>> {
-    if watch.device == ANY {
-        let why = "eBPF watches one device, not any".to_owned();
+    if watch.is_any() {
+        let why = "eBPF watches devices by their names, not any".to_owned();
         return Ok(Err(SourceError::unsupported(why)));
     }
     privilege::for_ebpf()?;
@@ -151,10 +168,9 @@ fn ebpf(
             TcHook::Clsact => Chain::Clsact,
         },
         says: config.verbosity == Verbosity::Programs,
+        exit_on_device_loss: watch.exit_on_device_loss,
     };
-    let name = watch.device.clone();
-    let open = move |policy: &Policy| EbpfSource::open(&Device::find(&name)?, options, policy);
-    let source = reattaching(watch, config, policy, open);
+    let source = EbpfSource::open(&watch.devices, options, policy);
     Ok(source.map(|source| Opened::Ebpf(Box::new(source))))
 }
 
@@ -162,23 +178,10 @@ fn ebpf(
 fn live(watch: &Watch, config: &Config, policy: &Policy) -> anyhow::Result<Opened> {
     privilege::for_pcap()?;
     let Config { interval, max_flows, .. } = *config;
-    let name = watch.device.clone();
-    let open = move |policy: &Policy| {
-        let device = if name == ANY { None } else { Some(Device::find(&name)?) };
-        LiveSource::open(device.as_ref(), interval, max_flows, policy)
-    };
-    Ok(Opened::Live(Box::new(reattaching(watch, config, policy, open)?)))
-}
-
-/// Opens the source so that it is reopened when its device comes back.
-fn reattaching<S: Source>(
-    watch: &Watch,
-    config: &Config,
-    policy: &Policy,
-    open: impl FnMut(&Policy) -> Result<S, SourceError> + 'static,
-) -> Result<Reattaching<S>, SourceError> {
-    let source = Reattaching::new(&watch.device, config.interval, policy, Box::new(open))?;
-    Ok(if watch.exit_on_device_loss { source.exiting() } else { source })
+    let exit_on_device_loss = watch.exit_on_device_loss;
+    let options = live::Options { interval, max_flows, exit_on_device_loss };
+    let devices = if watch.is_any() { &[] } else { &watch.devices[..] };
+    Ok(Opened::Live(Box::new(LiveSource::open(devices, options, policy)?)))
 }
 
 #[cfg(feature = "pcap")]

@@ -92,7 +92,7 @@ impl<'a> Arrived<'a> {
             Kind::Group => told.groups.contains(&address),
             Kind::OfOthers => told.broadcasts.contains(&address),
         };
-        if is_for_us && told.listening.takes(self.to, told.arrival) {
+        if is_for_us && told.listening.takes(self.to, &told.arrival) {
             *self.evidence = Some(Evidence::Served);
         }
     }
@@ -120,7 +120,7 @@ mod tests {
 
     fn marked(sighting: Sighting) -> Option<Evidence> {
         let mut sightings = [sighting];
-        let mut sockets = Sockets::at("lo").expect("a kernel that tells");
+        let mut sockets = Sockets::at(&["lo".to_owned()]).expect("a kernel that tells");
         mark(&mut sightings, &mut sockets).expect("it tells");
         sightings[0].evidence
     }

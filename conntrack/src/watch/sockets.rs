@@ -19,23 +19,31 @@ use crate::{
 
 /// Asks for sockets, and for what decides which of them a packet reaches.
 pub(super) struct Sockets {
-    /// The device that is watched, or [`ANY`].
-    device: String,
-    /// What it was when it was there last.
-    arrival: Arrival,
+    /// The devices that are watched, or [`ANY`].
+    devices: Vec<Watched>,
     route: Connection,
     sock_diag: Connection,
 }
 
+/// A device, as it was when it was there last.
+struct Watched {
+    name: String,
+    index: Option<u32>,
+    /// Index of what it is a part of.
+    part_of: Option<u32>,
+}
+
 impl Sockets {
-    /// Asks about what arrives at this device.
+    /// Asks about what arrives at these devices.
     ///
     /// # Errors
     /// That the kernel cannot be asked.
-    pub(super) fn at(device: &str) -> io::Result<Self> {
+    pub(super) fn at(devices: &[String]) -> io::Result<Self> {
         Ok(Self {
-            device: device.to_owned(),
-            arrival: Arrival::Anywhere,
+            devices: devices
+                .iter()
+                .map(|name| Watched { name: name.clone(), index: None, part_of: None })
+                .collect(),
             route: Connection::to_route()?,
             sock_diag: Connection::to_sock_diag()?,
         })
@@ -43,19 +51,31 @@ impl Sockets {
 
     /// Whether it is about all devices.
     pub(super) fn is_any(&self) -> bool {
-        self.device == ANY
+        self.devices.iter().any(|it| it.name == ANY)
     }
 
-    /// The device as it is now, or was when it was there last.
+    /// The devices as they are now, or were when they were there last.
     pub(super) fn arrival(&mut self) -> io::Result<Arrival> {
-        if !self.is_any()
-            && let Some(state) = device::State::of(&mut self.route, &self.device)?
-        {
-            let device = state.device.index;
-            let part_of = state.master;
-            self.arrival = Arrival::At { device, part_of };
+        if self.is_any() {
+            return Ok(Arrival::Anywhere);
         }
-        Ok(self.arrival)
+        for device in &mut self.devices {
+            if let Some(state) = device::State::of(&mut self.route, &device.name)? {
+                device.index = Some(state.device.index);
+                device.part_of = state.master;
+            }
+        }
+        Ok(self.last_arrival())
+    }
+
+    /// What was never there may be anything.
+    fn last_arrival(&self) -> Arrival {
+        if self.devices.iter().any(|it| it.index.is_none()) {
+            return Arrival::Anywhere;
+        }
+        Arrival::Among(
+            self.devices.iter().flat_map(|it| [it.index, it.part_of]).flatten().collect(),
+        )
     }
 
     pub(super) fn listening(&mut self, protocol: Protocol) -> io::Result<Listening> {
@@ -77,21 +97,34 @@ impl Sockets {
         local: SocketAddr,
         remote: SocketAddr,
     ) -> io::Result<u64> {
-        let device = match self.arrival {
-            Arrival::At { device, .. } => device,
-            Arrival::Anywhere => 0,
-        };
-        sockets::cgroup(&mut self.sock_diag, protocol, (local, remote), device)
+        let ends = (local, remote);
+        let mut told = Ok(0);
+        // One that is bound to a device is found at that one.
+        for device in self.indexes() {
+            told = sockets::cgroup(&mut self.sock_diag, protocol, ends, device);
+            if matches!(told, Ok(1..)) {
+                break;
+            }
+        }
+        told
+    }
+
+    /// Those of the devices; 0 where there is none to name.
+    fn indexes(&self) -> Vec<u32> {
+        let known: Vec<_> = self.devices.iter().filter_map(|it| it.index).collect();
+        if known.is_empty() { vec![0] } else { known }
     }
 
     /// The multicast groups that are joined where packets arrive.
     pub(super) fn groups(&self) -> io::Result<BTreeSet<IpAddr>> {
-        groups::joined(|on| self.arrival.reaches(on))
+        let arrival = self.last_arrival();
+        groups::joined(|on| arrival.reaches(on))
     }
 
     /// The addresses of broadcasts to the networks there.
     pub(super) fn broadcasts(&mut self) -> io::Result<BTreeSet<IpAddr>> {
-        addresses::broadcasts(&mut self.route, |on| self.arrival.reaches(on))
+        let arrival = self.last_arrival();
+        addresses::broadcasts(&mut self.route, |on| arrival.reaches(on))
     }
 
     /// The addresses of this machine, whatever the device.

@@ -10,15 +10,17 @@ use log::Level;
 
 use crate::{
     connection::{ByDirection, Direction},
-    source::{SourceCounters, unread::EtherType},
+    source::{DeviceCounters, SourceCounters, unread::EtherType},
     tree::{Cause, direction_directory},
 };
 
 /// Everything that was counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// By the source.
     pub source: SourceCounters,
+    /// By the source, for each device; none where there is one.
+    pub devices: Vec<DeviceCounters>,
     /// Flows that the rules recorded, each counted once per interval in which it was seen.
     pub flows: u64,
     /// Files that were not there before.
@@ -55,8 +57,8 @@ impl Stats {
         Causes(causes)
     }
 
-    /// The report, line by line: six, and one more if nearly all packets are of an unsupported type, or
-    /// with `in_detail` where there are such types.
+    /// The report, line by line: six, and one more if nearly all packets are of an unsupported type; with
+    /// `in_detail` one where there are such types, and one where there are several devices.
     pub fn lines(&self, in_detail: bool) -> Vec<(Level, String)> {
         let packets = self.packets_seen();
         let unread = self.nearly_all().map(|(kind, frames)| {
@@ -73,6 +75,9 @@ impl Stats {
             (Level::Info, format!("malformed: {}", self.malformed())),
             self.lost_line(),
         ]);
+        if in_detail && !self.devices.is_empty() {
+            lines.push((Level::Info, format!("packets by device: {}", self.by_device())));
+        }
         if in_detail && !self.source.unread.is_empty() {
             lines.push((Level::Info, format!("not IP: {}", self.source.unread)));
         }
@@ -84,6 +89,12 @@ impl Stats {
         let lost = self.lost();
         let is_nothing = lost.total() == Count(Some(0));
         (if is_nothing { Level::Info } else { Level::Warn }, format!("lost: {lost}"))
+    }
+
+    /// Packets by device, each with its number also where that is 0.
+    fn by_device(&self) -> String {
+        let of = |it: &DeviceCounters| format!("{}: {}", it.device, Count(it.packets));
+        self.devices.iter().map(of).collect::<Vec<_>>().join(", ")
     }
 
     /// Files by direction.
@@ -210,6 +221,16 @@ mod tests {
         assert!(of(1).lines().any(|it| it == line), "{}", of(1));
         assert!(!of(2).contains("not read"), "{}", of(2));
         assert!(!report(&Stats::default(), false).contains("not read"));
+    }
+
+    #[test]
+    fn packets_of_several_devices_are_told_in_detail() {
+        let of = |device: &str, packets| DeviceCounters { device: device.to_owned(), packets };
+        let devices = vec![of("eth0", Some(7)), of("wg0", Some(0)), of("wg1", None)];
+        let stats = Stats { devices, ..Stats::default() };
+        let line = "packets by device: eth0: 7, wg0: 0, wg1: unknown";
+        assert!(report(&stats, true).lines().any(|it| it == line), "{}", report(&stats, true));
+        assert!(!report(&stats, false).contains("by device"));
     }
 
     #[test]

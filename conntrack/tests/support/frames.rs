@@ -78,11 +78,16 @@ pub struct Wire {
 
 impl Wire {
     pub fn of(lab: &Lab) -> Self {
+        Self::between(lab, DEVICE, PEER_DEVICE)
+    }
+
+    /// Of another wire of the laboratory, by the devices at its ends.
+    pub fn between(lab: &Lab, host: &str, peer: &str) -> Self {
         let open = |device: &str| {
             let capture = Capture::from_device(device).expect("a device");
             capture.open().expect("a packet socket")
         };
-        Self { host: lab.host.enter(|| open(DEVICE)), peer: lab.peer.enter(|| open(PEER_DEVICE)) }
+        Self { host: lab.host.enter(|| open(host)), peer: lab.peer.enter(|| open(peer)) }
     }
 
     /// Sends from the host, through the watched device's egress.

@@ -38,12 +38,12 @@ impl<'a> Facts<'a> {
         let machines = self.page.recording.machines().len();
         let machines = (machines > 1).then(|| count_of(machines, "machine"));
         let machine = machines.or(host).or(address);
-        let device = self.provenance.and_then(|it| it.device.as_deref());
+        let device = self.provenance.map(|it| it.devices.join(", "));
         match (device.filter(|it| !it.is_empty()), machine) {
             (Some(device), Some(machine)) => {
-                format!("{} of {machine}: who talks to whom", name(device))
+                format!("{} of {machine}: who talks to whom", name(&device))
             }
-            (Some(device), None) => format!("{}: who talks to whom", name(device)),
+            (Some(device), None) => format!("{}: who talks to whom", name(&device)),
             (None, Some(machine)) => format!("{machine}: who talks to whom"),
             (None, None) => "Who talks to whom".to_owned(),
         }
@@ -100,11 +100,11 @@ impl<'a> Facts<'a> {
     fn device(&self) -> Markup {
         let Some(it) = self.provenance else { return html! { "unknown: the tree does not say" } };
         let devices = self.page.recording.devices().into_iter().collect::<Vec<_>>().join(", ");
-        let device = it.device.as_deref().filter(|it| !it.is_empty());
-        let device = device.or(Some(devices.as_str()).filter(|it| !it.is_empty()));
+        let own = it.devices.join(", ");
+        let device = [own, devices].into_iter().find(|it| !it.is_empty());
         html! {
             @match (device, it.mode.as_str()) {
-                (Some(device), _) => (name(device)),
+                (Some(device), _) => (name(&device)),
                 (None, "file") => "none: a capture file",
                 (None, _) => "unknown",
             }

@@ -25,13 +25,22 @@ impl Jump {
         Self { table, from, to: Own::of(base).name() }
     }
 
+    /// Where the rules are for several devices: the match knows one, so a chain of its own picks them.
+    pub(super) const fn of_devices(base: BaseChain, standing: Standing) -> Self {
+        Self { to: gate(base), ..Self::of(base, standing) }
+    }
+
     /// All that any of our files makes.
     pub(super) fn all() -> Vec<Self> {
         let at = |standing| BaseChain::ALL.map(|base| Self::of(base, standing));
         let mut all: Vec<_> = at(Standing::Host).into_iter().chain(HELPERS).collect();
-        let others = at(Standing::Wire).into_iter().filter(|jump| !all.contains(jump));
-        let others: Vec<_> = others.collect();
-        all.extend(others);
+        let gates = |standing| BaseChain::ALL.map(|base| Self::of_devices(base, standing));
+        let gates = gates(Standing::Host).into_iter().chain(gates(Standing::Wire));
+        for jump in at(Standing::Wire).into_iter().chain(gates) {
+            if !all.contains(&jump) {
+                all.push(jump);
+            }
+        }
         all
     }
 }
@@ -95,6 +104,15 @@ impl Own {
     }
 }
 
+/// The chain that picks the packets of several devices.
+pub(super) const fn gate(base: BaseChain) -> &'static str {
+    match base {
+        BaseChain::Input => "conntrack-input-devices",
+        BaseChain::Output => "conntrack-output-devices",
+        BaseChain::Forward => "conntrack-forward-devices",
+    }
+}
+
 /// The chain of packets that no rule accepts.
 pub(super) fn rest(base: BaseChain) -> String {
     format!("{}-rest", Own::of(base).name())
@@ -104,7 +122,11 @@ pub(super) fn rest(base: BaseChain) -> String {
 pub(super) fn chains(base: BaseChain, standing: Standing) -> impl Iterator<Item = String> {
     let is_masked = (base, standing) == (BaseChain::Forward, Standing::Wire);
     let passing = is_masked.then(|| Own::Passing.chains()).into_iter().flatten();
-    Own::of(base).chains().chain(passing).chain([rest(base)])
+    [gate(base).to_owned()]
+        .into_iter()
+        .chain(Own::of(base).chains())
+        .chain(passing)
+        .chain([rest(base)])
 }
 
 /// All chains that any of our files has in a table.
@@ -131,7 +153,7 @@ mod tests {
     #[test]
     fn each_jump_is_there_once() {
         let all = Jump::all();
-        assert_eq!(all.len(), 6, "{all:?}");
+        assert_eq!(all.len(), 10, "{all:?}");
         assert!(all.iter().any(|it| (it.table, it.from) == (MANGLE, "PREROUTING")));
     }
 }

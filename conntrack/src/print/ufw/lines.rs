@@ -42,25 +42,29 @@ impl Block {
 
 /// The blocks of a chain.
 pub(super) fn blocks(rule_set: &RuleSet, chain: &Chain) -> Vec<Block> {
-    let verbs = verbs(chain.base, rule_set.request.device.as_deref());
+    let verbs = verbs(chain.base, &rule_set.request.devices);
     let rules = chain.rules.iter().map(|rule| block(&verbs, rule));
     let besides = Block::of(besides(rule_set, chain, &verbs));
     rules.chain(once(besides)).filter(|block| !block.lines.is_empty()).collect()
 }
 
 /// How a line of a chain begins: what passes through has to go by the device on either side.
-fn verbs(base: BaseChain, device: Option<&str>) -> Vec<String> {
-    let device = device.map(shell::device);
-    match (base, device) {
-        (BaseChain::Input, None) => vec!["ufw allow in".to_owned()],
-        (BaseChain::Output, None) => vec!["ufw allow out".to_owned()],
-        (BaseChain::Forward, None) => vec!["ufw route allow".to_owned()],
-        (BaseChain::Input, Some(device)) => vec![format!("ufw allow in on {device}")],
-        (BaseChain::Output, Some(device)) => vec![format!("ufw allow out on {device}")],
-        (BaseChain::Forward, Some(device)) => {
-            ["in", "out"].map(|way| format!("ufw route allow {way} on {device}")).into()
-        }
+fn verbs(base: BaseChain, devices: &[String]) -> Vec<String> {
+    let (verb, sides): (_, &[&str]) = match base {
+        BaseChain::Input => ("ufw allow", &["in"]),
+        BaseChain::Output => ("ufw allow", &["out"]),
+        BaseChain::Forward => ("ufw route allow", &["in", "out"]),
+    };
+    if devices.is_empty() {
+        let side =
+            if base == BaseChain::Forward { String::new() } else { format!(" {}", sides[0]) };
+        return vec![format!("{verb}{side}")];
     }
+    let on = |device: &String| {
+        let device = shell::device(device);
+        sides.iter().map(move |side| format!("{verb} {side} on {device}"))
+    };
+    devices.iter().flat_map(on).collect()
 }
 
 fn block(verbs: &[String], rule: &Rule) -> Block {

@@ -5,15 +5,21 @@
 //! first, whose links go with our process, however that ends; else filters on a clsact qdisc, which
 //! stay behind when we are killed (see [`super::clsact`]). XDP's links go with our process.
 
-use std::{fmt, io};
+use std::{cell::RefCell, fmt, io, rc::Rc};
 
 use aya::{
     Ebpf,
-    programs::{ProgramError, Xdp, XdpMode, xdp::XdpLink},
+    programs::{ProgramError, SchedClassifier, Xdp, XdpMode, xdp::XdpLink},
 };
 use rustix::io::Errno;
 
-use super::{clsact::Clsact, load, path::TcPath, query, tcx::TcxLink};
+use super::{
+    clsact::Clsact,
+    load::{self, Kind},
+    path::TcPath,
+    query,
+    tcx::TcxLink,
+};
 use crate::{
     host::device::{Device, State},
     source::SourceError,
@@ -42,13 +48,16 @@ pub enum Ingress {
     Xdp,
 }
 
-/// Attached programs; dropping it detaches them.
+/// The programs in the kernel, which those on all devices share.
+pub(super) type Programs = Rc<RefCell<Ebpf>>;
+
+/// Programs that are attached to one device; dropping it detaches them.
 pub(super) struct Attachment {
     device: Device,
+    kind: Kind,
     tc: Tc,
     xdp: Option<XdpHook>,
-    /// Holds the programs.
-    ebpf: Ebpf,
+    programs: Programs,
 }
 
 /// How the TC program is attached.
@@ -79,7 +88,7 @@ impl Attachment {
     /// # Errors
     /// [`SourceError::Unsupported`] where this kernel cannot.
     pub(super) fn new(
-        mut ebpf: Ebpf,
+        programs: Programs,
         device: &Device,
         ingress: Ingress,
         chain: Chain,
@@ -89,20 +98,20 @@ impl Attachment {
             Ingress::Tc => &[TcPath::Egress, TcPath::Ingress],
             Ingress::Xdp => &[TcPath::Egress],
         };
-        load::load_classifier(&mut ebpf)?;
+        let kind = Kind::of(device)?;
+        let mut ebpf = programs.borrow_mut();
+        let classifier = load::classifier(&mut ebpf, kind)?;
         let tc = match chain {
-            Chain::Tcx => attach_tcx(&mut ebpf, device, paths)?,
-            Chain::Clsact => attach_clsact(&mut ebpf, device, paths)?,
-            Chain::Auto => attach_either(&mut ebpf, device, paths)?,
+            Chain::Tcx => attach_tcx(classifier, device, paths)?,
+            Chain::Clsact => attach_clsact(classifier, device, paths)?,
+            Chain::Auto => attach_either(classifier, device, paths)?,
         };
         let xdp = match ingress {
             Ingress::Tc => None,
-            Ingress::Xdp => {
-                load::load_xdp(&mut ebpf)?;
-                Some(attach_xdp(load::xdp(&mut ebpf)?, device)?)
-            }
+            Ingress::Xdp => Some(attach_xdp(load::xdp(&mut ebpf, kind)?, device)?),
         };
-        Ok(Self { device: device.clone(), tc, xdp, ebpf })
+        drop(ebpf);
+        Ok(Self { device: device.clone(), kind, tc, xdp, programs })
     }
 
     /// How the programs are attached, in words.
@@ -147,7 +156,8 @@ impl Attachment {
     /// # Errors
     /// As [`Self::new`].
     pub(super) fn restore(&mut self, missing: &[Hook]) -> Result<(), SourceError> {
-        let classifier = load::classifier(&mut self.ebpf)?;
+        let mut ebpf = self.programs.borrow_mut();
+        let classifier = load::classifier(&mut ebpf, self.kind)?;
         match &mut self.tc {
             Tc::Tcx(links) => {
                 for link in links.iter_mut().filter(|it| missing.contains(&Hook::Tcx(it.path()))) {
@@ -166,7 +176,7 @@ impl Attachment {
             && let Some(hook) = &mut self.xdp
         {
             drop(hook.link.take());
-            *hook = attach_xdp(load::xdp(&mut self.ebpf)?, &self.device)?;
+            *hook = attach_xdp(load::xdp(&mut ebpf, self.kind)?, &self.device)?;
         }
         Ok(())
     }
@@ -207,7 +217,8 @@ impl Attachment {
     /// # Errors
     /// As [`Self::new`].
     pub(super) fn put_first(&mut self) -> Result<bool, SourceError> {
-        let classifier = load::classifier(&mut self.ebpf)?;
+        let mut ebpf = self.programs.borrow_mut();
+        let classifier = load::classifier(&mut ebpf, self.kind)?;
         let mut has_changed = false;
         match &mut self.tc {
             Tc::Tcx(links) => {
@@ -232,18 +243,16 @@ impl Attachment {
     /// # Errors
     /// The kernel's refusal.
     pub(super) fn detach(self) -> Result<(), SourceError> {
-        let Self { tc, xdp, ebpf, .. } = self;
+        let Self { tc, xdp, .. } = self;
         // Arriving packets first: an answer whose request was no longer seen would look like one.
         drop(xdp);
-        let removed = match tc {
+        match tc {
             Tc::Tcx(links) => {
                 links.into_iter().rev().for_each(drop);
                 Ok(())
             }
             Tc::Clsact(clsact) => clsact.remove(),
-        };
-        drop(ebpf);
-        removed
+        }
     }
 }
 
@@ -259,11 +268,15 @@ impl fmt::Display for Hook {
 }
 
 /// What was attached to TCX before something went wrong is detached again: a packet is counted once.
-fn attach_either(ebpf: &mut Ebpf, device: &Device, paths: &[TcPath]) -> Result<Tc, SourceError> {
-    match attach_tcx(ebpf, device, paths) {
+fn attach_either(
+    classifier: &mut SchedClassifier,
+    device: &Device,
+    paths: &[TcPath],
+) -> Result<Tc, SourceError> {
+    match attach_tcx(classifier, device, paths) {
         Err(SourceError::Unsupported { why: without_tcx, .. }) => {
             log::debug!("no TCX, trying clsact: {without_tcx}");
-            attach_clsact(ebpf, device, paths).map_err(|error| match error {
+            attach_clsact(classifier, device, paths).map_err(|error| match error {
                 SourceError::Unsupported { why, source } => {
                     SourceError::Unsupported { why: format!("{without_tcx}; {why}"), source }
                 }
@@ -274,14 +287,20 @@ fn attach_either(ebpf: &mut Ebpf, device: &Device, paths: &[TcPath]) -> Result<T
     }
 }
 
-fn attach_tcx(ebpf: &mut Ebpf, device: &Device, paths: &[TcPath]) -> Result<Tc, SourceError> {
-    let classifier = load::classifier(ebpf)?;
+fn attach_tcx(
+    classifier: &mut SchedClassifier,
+    device: &Device,
+    paths: &[TcPath],
+) -> Result<Tc, SourceError> {
     let links = paths.iter().map(|path| TcxLink::new(classifier, device, *path));
     links.collect::<Result<_, _>>().map(Tc::Tcx)
 }
 
-fn attach_clsact(ebpf: &mut Ebpf, device: &Device, paths: &[TcPath]) -> Result<Tc, SourceError> {
-    let classifier = load::classifier(ebpf)?;
+fn attach_clsact(
+    classifier: &SchedClassifier,
+    device: &Device,
+    paths: &[TcPath],
+) -> Result<Tc, SourceError> {
     Clsact::new(classifier, device, paths).map(Tc::Clsact)
 }
 

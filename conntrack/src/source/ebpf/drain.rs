@@ -1,13 +1,13 @@
 //! Draining: taking the flows out of the kernel's map, for [`HoldBack`] to put in order.
 
-use std::{cell::Cell, fmt::Display, io, os::fd::AsFd as _, time::Duration};
+use std::{fmt::Display, io, os::fd::AsFd as _, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray},
+    maps::{Array, HashMap, IterableMap as _, MapData},
 };
 use conntrack_common::{
-    counters::{Counters, NewFlows, Outcome},
+    counters::NewFlows,
     flow::FlowKey,
     policy::Policy,
     seen::{Flow, Sender, Sight},
@@ -21,31 +21,21 @@ use super::{
     control::ControlMaps,
     hold_back::{HoldBack, Nanoseconds},
     load::map,
-    syscalls::{Taking, per_cpu_values},
+    syscalls::Taking,
 };
-use crate::source::{
-    Drained, SourceCounters, SourceError,
-    unread::{EtherType, Unread},
-};
-
-type PacketCounters = [u64; Outcome::COUNT as usize];
+use crate::source::{Drained, SourceError};
 
 /// The maps of the loaded programs, and what was held back.
 pub(super) struct Drain {
     flows: HashMap<MapData, FlowKey, Sight>,
     /// Further control groups that sent packets of a flow.
     senders: HashMap<MapData, Sender, u8>,
-    counters: PerCpuArray<MapData, PacketCounters>,
-    /// Frames by the `EtherType` that led to no IP.
-    unread: HashMap<MapData, u16, u64>,
     /// How many were put into the map since the last drain, and whether that woke us.
     new_flows: Array<MapData, NewFlows>,
     control: ControlMaps,
     held_back: HoldBack,
     /// How many drains in a row were put off before their end.
     put_off: u32,
-    /// Whether it was said that the packet counters cannot be read.
-    is_blind: Cell<bool>,
     drained: Drained,
 }
 
@@ -55,13 +45,10 @@ impl Drain {
         Ok(Self {
             flows: map(ebpf, "FLOWS")?,
             senders: map(ebpf, "SENDERS")?,
-            counters: map(ebpf, "COUNTERS")?,
-            unread: map(ebpf, "UNREAD")?,
             new_flows: map(ebpf, "NEW_FLOWS")?,
             control: ControlMaps::new(ebpf)?,
             held_back: HoldBack::default(),
             put_off: 0,
-            is_blind: Cell::new(false),
             drained: Drained::of(max_flows.into()),
         })
     }
@@ -94,43 +81,9 @@ impl Drain {
         (self.held_back.all(), taken)
     }
 
-    pub(super) fn counters(&self) -> SourceCounters {
-        SourceCounters {
-            packets: self.packets(),
-            unread: self.unread(),
-            drained: self.drained,
-            ..SourceCounters::default()
-        }
-    }
-
-    /// None where they cannot be read, which is said once.
-    fn packets(&self) -> Option<Counters> {
-        let values = per_cpu_values::<PacketCounters>(self.counters.map().fd().as_fd());
-        let was_blind = self.is_blind.replace(values.is_err());
-        match values {
-            Ok(values) => {
-                let mut packets = Counters::default();
-                for counters in &values {
-                    packets.add(counters);
-                }
-                Some(packets)
-            }
-            Err(error) => {
-                if !was_blind {
-                    log::warn!("cannot read the packet counters, so they are unknown: {error}");
-                }
-                None
-            }
-        }
-    }
-
-    fn unread(&self) -> Unread {
-        let mut unread = Unread::default();
-        // An entry that cannot be read is one less to name; how many there are is counted elsewhere.
-        for (ether_type, frames) in self.unread.iter().flatten() {
-            unread.count(EtherType(ether_type), frames);
-        }
-        unread
+    /// How that went.
+    pub(super) const fn drained(&self) -> Drained {
+        self.drained
     }
 
     /// Moves every entry out of the map.

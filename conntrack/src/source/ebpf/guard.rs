@@ -1,11 +1,11 @@
 //! Keeps the programs attached: everything that was attached is looked for again and again, and so is
 //! whether it sees anything where frames pass the device.
 
-use std::{fmt::Display, io, time::Duration};
+use std::{cell::RefCell, fmt::Display, io, rc::Rc, time::Duration};
 
 use super::{
     attach::{Attachment, Hook},
-    drain::Drain,
+    counted::Counted,
     sight::Sight,
 };
 use crate::{
@@ -27,6 +27,7 @@ const LOOKS_PER_LIST: u32 = 10;
 pub(super) struct Guard {
     attachment: Attachment,
     monitor: Monitor,
+    counted: Rc<RefCell<Counted>>,
     sight: Sight,
     failures: u32,
     /// Looks since something was missing last; none before the first time.
@@ -47,11 +48,13 @@ impl Guard {
     pub(super) fn new(
         attachment: Attachment,
         device: &Device,
+        counted: Rc<RefCell<Counted>>,
         interval: Duration,
     ) -> io::Result<Self> {
         Ok(Self {
             attachment,
             monitor: Monitor::new(device, interval)?,
+            counted,
             sight: Sight::default(),
             failures: 0,
             calm: None,
@@ -83,11 +86,11 @@ impl Guard {
     /// Looks after the programs, until something is wrong that cannot be mended here.
     ///
     /// Nothing is forgotten if the future is dropped before it is ready.
-    pub(super) async fn keep(&mut self, drain: &Drain) -> SourceError {
+    pub(super) async fn keep(&mut self) -> SourceError {
         loop {
             let state = self.monitor.next().await;
             let looked = state.and_then(|state| match state {
-                Some(state) => self.look(&state, drain),
+                Some(state) => self.look(&state),
                 None => Ok(()),
             });
             if let Err(error) = looked {
@@ -96,7 +99,7 @@ impl Guard {
         }
     }
 
-    fn look(&mut self, now: &State, drain: &Drain) -> Result<(), SourceError> {
+    fn look(&mut self, now: &State) -> Result<(), SourceError> {
         match self.attachment.missing(now) {
             Ok(missing) if missing.is_empty() => {
                 self.is_unknown = false;
@@ -117,7 +120,7 @@ impl Guard {
         }
         self.looks = self.looks.wrapping_add(1);
         if let Some(frames) =
-            self.sight.look(now.frames, || Some(drain.counters().packets?.packets()))
+            self.sight.look(now.frames, || self.counted.borrow().passed(now.device.index))
         {
             self.put_first(now, frames);
         }

@@ -15,24 +15,62 @@ use rustix::{
 };
 
 use crate::{
-    host::kernel,
+    host::{
+        device::{Device, DeviceError},
+        kernel,
+    },
     source::{self, SourceError},
 };
 
-/// Name of the TC classifier in the object, and of its filters on a device.
-pub const CLASSIFIER: &str = "conntrack";
-/// Name of the XDP program in the object.
-pub const XDP: &str = "conntrack_xdp";
+/// How the packets of a device are read, which the object has programs of its own for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With an Ethernet header.
+    Ethernet,
+    /// Without a link header.
+    Ip,
+    /// From the network header on: others may stand before it.
+    Tunnel,
+}
+
+impl Kind {
+    /// That of a device.
+    ///
+    /// # Errors
+    /// [`DeviceError::LinkLayer`] where its frames cannot be read.
+    pub fn of(device: &Device) -> Result<Self, DeviceError> {
+        Ok(match device.link_layer()? {
+            _ if device.is_tunnel() => Self::Tunnel,
+            LinkLayer::Ethernet => Self::Ethernet,
+            _ => Self::Ip,
+        })
+    }
+
+    /// Name of the TC classifier in the object.
+    pub const fn classifier(self) -> &'static str {
+        match self {
+            Self::Ethernet => "conntrack",
+            Self::Ip => "conntrack_ip",
+            Self::Tunnel => "conntrack_tunnel",
+        }
+    }
+
+    /// Name of the XDP program in the object. Tunnels have none of their own: it would not do for all of them.
+    pub const fn xdp(self) -> &'static str {
+        match self {
+            Self::Ethernet => "conntrack_xdp",
+            Self::Ip | Self::Tunnel => "conntrack_xdp_ip",
+        }
+    }
+}
 
 /// What programs are to know before they are loaded.
 #[derive(Clone, Copy)]
 pub(super) struct Constants {
-    /// What stands before the IP header in the packets of the device.
-    pub(super) link: LinkLayer,
-    /// Whether the device is a tunnel.
-    pub(super) is_tunnel: bool,
     /// Entries in the flow map.
     pub(super) max_flows: u32,
+    /// Whether packets are counted by device.
+    pub(super) by_device: bool,
     /// Whether they say what they skip and lose.
     pub(super) says: bool,
 }
@@ -53,11 +91,10 @@ pub(super) fn maps(constants: Constants) -> Result<Ebpf, SourceError> {
 }
 
 fn maps_with(constants: Constants, secret: &Secret) -> Result<Ebpf, SourceError> {
-    let Constants { link, is_tunnel, max_flows, says } = constants;
+    let Constants { max_flows, by_device, says } = constants;
     raise_memlock();
     EbpfLoader::new()
-        .override_global("LINK_LAYER", &(link as u8), true)
-        .override_global("IS_TUNNEL", &u8::from(is_tunnel), true)
+        .override_global("BY_DEVICE", &u8::from(by_device), true)
         .override_global("WAKE_AT", &max_flows.div_ceil(2), true)
         .override_global("MAX_ELSE", &source::most_of_else(max_flows), true)
         .override_global("SECRET", secret, true)
@@ -77,50 +114,41 @@ fn tells_cgroups() -> bool {
     tells.unwrap_or(true)
 }
 
-/// Puts maps and all programs into the kernel; nothing is attached. To try them on packets of one's
-/// own, with a known key for the hash of UDP pairs.
+/// Puts maps and the programs for one kind of devices into the kernel; nothing is attached. To try them on
+/// packets of one's own, with a known key for the hash of UDP pairs.
 ///
 /// # Errors
 /// As [`maps`].
-pub fn programs(link: LinkLayer, max_flows: u32, secret: &Secret) -> Result<Ebpf, SourceError> {
-    // Packets of one's own come with an Ethernet header, also where the program is to take no notice.
-    let constants = Constants { link, is_tunnel: link == LinkLayer::Ip, max_flows, says: false };
+pub fn programs(kind: Kind, max_flows: u32, secret: &Secret) -> Result<Ebpf, SourceError> {
+    let constants = Constants { max_flows, by_device: false, says: false };
     let mut ebpf = maps_with(constants, secret)?;
-    load_classifier(&mut ebpf)?;
-    load_xdp(&mut ebpf)?;
+    classifier(&mut ebpf, kind)?;
+    xdp(&mut ebpf, kind)?;
     Ok(ebpf)
 }
 
-/// Puts the TC classifier into the kernel.
+/// The TC classifier for this kind of devices, which is put into the kernel the first time.
 ///
 /// # Errors
-/// As [`maps`].
-pub(super) fn load_classifier(ebpf: &mut Ebpf) -> Result<(), SourceError> {
-    classifier(ebpf)?.load().map_err(|error| refusal("loading the TC program", error))
+/// As [`maps`]; that the object has none.
+pub(super) fn classifier(ebpf: &mut Ebpf, kind: Kind) -> Result<&mut SchedClassifier, SourceError> {
+    let classifier: &mut SchedClassifier = program(ebpf, kind.classifier())?;
+    if classifier.fd().is_err() {
+        classifier.load().map_err(|error| refusal("loading the TC program", error))?;
+    }
+    Ok(classifier)
 }
 
-/// Puts the XDP program into the kernel.
+/// The XDP program, likewise.
 ///
 /// # Errors
-/// As [`maps`].
-pub(super) fn load_xdp(ebpf: &mut Ebpf) -> Result<(), SourceError> {
-    xdp(ebpf)?.load().map_err(|error| refusal("loading the XDP program", error))
-}
-
-/// The TC classifier.
-///
-/// # Errors
-/// That the object has none.
-pub(super) fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, SourceError> {
-    program(ebpf, CLASSIFIER)
-}
-
-/// The XDP program.
-///
-/// # Errors
-/// That the object has none.
-pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, SourceError> {
-    program(ebpf, XDP)
+/// As [`classifier`].
+pub(super) fn xdp(ebpf: &mut Ebpf, kind: Kind) -> Result<&mut Xdp, SourceError> {
+    let xdp: &mut Xdp = program(ebpf, kind.xdp())?;
+    if xdp.fd().is_err() {
+        xdp.load().map_err(|error| refusal("loading the XDP program", error))?;
+    }
+    Ok(xdp)
 }
 
 /// Takes a map out of the loaded object.

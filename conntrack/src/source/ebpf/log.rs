@@ -29,10 +29,10 @@ pub(super) struct ProgramLog {
 }
 
 impl ProgramLog {
-    /// Takes the maps out of the loaded object, whose programs see frames with this link layer.
-    pub(super) fn new(ebpf: &mut Ebpf, link: LinkLayer) -> Result<Self, SourceError> {
+    /// Takes the maps out of the loaded object.
+    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, SourceError> {
         let failed = |error: &dyn fmt::Display| SourceError::failed("the programs' log", error);
-        let logger = EbpfLogger::init_with_logger(ebpf, InWords { link });
+        let logger = EbpfLogger::init_with_logger(ebpf, InWords);
         let logger = logger.map_err(|error| failed(&error))?;
         // SAFETY: the logger owns the descriptor of its ring buffer, names no other as long as it lives,
         // and lives in the `AsyncFd`.
@@ -64,9 +64,7 @@ impl ProgramLog {
 }
 
 /// Hands messages of the programs on, in words.
-struct InWords {
-    link: LinkLayer,
-}
+struct InWords;
 
 impl Log for InWords {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -76,7 +74,7 @@ impl Log for InWords {
     fn log(&self, record: &Record<'_>) {
         let said = record.args().to_string();
         // One that is not understood is shown as it is.
-        let words = Said::understood(&said).map(|said| said.in_words(self.link));
+        let words = Said::understood(&said).map(|said| said.in_words());
         log::log!(target: record.target(), record.level(), "{}", words.unwrap_or(said));
     }
 
@@ -88,6 +86,8 @@ impl Log for InWords {
 /// A message, as `conntrack-ebpf/src/log.rs` writes it.
 struct Said {
     outcome: Outcome,
+    /// What the packet starts with.
+    link: LinkLayer,
     /// What the flow map said.
     error: i32,
     /// Of the packet, in octets.
@@ -117,6 +117,7 @@ impl Said {
         let mut values = text.split(", ").map(|field| Some(field.rsplit_once(' ')?.1));
         let mut value = || values.next().flatten();
         let outcome = Outcome::from_index(value()?.parse().ok()?)?;
+        let link = link_layer(value()?.parse().ok()?)?;
         let error = value()?.parse().ok()?;
         let length = value()?.parse().ok()?;
         let ether_type = value()?.parse().ok()?;
@@ -124,11 +125,11 @@ impl Said {
         let mut octets = octets(value()?)?;
         octets.truncate(copied);
         let packet = Packet { octets, ether_type: (ether_type != 0).then_some(ether_type) };
-        Some(Self { outcome, error, length, packet })
+        Some(Self { outcome, link, error, length, packet })
     }
 
-    fn in_words(&self, link: LinkLayer) -> String {
-        let packet = Seen(Glimpse::of(&self.packet, link));
+    fn in_words(&self) -> String {
+        let packet = Seen(Glimpse::of(&self.packet, self.link));
         let length = self.length;
         match self.outcome {
             Outcome::Flow => format!("recorded: {packet}{length} octets"),
@@ -141,6 +142,11 @@ impl Said {
             }
         }
     }
+}
+
+/// By its number in the programs.
+fn link_layer(number: u32) -> Option<LinkLayer> {
+    LinkLayer::ALL.into_iter().find(|link| *link as u32 == number)
 }
 
 /// Out of hexadecimal digits.
@@ -226,10 +232,11 @@ mod tests {
 
     fn in_words(outcome: Outcome, error: i32, copied: usize) -> String {
         let said = format!(
-            "outcome {}, error {error}, length 28, type 2048, copied {copied}, octets {DATAGRAM}ffff",
-            outcome.index()
+            "outcome {}, link {}, error {error}, length 28, type 2048, copied {copied}, octets {DATAGRAM}ffff",
+            outcome.index(),
+            LinkLayer::Ip as u32
         );
-        Said::understood(&said).expect("as the programs write it").in_words(LinkLayer::Ip)
+        Said::understood(&said).expect("as the programs write it").in_words()
     }
 
     #[test]
@@ -263,7 +270,13 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_none() {
-        for said in ["", "outcome", "outcome x, error 0", "outcome 99, error 0, length 1, type 0"] {
+        for said in [
+            "",
+            "outcome",
+            "outcome x, link 1",
+            "outcome 99, link 1, error 0",
+            "outcome 0, link 99, error 0",
+        ] {
             assert!(Said::understood(said).is_none(), "{said:?}");
         }
         assert_eq!(octets("0aff"), Some(vec![0x0a, 0xff]));

@@ -1,14 +1,13 @@
 //! Trying what this kernel can do, without touching a device of the machine.
 
-use std::io;
+use std::{cell::RefCell, io, rc::Rc};
 
-use conntrack_common::wire::LinkLayer;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
     attach::{Attachment, Chain, Ingress},
     clsact,
-    load::{self, Constants},
+    load::{self, Constants, Kind},
     path::TcPath,
     tc::Tc,
 };
@@ -18,7 +17,7 @@ use crate::{
 };
 
 /// Enough to try with.
-const FLOWS: u32 = 16;
+const CONSTANTS: Constants = Constants { max_flows: 16, by_device: false, says: false };
 
 /// Which ways of attaching work.
 pub(crate) struct Hooks {
@@ -57,8 +56,7 @@ pub(crate) fn others_on(device: &Device) -> io::Result<Others> {
 
 /// Has the kernel take the program for the TC hook; it is gone again afterwards.
 pub(crate) fn load() -> Result<(), SourceError> {
-    let mut ebpf = load::maps(constants(LinkLayer::Ethernet))?;
-    load::load_classifier(&mut ebpf)
+    load::classifier(&mut load::maps(CONSTANTS)?, Kind::Ethernet).map(drop)
 }
 
 /// Attaches the programs in each way to the loopback device of a network namespace that is made for it
@@ -79,12 +77,8 @@ fn in_namespace() -> io::Result<Hooks> {
     })
 }
 
-const fn constants(link: LinkLayer) -> Constants {
-    Constants { link, is_tunnel: false, max_flows: FLOWS, says: false }
-}
-
 fn attach(ingress: Ingress, chain: Chain) -> Result<(), SourceError> {
     let device = Device::find("lo")?;
-    let ebpf = load::maps(constants(device.link_layer()?))?;
+    let ebpf = Rc::new(RefCell::new(load::maps(CONSTANTS)?));
     Attachment::new(ebpf, &device, ingress, chain)?.detach()
 }

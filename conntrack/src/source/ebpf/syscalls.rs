@@ -123,26 +123,28 @@ impl<K: Pod + Default + PartialEq, V: Pod + Default> Taking<K, V> {
     }
 }
 
-/// The values at index 0 of a per-CPU array, one for each possible CPU, and perhaps more that are all 0.
+/// The values of a per-CPU map at this key, one for each possible CPU, and perhaps more that are all 0.
 ///
 /// aya makes its buffer as large as `/sys/devices/system/cpu/possible` says, which may be missing or be
 /// another machine's; the kernel writes for as many CPUs as it has. The buffer here has room for as many
 /// as the kernel's own CPU masks have.
 ///
 /// # Errors
-/// The kernel's; nothing is known then.
-pub(super) fn per_cpu_values<V: Pod + Default>(map: BorrowedFd<'_>) -> io::Result<Vec<V>> {
+/// The kernel's; nothing is known then. ENOENT is that there is nothing at this key.
+pub(super) fn per_cpu_values<V: Pod + Default>(
+    map: BorrowedFd<'_>,
+    key: u32,
+) -> io::Result<Vec<V>> {
     const { assert!(size_of::<V>().is_multiple_of(8), "the kernel rounds each value up to 8 octets") };
     let mut values = vec![V::default(); possible_cpus()?];
-    let index = 0_u32;
     let mut attr = ElementAttr {
         map_fd: map.as_raw_fd().cast_unsigned(),
         pad: 0,
-        key: ptr::from_ref(&index) as u64,
+        key: ptr::from_ref(&key) as u64,
         value: values.as_mut_ptr() as u64,
         flags: 0,
     };
-    // SAFETY: the key of an array is 4 octets; there is room for a value of each CPU that there can be, and
+    // SAFETY: the key is of 4 octets, as it is in the maps that this is for; there is room for a value of each CPU that there can be, and
     // any bytes are one.
     unsafe { bpf(Command::LookupElement, &mut attr)? };
     Ok(values)

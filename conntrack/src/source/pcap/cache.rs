@@ -20,6 +20,30 @@ use crate::source::{
 /// Nanoseconds by the clock of the frames.
 pub(super) type Nanoseconds = u64;
 
+/// What a look at a frame found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Observed {
+    packet: Result<Packet, Skip>,
+    /// The `EtherType` that led to no IP.
+    unsupported_type: Option<u16>,
+}
+
+impl Observed {
+    /// Looks at a frame.
+    pub(super) fn of(frame: &(impl PacketBytes + ?Sized), link: LinkLayer) -> Self {
+        let packet = rules::observe(frame, link);
+        let is_other = packet == Err(Skip::NotIp);
+        let unsupported_type = is_other.then(|| wire::unsupported_type(frame, link)).flatten();
+        Self { packet, unsupported_type }
+    }
+
+    /// Why it says nothing, if it does not.
+    #[cfg(test)]
+    pub(super) fn skipped(&self) -> Option<Skip> {
+        self.packet.err()
+    }
+}
+
 /// Distinct flows since the last drain, in the order of their first packets.
 #[derive(Debug)]
 pub(super) struct FlowCache {
@@ -70,7 +94,12 @@ impl FlowCache {
         link: LinkLayer,
         at: Nanoseconds,
     ) {
-        let outcome = match rules::observe(frame, link) {
+        self.note(&Observed::of(frame, link), at);
+    }
+
+    /// The same for a frame that was looked at already.
+    pub(super) fn note(&mut self, observed: &Observed, at: Nanoseconds) {
+        let outcome = match observed.packet {
             Ok(Packet { key, says }) => match says.of_reverse() {
                 Some(seen) => self.answer(key, seen),
                 None if says == Says::Datagram => self.datagram(key, at),
@@ -79,9 +108,7 @@ impl FlowCache {
             Err(skip) => Outcome::Skipped(skip),
         };
         self.counters.count(outcome);
-        if outcome == Outcome::Skipped(Skip::NotIp)
-            && let Some(ether_type) = wire::unsupported_type(frame, link)
-        {
+        if let Some(ether_type) = observed.unsupported_type {
             self.unread.count(EtherType(ether_type), 1);
         }
     }

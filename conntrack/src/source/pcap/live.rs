@@ -1,12 +1,13 @@
-//! Watching a device with libpcap, on a thread of its own: it waits in libpcap and puts flows into
-//! a cache that the agent empties once an interval.
+//! Watching devices with libpcap, each on a thread of its own: it waits in libpcap and puts flows into
+//! a cache that the agent empties once an interval. Several devices have one cache, and their packets are
+//! put in order first.
 //!
-//! The thread starts when the first batch is asked for. Up to then the kernel keeps the packets, and
+//! A thread starts when the first batch is asked for. Up to then the kernel keeps the packets, and
 //! whoever opened the device gives up what opening took; what is given up, the thread never has.
 
 use std::{
     future::pending,
-    io,
+    io, mem,
     ops::RangeInclusive,
     os::fd::{AsFd, OwnedFd},
     sync::{
@@ -19,9 +20,10 @@ use std::{
 
 use conntrack_common::{
     policy::Policy,
+    seen::Flow,
     wire::{LinkLayer, PacketBytes, vlan},
 };
-use pcap::{Active, BreakLoop, Capture, Packet};
+use pcap::{Active, BreakLoop, Capture, Packet, Precision};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     time::{ClockId, clock_gettime},
@@ -33,8 +35,9 @@ use tokio::{
 
 use super::{
     bound::bound_to,
-    cache::{FlowCache, Nanoseconds},
+    cache::{FlowCache, Nanoseconds, Observed},
     filter, link,
+    merged::Merged,
 };
 use crate::{
     host::{
@@ -43,7 +46,11 @@ use crate::{
         netlink::Connection,
     },
     privilege,
-    source::{self, FlowBatch, Source, SourceCounters, SourceError, monitor::Monitor},
+    source::{
+        self, DeviceCounters, FlowBatch, Source, SourceCounters, SourceError,
+        monitor::Monitor,
+        reattaching::{self, Attached, Change, Reattaching, Tally},
+    },
 };
 
 /// libpcap's name for all devices at once.
@@ -60,21 +67,39 @@ const BUFFERED: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration:
 /// not get to run for 640 ms loses nothing to their number.
 const BUFFER: i32 = 16 << 20;
 
+/// For how long packets of several devices wait for one another, to be put in order.
+const ORDER: Duration = Duration::from_secs(1);
+
 /// How long what is in the buffer is read at the end.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A device, or all devices, watched with libpcap.
+/// Devices, or all of them, watched with libpcap.
 pub struct LiveSource {
-    /// None for all devices.
-    guard: Option<Guard>,
+    devices: Vec<Reattaching<OnDevice>>,
     shared: Arc<Shared>,
     interval: Duration,
     ticks: Interval,
-    /// None once the first batch has been handed out.
+    /// Whether the next batch is the first of a device.
+    is_first: bool,
+}
+
+/// A device that is there, or all devices.
+struct OnDevice {
+    /// None for all devices.
+    guard: Option<Guard>,
+    shared: Arc<Shared>,
+    /// libpcap's socket.
+    socket: OwnedFd,
+    /// How long the kernel keeps packets back.
+    buffered: Duration,
+    /// Decides about the first batch; none once it has been handed out.
     first: Option<FirstBatch>,
     /// Taken by the reading thread.
     opened: Option<(Capture<Active>, LinkLayer)>,
+    reading: Arc<Reading>,
     reader: Option<Reader>,
+    /// Up to when everything was read.
+    read_to: Nanoseconds,
 }
 
 /// Looks after the device, and whether the socket still hears of it.
@@ -87,8 +112,6 @@ struct Guard {
 /// Decides when the first batch ends. A request in it makes answers of what came before, so it must hold an
 /// interval's packets, however late the reader gets to run.
 struct FirstBatch {
-    /// libpcap's socket.
-    socket: OwnedFd,
     /// Checks left: under a flood the reader may never be done.
     patience: u32,
 }
@@ -98,106 +121,146 @@ struct Reader {
     thread: JoinHandle<Result<(), pcap::Error>>,
 }
 
+/// What all devices have in common.
 struct Shared {
     cache: Mutex<FlowCache>,
+    /// Where several are watched.
+    merged: Option<Mutex<Merged>>,
     /// For the agent: the cache gets full.
     wake: Notify,
+}
+
+/// What a reading thread tells.
+#[derive(Default)]
+struct Reading {
+    packets: AtomicU64,
     dropped: AtomicU64,
     stopping: AtomicBool,
+    /// For the agent: the thread ends.
+    ended: Notify,
+}
+
+/// How devices are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How often the flows are handed out.
+    pub interval: Duration,
+    /// Flows that are kept until then.
+    pub max_flows: u32,
+    /// Whether a device going is the end.
+    pub exit_on_device_loss: bool,
 }
 
 impl LiveSource {
-    /// Opens a device, or all of them. Without promiscuous mode, which would show other hosts' traffic
-    /// and change the device.
+    /// Opens devices; all that there are, if none is named. Without promiscuous mode, which would show other
+    /// hosts' traffic and change the device.
     ///
     /// # Errors
-    /// [`SourceError::DeviceDown`] where libpcap would not open it for that; else what libpcap says.
+    /// What libpcap says. A device that is down is none: it is waited for.
     pub fn open(
-        device: Option<&Device>,
-        interval: Duration,
-        max_flows: u32,
+        devices: &[String],
+        options: Options,
         policy: &Policy,
     ) -> Result<Self, SourceError> {
-        let buffered = (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end());
-        let mut capture = capture(device, buffered)?;
-        let guard = device.map(|device| Guard::new(&capture, device, interval)).transpose()?;
-        let link = link::layer(capture.get_datalink()).map_err(|link_type| {
-            SourceError::failed("cannot watch", format!("{}: link type {link_type}", name(device)))
-        })?;
-        capture.filter(&filter::expression(link), true).map_err(failed)?;
-        let first = FirstBatch::of(&capture)?;
-
+        let Options { interval, max_flows, exit_on_device_loss } = options;
         let shared = Arc::new(Shared {
             cache: Mutex::new(FlowCache::new(max_flows, policy)?),
+            merged: (devices.len() > 1).then(|| Mutex::new(Merged::for_flows(max_flows))),
             wake: Notify::new(),
-            dropped: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
         });
+        let watch = |name: Option<String>| {
+            let shared = Arc::clone(&shared);
+            let called = name.clone().unwrap_or_else(|| ANY.to_owned());
+            let open = move || {
+                let device = name.as_deref().map(Device::find).transpose()?;
+                OnDevice::open(device.as_ref(), interval, &shared)
+            };
+            let opened = Reattaching::new(&called, interval, Box::new(open));
+            Ok(opened?.exiting(exit_on_device_loss))
+        };
+        let devices = if devices.is_empty() {
+            vec![watch(None)?]
+        } else {
+            devices.iter().cloned().map(Some).map(watch).collect::<Result<_, SourceError>>()?
+        };
         memory::give_back();
-        Ok(Self {
-            guard,
-            shared,
-            interval,
-            ticks: source::batch_ticks(interval),
-            first: Some(first),
-            opened: Some((capture, link)),
-            reader: None,
-        })
+        let ticks = source::batch_ticks(interval);
+        Ok(Self { devices, shared, interval, ticks, is_first: true })
     }
 
-    /// Once; after that it is being read, or no longer.
+    /// Once for each device; after that it is being read, or no longer.
     fn start_reading(&mut self) -> Result<(), SourceError> {
-        if let Some((capture, link)) = self.opened.take() {
-            self.reader = Some(Reader::start(capture, link, Arc::clone(&self.shared))?);
+        let mut has_begun = false;
+        for device in self.devices.iter_mut().filter_map(Reattaching::attached_mut) {
+            has_begun |= device.start_reading()?;
+        }
+        if has_begun {
             self.ticks = source::batch_ticks(self.interval);
+            if self.shared.merged.is_some() {
+                let first = self.interval.max(source::FIRST_BATCH);
+                self.ticks.reset_after(first + lag(buffered(self.interval)));
+            }
         }
         Ok(())
     }
 
-    /// Why the reader ended. It has only words for it; the kernel says whether the device is there.
-    fn failure(&mut self, reader: Reader) -> SourceError {
-        let missing = self.guard.as_mut().and_then(Guard::missing);
-        missing.unwrap_or_else(|| reader.failure())
+    /// Whether a first batch is due and does not hold all that it has to.
+    fn is_behind(&mut self) -> bool {
+        let mut devices = self.devices.iter_mut().filter_map(Reattaching::attached_mut);
+        devices.any(OnDevice::is_behind)
     }
 
-    /// Nothing is forgotten if the future is dropped before it is ready.
-    async fn due(ticks: &mut Interval, first: Option<&mut FirstBatch>) {
-        ticks.tick().await;
-        let Some(first) = first else { return };
-        while first.is_behind() {
-            ticks.reset_after(FirstBatch::STEP);
-            ticks.tick().await;
+    /// All that was seen, as far as it is known to be in order.
+    fn batch(&mut self, up_to: Nanoseconds) -> FlowBatch {
+        let is_first = mem::take(&mut self.is_first);
+        for device in self.devices.iter_mut().filter_map(Reattaching::attached_mut) {
+            device.first = None;
         }
+        FlowBatch { flows: self.shared.take(up_to), captured_at: None, is_first }
     }
 
-    fn batch(&mut self) -> FlowBatch {
-        let is_first = self.first.take().is_some();
-        FlowBatch { flows: self.shared.cache().take(), captured_at: None, is_first }
+    /// Up to when all that the devices have seen was read, as far as that is waited for.
+    fn read_to(&mut self) -> Nanoseconds {
+        if self.shared.merged.is_none() {
+            return Nanoseconds::MAX;
+        }
+        let now = now(ClockId::Realtime);
+        let devices = self.devices.iter_mut().filter_map(Reattaching::attached_mut);
+        let read_to = devices.map(|device| device.read_to(now)).min();
+        read_to.map_or(Nanoseconds::MAX, |it| it.max(now.saturating_sub(nanoseconds(ORDER))))
     }
 }
 
 impl Source for LiveSource {
     async fn next_batch(&mut self) -> Result<Option<FlowBatch>, SourceError> {
         self.start_reading()?;
-        tokio::select! {
-            () = Self::due(&mut self.ticks, self.first.as_mut()) => {}
-            () = self.shared.wake.notified() => {}
-            error = keep(self.guard.as_mut()) => return Err(error),
+        loop {
+            tokio::select! {
+                _ = self.ticks.tick() => {
+                    if !self.is_behind() {
+                        break;
+                    }
+                    self.ticks.reset_after(FirstBatch::STEP);
+                }
+                () = self.shared.wake.notified() => break,
+                changed = reattaching::one_changed(&mut self.devices) => match changed? {
+                    // Its addresses may go with it: what was seen of it does not wait.
+                    Change::Went => return Ok(Some(self.batch(Nanoseconds::MAX))),
+                    Change::Came => {
+                        self.is_first = true;
+                        // Its addresses are looked at before its first batch.
+                        return Ok(Some(FlowBatch::default()));
+                    }
+                },
+            }
         }
-        if let Some(reader) = self.reader.take_if(|reader| reader.thread.is_finished()) {
-            return Err(self.failure(reader));
-        }
-        Ok(Some(self.batch()))
+        let read_to = self.read_to();
+        Ok(Some(self.batch(read_to)))
     }
 
     async fn finish(&mut self) -> (FlowBatch, Result<(), SourceError>) {
-        let started = self.start_reading();
-        if let Some(reader) = &self.reader {
-            self.shared.stopping.store(true, Ordering::Relaxed);
-            reader.stop().await;
-        }
-        self.reader = None;
-        (self.batch(), started)
+        let ended = reattaching::end_all(&mut self.devices).await;
+        (self.batch(Nanoseconds::MAX), ended)
     }
 
     fn set_policy(&mut self, policy: &Policy) -> Result<(), SourceError> {
@@ -206,26 +269,119 @@ impl Source for LiveSource {
     }
 
     fn counters(&self) -> SourceCounters {
-        let dropped = self.shared.dropped.load(Ordering::Relaxed);
-        SourceCounters { dropped, ..self.shared.cache().counters() }
+        let dropped = self.devices.iter().map(|device| device.tally().dropped).sum();
+        let reattached = self.devices.iter().map(Reattaching::reattached).sum();
+        SourceCounters { dropped, reattached, ..self.shared.cache().counters() }
+    }
+
+    fn devices(&self) -> Vec<DeviceCounters> {
+        reattaching::counters(&self.devices)
+    }
+}
+
+impl OnDevice {
+    fn open(
+        device: Option<&Device>,
+        interval: Duration,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, SourceError> {
+        let buffered = buffered(interval);
+        let mut capture = capture(device, buffered)?;
+        let guard = device.map(|device| Guard::new(&capture, device, interval)).transpose()?;
+        let link = link::layer(capture.get_datalink()).map_err(|link_type| {
+            SourceError::failed("cannot watch", format!("{}: link type {link_type}", name(device)))
+        })?;
+        capture.filter(&filter::expression(link), true).map_err(failed)?;
+        Ok(Self {
+            guard,
+            shared: Arc::clone(shared),
+            socket: duplicate(&capture)?,
+            buffered,
+            first: Some(FirstBatch::new()),
+            opened: Some((capture, link)),
+            reading: Arc::default(),
+            reader: None,
+            read_to: 0,
+        })
+    }
+
+    /// Once, and whether it was now; after that it is being read, or no longer.
+    fn start_reading(&mut self) -> Result<bool, SourceError> {
+        let Some((capture, link)) = self.opened.take() else { return Ok(false) };
+        let (shared, reading) = (Arc::clone(&self.shared), Arc::clone(&self.reading));
+        self.reader = Some(Reader::start(capture, Work { link, shared, reading })?);
+        Ok(true)
+    }
+
+    /// Why the reader ended. It has only words for it; the kernel says whether the device is there.
+    fn failure(&mut self) -> SourceError {
+        let missing = self.guard.as_mut().and_then(Guard::missing);
+        let reader = self.reader.take();
+        missing.unwrap_or_else(|| reader.map_or_else(stopped_reading, Reader::failure))
+    }
+
+    fn is_behind(&mut self) -> bool {
+        self.first.as_mut().is_some_and(|first| first.is_behind(&self.socket))
+    }
+
+    /// Up to when all that the device saw was read, if it is `now`. A packet lies in a block of the buffer, and
+    /// that is handed over late; it is the kernel's again once all its packets were read.
+    fn read_to(&mut self, now: Nanoseconds) -> Nanoseconds {
+        if !is_readable(&self.socket) {
+            self.read_to = now.saturating_sub(nanoseconds(lag(self.buffered)));
+        }
+        self.read_to
+    }
+}
+
+impl Attached for OnDevice {
+    async fn keep(&mut self) -> SourceError {
+        tokio::select! {
+            error = keep(self.guard.as_mut()) => error,
+            () = self.reading.ended.notified() => self.failure(),
+        }
+    }
+
+    fn stop(&self) {
+        self.reading.stopping.store(true, Ordering::Relaxed);
+        if let Some(reader) = &self.reader {
+            reader.stop.breakloop();
+        }
+    }
+
+    async fn end(&mut self) -> Result<(), SourceError> {
+        let started = self.start_reading();
+        self.stop();
+        if let Some(reader) = &self.reader {
+            reader.ended().await;
+        }
+        self.reader = None;
+        started.map(drop)
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { taken_away: 0, dropped: self.reading.dropped.load(Ordering::Relaxed) }
+    }
+
+    fn packets(&self) -> Option<u64> {
+        Some(self.reading.packets.load(Ordering::Relaxed))
     }
 }
 
 impl FirstBatch {
     const STEP: Duration = Duration::from_millis(5);
 
-    fn of(capture: &Capture<Active>) -> Result<Self, SourceError> {
+    fn new() -> Self {
         const PATIENCE: Duration = Duration::from_secs(5);
         let patience = u32::try_from(PATIENCE.as_millis() / Self::STEP.as_millis()).unwrap_or(1);
-        let socket = duplicate(capture)?;
-        Ok(Self { socket, patience })
+        Self { patience }
     }
 
     /// Whether the reader is not through with what the kernel has handed over. A block of the buffer is the
     /// kernel's again once all its packets are in the cache.
-    fn is_behind(&mut self) -> bool {
+    fn is_behind(&mut self, socket: impl AsFd) -> bool {
         self.patience = self.patience.saturating_sub(1);
-        self.patience > 0 && is_readable(&self.socket)
+        self.patience > 0 && is_readable(socket)
     }
 }
 
@@ -298,43 +454,104 @@ async fn keep(guard: Option<&mut Guard>) -> SourceError {
 }
 
 impl Shared {
+    fn observe(&self, packet: &Packet<'_>, link: LinkLayer) {
+        let observed = Observed::of(&Restored(packet.data), link);
+        let at = now(ClockId::Monotonic);
+        let Some(merged) = &self.merged else {
+            return self.note(&mut self.cache(), &observed, at);
+        };
+        let mut merged = locked(merged);
+        merged.add(captured(packet), at, observed);
+        if merged.is_full() {
+            let mut cache = self.cache();
+            merged.settle_half(|observed, at| self.note(&mut cache, observed, at));
+        }
+    }
+
+    fn note(&self, cache: &mut FlowCache, observed: &Observed, at: Nanoseconds) {
+        let was_half_full = cache.is_half_full();
+        cache.note(observed, at);
+        if cache.is_half_full() && !was_half_full {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The flows of what was captured up to then.
+    fn take(&self, up_to: Nanoseconds) -> Vec<Flow> {
+        let mut flows = Vec::new();
+        if let Some(merged) = &self.merged {
+            let mut merged = locked(merged);
+            let mut cache = self.cache();
+            merged.settle(up_to, |observed, at| {
+                if cache.is_half_full() {
+                    flows.append(&mut cache.take());
+                }
+                cache.note(observed, at);
+            });
+        }
+        flows.append(&mut self.cache().take());
+        flows
+    }
+
+    fn cache(&self) -> MutexGuard<'_, FlowCache> {
+        locked(&self.cache)
+    }
+}
+
+/// A panic of the other side does not make what is in there any worse.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reading {
     fn count_drops(&self, capture: &mut Capture<Active>) {
         if let Ok(stat) = capture.stats() {
             let dropped = u64::from(stat.dropped) + u64::from(stat.if_dropped);
             self.dropped.store(dropped, Ordering::Relaxed);
         }
     }
+}
 
-    fn observe(&self, packet: &Packet<'_>, link: LinkLayer) {
-        let mut cache = self.cache();
-        let was_half_full = cache.is_half_full();
-        cache.observe(&Restored(packet.data), link, now());
-        if cache.is_half_full() && !was_half_full {
-            self.wake.notify_one();
-        }
+/// Tells the agent when the reading thread ends, also by a panic.
+struct TellsEnd<'a>(&'a Reading);
+
+impl Drop for TellsEnd<'_> {
+    fn drop(&mut self) {
+        self.0.ended.notify_one();
     }
+}
 
-    fn cache(&self) -> MutexGuard<'_, FlowCache> {
-        // A panic of the other side does not make what is in the cache any worse.
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+/// A thread's work: what is read, and where it goes.
+struct Work {
+    link: LinkLayer,
+    shared: Arc<Shared>,
+    reading: Arc<Reading>,
+}
+
+impl Work {
+    /// Hands on what libpcap has; how many packets that were.
+    fn dispatch(&self, capture: &mut Capture<Active>) -> Result<usize, pcap::Error> {
+        let read = capture.dispatch(Some(AT_ONCE), |packet| {
+            self.shared.observe(&packet, self.link);
+            self.reading.packets.fetch_add(1, Ordering::Relaxed);
+        });
+        self.reading.count_drops(capture);
+        read
     }
 }
 
 impl Reader {
-    fn start(
-        mut capture: Capture<Active>,
-        link: LinkLayer,
-        shared: Arc<Shared>,
-    ) -> Result<Self, SourceError> {
+    fn start(mut capture: Capture<Active>, work: Work) -> Result<Self, SourceError> {
         let stop = capture.breakloop_handle();
         let thread = thread::Builder::new()
             .name("libpcap".to_owned())
             .spawn(move || {
+                let _tells_end = TellsEnd(&work.reading);
                 // Reading takes none, whatever its parent keeps for opening the device again.
                 if let Err(error) = privilege::give_up_all() {
                     log::warn!("the libpcap thread keeps its capabilities: {error}");
                 }
-                read(capture, link, &shared)
+                read(capture, &work)
             })
             .map_err(|error| SourceError::caused_by("cannot start the libpcap thread", error))?;
         Ok(Self { stop, thread })
@@ -342,9 +559,8 @@ impl Reader {
 
     /// Before libpcap 1.10 a reader that waits for a packet does not hear that it should stop, so
     /// it is not waited for longer than it takes one that does.
-    async fn stop(&self) {
+    async fn ended(&self) {
         const STEP: Duration = Duration::from_millis(2);
-        self.stop.breakloop();
         let deadline = Instant::now() + PATIENCE * 5 / 4;
         while !self.thread.is_finished() && Instant::now() < deadline {
             sleep(STEP).await;
@@ -354,16 +570,41 @@ impl Reader {
     fn failure(self) -> SourceError {
         match self.thread.join() {
             Ok(Err(error)) => failed(error),
-            Ok(Ok(())) => SourceError::failed("libpcap", "stopped reading"),
+            Ok(Ok(())) => stopped_reading(),
             Err(_panic) => SourceError::failed("libpcap", "the reading thread panicked"),
         }
     }
 }
 
-/// By a clock that nobody sets.
-fn now() -> Nanoseconds {
-    let now = clock_gettime(ClockId::Monotonic);
+fn stopped_reading() -> SourceError {
+    SourceError::failed("libpcap", "stopped reading")
+}
+
+/// When libpcap, or the kernel, got the packet.
+fn captured(packet: &Packet<'_>) -> Nanoseconds {
+    let seconds = u64::try_from(packet.header.ts.tv_sec).unwrap_or_default();
+    // With a precision of nanoseconds that is what they are.
+    let nanoseconds = u64::try_from(packet.header.ts.tv_usec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+fn now(clock: ClockId) -> Nanoseconds {
+    let now = clock_gettime(clock);
     u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or_default()
+}
+
+fn nanoseconds(duration: Duration) -> Nanoseconds {
+    Nanoseconds::try_from(duration.as_nanos()).unwrap_or(Nanoseconds::MAX)
+}
+
+fn buffered(interval: Duration) -> Duration {
+    (interval / 4).clamp(*BUFFERED.start(), *BUFFERED.end())
+}
+
+/// How late a packet can be handed over, where the kernel may keep packets back for this long: it looks once
+/// in that time whether a block of the buffer is as it was the time before.
+const fn lag(buffered: Duration) -> Duration {
+    buffered.saturating_mul(2).saturating_add(Duration::from_millis(20))
 }
 
 /// A frame to which libpcap has put back the VLAN tag that the NIC, or the kernel, had taken off.
@@ -402,6 +643,7 @@ fn open(device: Option<&Device>, buffered: Duration) -> Result<Capture<Active>, 
         .snaplen(SNAPLEN)
         .buffer_size(BUFFER)
         .timeout(milliseconds)
+        .precision(Precision::Nano)
         .open()
 }
 
@@ -413,24 +655,19 @@ fn name(device: Option<&Device>) -> &str {
 const AT_ONCE: usize = 1024;
 
 /// Reads until it is told to stop or the device goes away.
-fn read(mut capture: Capture<Active>, link: LinkLayer, shared: &Shared) -> Result<(), pcap::Error> {
+fn read(mut capture: Capture<Active>, work: &Work) -> Result<(), pcap::Error> {
     loop {
-        let read = capture.dispatch(Some(AT_ONCE), |packet| shared.observe(&packet, link));
-        shared.count_drops(&mut capture);
-        if read.is_err() || shared.stopping.load(Ordering::Relaxed) {
+        let read = work.dispatch(&mut capture);
+        if read.is_err() || work.reading.stopping.load(Ordering::Relaxed) {
             // A device that goes is said before the packets that were kept back.
-            read_rest(capture, link, shared)?;
+            read_rest(capture, work)?;
             return read.map(drop);
         }
     }
 }
 
 /// Reads what is still in the kernel's buffer, for as long as we are waited for.
-fn read_rest(
-    capture: Capture<Active>,
-    link: LinkLayer,
-    shared: &Shared,
-) -> Result<(), pcap::Error> {
+fn read_rest(capture: Capture<Active>, work: &Work) -> Result<(), pcap::Error> {
     const STEP: Duration = Duration::from_millis(5);
     let mut capture = capture.setnonblock()?;
     let start = Instant::now();
@@ -438,9 +675,8 @@ fn read_rest(
     let mut is_behind = false;
     // Packets that are kept back come within that time.
     while latest.elapsed() < *BUFFERED.end() * 2 && start.elapsed() < PATIENCE {
-        let read = capture.dispatch(Some(AT_ONCE), |packet| shared.observe(&packet, link));
         // Without its device libpcap complains each time, and hands over what is there all the same.
-        let number = read.unwrap_or(0);
+        let number = work.dispatch(&mut capture).unwrap_or(0);
         is_behind = number >= AT_ONCE;
         if number == 0 {
             thread::sleep(STEP);
@@ -448,7 +684,6 @@ fn read_rest(
             latest = Instant::now();
         }
     }
-    shared.count_drops(&mut capture);
     if is_behind {
         log::warn!(
             "ended while libpcap's buffer still had packets; what they show is not in the tree"

@@ -10,6 +10,7 @@ mod filter;
 mod link;
 mod link_types;
 pub mod live;
+mod merged;
 mod version;
 
 pub use version::version;
