@@ -10,6 +10,7 @@ mod dist;
 mod document;
 mod fleet;
 mod folder;
+mod formats;
 mod fresh;
 mod fuzz;
 mod imports;
@@ -60,6 +61,8 @@ enum Verb {
     Fleet(fleet::Args),
     /// Make what is handed out: static programs, packages, manual pages, completions
     Dist(dist::Args),
+    /// Have the real ufw and firewalld take the rules that are made for them, and send traffic through
+    Formats(formats::Args),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Page(args) => page::run(&args),
         Verb::Fleet(args) => fleet::run(&args),
         Verb::Dist(args) => dist::run(&args),
+        Verb::Formats(args) => formats::run(&args),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };
