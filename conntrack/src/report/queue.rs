@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -204,10 +205,28 @@ impl Queue {
         self.written = 0;
     }
 
-    /// The last items have this long; what is left then is lost.
+    /// The last items have this long, or the reader's patience if it is longer, each time that the reader takes some;
+    /// what is left then is lost.
     pub(super) fn finish(&mut self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        while !self.flow() && self.sink.wait(deadline) {}
-        self.lose_all();
+        const PAUSE: Duration = Duration::from_millis(10);
+        let is_patient = self.reader == Reader::Reads && self.patience > patience;
+        let patience = if is_patient { self.patience } else { patience };
+        let mut deadline = Instant::now() + patience;
+        loop {
+            let before = (self.octets, self.written);
+            if self.flow() {
+                return;
+            }
+            let is_stuck = (self.octets, self.written) == before;
+            if is_patient && !is_stuck {
+                deadline = Instant::now() + patience;
+            }
+            if !self.sink.wait(deadline) {
+                return self.lose_all();
+            }
+            if is_stuck {
+                thread::sleep(PAUSE);
+            }
+        }
     }
 }
