@@ -298,7 +298,7 @@ pub(super) struct AuditArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) ip6tables: Option<PathBuf>,
 
-    /// Sets that the rules of --iptables refer to, as for `ipset restore`; those of conntrack rules are in the file
+    /// Sets that the rules of --iptables refer to, as for `ipset restore`; ours are in the file of the rules
     #[arg(long, value_name = "FILE", requires = "iptables")]
     pub(super) ipset: Option<PathBuf>,
 
