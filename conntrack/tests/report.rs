@@ -377,6 +377,7 @@ fn machines_that_differ_from_most_are_named() {
                 "source": "INTERNET", "source_port": null, "destination": "10.0.0.2",
                 "destination_port": port, "evidence": "answered", "accepted": false,
                 "first_seen": null, "last_seen": "2026-11-20T10:00:00Z", "made": null,
+                "units": ["nginx.service"],
             })
         };
         let head = serde_json::json!({
@@ -396,6 +397,10 @@ fn machines_that_differ_from_most_are_named() {
     assert!(output.status.success(), "{output:?}");
     let page = String::from_utf8(output.stdout).expect("UTF-8");
     assert_is_harmless(&page);
+    assert!(section(&page, "services").contains("<span class=\"unit\">nginx.service</span>"));
+    assert!(
+        section(&page, "figure").contains("<title>tcp 443 nginx.service: 1 connection</title>")
+    );
     let differ = section(&page, "machines");
     assert!(differ.contains("Of 3 machines, 1 differs from"), "{differ}");
     let row = &rows(differ)[0];

@@ -6,6 +6,7 @@ use super::tally::Tally;
 use crate::{
     connection::{Connection, Host, Protocol},
     record::Record,
+    unit::Units,
 };
 
 /// What is asked: a port, at one address or at any.
@@ -37,6 +38,8 @@ pub(super) struct Group {
     /// The other ends.
     pub(super) peers: BTreeMap<Host, Tally>,
     pub(super) sum: Tally,
+    /// The units of this machine whose it is, as far as they are known.
+    pub(super) units: Units,
 }
 
 impl Group {
@@ -66,9 +69,10 @@ pub(super) fn fold(
             (asked(&record.connection), peer(&record.connection), Tally::of(record));
         if let Some(group) = groups.get_mut(&asked) {
             group.add(peer, &tally);
+            group.units.add_all(&record.units);
         } else {
             let peers = BTreeMap::from([(peer, tally.clone())]);
-            groups.insert(asked, Group { asked, peers, sum: tally });
+            groups.insert(asked, Group { asked, peers, sum: tally, units: record.units.clone() });
         }
     }
     let mut groups: Vec<_> = groups.into_values().collect();

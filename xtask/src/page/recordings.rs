@@ -77,13 +77,19 @@ fn hostile_head() -> Value {
 
 /// Direction, protocol, source, destination, port, evidence.
 fn line(direction: &str, protocol: &str, ends: [&str; 2], port: u32, evidence: &str) -> Value {
+    let units = match (direction, port) {
+        ("in", 80 | 443) => vec!["nginx.service"],
+        ("in", 5_432) => vec!["postgresql@15-main.service"],
+        ("out", 9_200) => vec!["filebeat.service", "user@1000.service/run-r1.scope"],
+        _ => Vec::new(),
+    };
     let source_port = if direction == "else" { json!(port) } else { Value::Null };
     json!({
         "type": "connection", "host": null, "direction": direction, "protocol": protocol,
         "source": ends[0], "source_port": source_port, "destination": ends[1],
         "destination_port": port, "evidence": evidence, "accepted": false,
         "first_seen": "2026-11-01T10:00:00Z", "last_seen": "2026-11-20T10:00:00Z",
-        "made": "2026-11-01T10:00:00Z",
+        "made": "2026-11-01T10:00:00Z", "units": units,
     })
 }
 

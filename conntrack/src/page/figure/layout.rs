@@ -242,7 +242,6 @@ mod tests {
         connection::{Connection, Direction, Evidence, Host, Protocol, SourcePort},
         record::{Outcome, Record},
         show::Services,
-        unit::Units,
     };
 
     /// Distances below are rounding.
@@ -256,22 +255,16 @@ mod tests {
         } else {
             (Direction::In, peer, address(0x0aff_ffff))
         };
-        Record {
-            connection: Connection {
-                direction,
-                protocol: Protocol::Tcp,
-                source,
-                source_port: SourcePort::Any,
-                destination,
-                destination_port: port,
-            },
-            outcome: [Outcome::Seen(Evidence::Answered), Outcome::None, Outcome::Unknown]
-                [usize::from(outcome % 3)],
-            accepted: false,
-            made: None,
-            last_seen: std::time::UNIX_EPOCH,
-            units: Units::default(),
-        }
+        let connection = Connection {
+            direction,
+            protocol: Protocol::Tcp,
+            source,
+            source_port: SourcePort::Any,
+            destination,
+            destination_port: port,
+        };
+        let outcomes = [Outcome::Seen(Evidence::Answered), Outcome::None, Outcome::Unknown];
+        Record::of(connection, outcomes[usize::from(outcome % 3)], std::time::UNIX_EPOCH)
     }
 
     fn figure(records: &[Record]) -> Figure {

@@ -8,7 +8,7 @@ mod bar;
 mod folding;
 pub(super) mod layout;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(super) use self::bar::Bar;
 use self::folding::{Column, Peers};
@@ -20,6 +20,7 @@ use crate::{
     connection::{Direction, Evidence, Host, Protocol},
     record::{Outcome, Record},
     show::Services,
+    unit::Units,
 };
 
 /// Which way a flow goes.
@@ -70,6 +71,7 @@ struct Shown {
 impl Figure {
     /// Of these records, but for those that are between others or only answered.
     pub(super) fn of(records: &[&Record], services: &Services) -> Self {
+        let units = units(records);
         let shown: Vec<_> = records.iter().filter_map(|it| Shown::of(it)).collect();
         let ports = Column::of(shown.iter().map(|it| it.port));
         let asking = Peers::of(&ends(&shown, Side::Arriving));
@@ -89,9 +91,10 @@ impl Figure {
         });
         Self {
             ports: ports.bars(
-                |(_, of, port)| {
+                |port_key @ (_, of, port)| {
                     let name = format!("{} {port}", text::protocol(of));
-                    (name, text::service(of, port, services))
+                    let unit = units.get(&port_key).map(|it| format!(" {it}"));
+                    (name, unit.or_else(|| text::service(of, port, services)))
                 },
                 |others| count_of(others.len(), "other port"),
             ),
@@ -127,6 +130,17 @@ impl Shown {
         let class = Class::of(record.outcome);
         (record.outcome != Outcome::Seen(Evidence::Reply)).then_some(Self { port, peer, class })
     }
+}
+
+/// Whose ports are, as far as that is known.
+fn units(records: &[&Record]) -> HashMap<Port, Units> {
+    let mut units = HashMap::<Port, Units>::new();
+    for record in records.iter().filter(|it| !it.units.is_empty()) {
+        if let Some(Shown { port, .. }) = Shown::of(record) {
+            units.entry(port).or_default().add_all(&record.units);
+        }
+    }
+    units
 }
 
 /// The peers of one side, one for each connection.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::{self, address, column, folded, outcome, rest, time, time_if_known};
+use super::parts::{self, address, column, folded, outcome, rest, time, time_if_known, units};
 use crate::{
     page::text::{self, Count, count_of, host},
     record::Record,
@@ -59,7 +59,10 @@ fn row(record: &Record, names: &Services) -> Markup {
             td.direction { (direction_directory(connection.direction)) }
             td.address { (address(&text::source(connection))) }
             td.address { (address(&host(connection.destination))) }
-            td.port { (text::port(connection.protocol, connection.destination_port, names)) }
+            td.port {
+                (text::port(connection.protocol, connection.destination_port, names))
+                (units(&record.units))
+            }
             td.outcome { (outcome(record.outcome)) }
             td.first { (time_if_known(record.first_seen())) }
             td.last { (time(record.last_seen)) }

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::parts::{
     ROWS, address, column, folded, number_column, outcomes, rest, section, time, time_if_known,
+    units,
 };
 use crate::{
     page::{
@@ -140,7 +141,10 @@ impl Table<'_> {
     fn row(&self, group: &Group, names: &Services) -> Markup {
         html! {
             tr {
-                th scope="row" { (port(group.asked.protocol, group.asked.port, names)) }
+                th scope="row" {
+                    (port(group.asked.protocol, group.asked.port, names))
+                    (units(&group.units))
+                }
                 @if self.has_places {
                     td.address { @if let Some(at) = group.asked.at { (address(&host(at))) } }
                 }

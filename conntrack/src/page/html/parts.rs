@@ -7,9 +7,10 @@ use maud::{Markup, html};
 use crate::{
     page::{
         tally::{Class, Tally, word},
-        text::{Count, minute},
+        text::{Count, minute, name},
     },
     record::Outcome,
+    unit::Units,
     utc::Utc,
 };
 
@@ -71,6 +72,11 @@ pub(super) fn time_if_known(known: Option<SystemTime>) -> Markup {
             None => span.unknown { "unknown" },
         }
     }
+}
+
+/// Whose it is, as far as that is known.
+pub(super) fn units(units: &Units) -> Markup {
+    html! { @if !units.is_empty() { " " span.unit { (name(&units.to_string())) } } }
 }
 
 /// What came of one connection.
