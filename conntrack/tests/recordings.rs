@@ -461,7 +461,8 @@ fn what_is_kept_with_a_tree_is_not_kept_with_a_file() {
     );
 }
 
-/// A role of a thousand hosts. Measured are 1.5 s with optimization, on two slow cores.
+/// A role of a thousand hosts. With optimization it was 0.6 s of processor time, and 2.1 s on two cores that had much
+/// else to do; without, under the same load, half a minute.
 #[test]
 fn a_thousand_hosts_are_read_in_seconds() {
     const HOSTS: usize = 1_000;
@@ -496,7 +497,7 @@ fn a_thousand_hosts_are_read_in_seconds() {
         "{text:.999}"
     );
     let bound =
-        if cfg!(debug_assertions) { Duration::from_mins(1) } else { Duration::from_secs(3) };
+        if cfg!(debug_assertions) { Duration::from_mins(3) } else { Duration::from_secs(3) };
     assert!(took < bound, "{took:?}");
     eprintln!("{took:?}");
 }
