@@ -166,3 +166,17 @@ fn no_name_leaves_its_comment() {
         }
     }
 }
+
+/// As that of a timer's service, which runs for a moment.
+#[test]
+fn a_group_that_is_gone_when_the_batch_is_written_has_its_name() {
+    let groups = Groups::new();
+    let lab = lab();
+    let collector = Collector::start(&lab.host, &[EBPF, &["--interval", "3s"]].concat());
+    let group = groups.make("fetch.service");
+    Worker::ask(&group, &lab.host, WORKER, &[to("tcp", PEER, 80)]).end();
+    assert!(wait_until(PATIENCE, || fs::remove_dir(&group).is_ok()));
+    let path = "out/tcp/192.168.200.230-PORT-192.168.200.1-80";
+    assert!(!collector.path().join(path).exists(), "it was written while the group was there");
+    wait_for_units(&collector, &[(path, "fetch.service")]);
+}

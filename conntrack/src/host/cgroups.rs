@@ -3,12 +3,14 @@
 //!
 //! All directories are looked at when a number turns up that is not known, and not on a timer. Who may make
 //! groups may make unknown numbers turn up: so looking takes at most a small part of the time, and less
-//! where it finds nothing.
+//! where it finds nothing. From the first look on, the kernel tells of each group that is made (inotify(7)): the
+//! group of a service that runs for a moment is gone when its connections are shown.
 
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     fs, io,
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -18,7 +20,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, statat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, inotify, openat, statat},
     io::Errno,
 };
 
@@ -34,6 +36,9 @@ const REST: u32 = 50;
 /// row for twice as long, and so on.
 const VAIN: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
+
+/// Octets of events that are read at once.
+const EVENTS: usize = 4_096;
 
 /// Where control groups are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +112,53 @@ pub(crate) struct Groups {
     in_vain: u32,
     /// No look before.
     rests_until: Option<Instant>,
+    watch: Option<Watch>,
+}
+
+/// What tells of new groups: the directories in which one was made.
+#[derive(Debug)]
+struct Watch {
+    inotify: OwnedFd,
+    top: PathBuf,
+    /// Below the top, by the number of their watch.
+    watched: HashMap<i32, PathBuf>,
+}
+
+impl Watch {
+    fn new(top: PathBuf) -> io::Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        Ok(Self { inotify: inotify::init(flags)?, top, watched: HashMap::new() })
+    }
+
+    /// One that is gone, or more than the user may have, is not watched.
+    fn add(&mut self, path: &Path) {
+        let flags = inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::ONLYDIR
+            | inotify::WatchFlags::DONT_FOLLOW;
+        let added = inotify::add_watch(&self.inotify, self.top.join(path), flags);
+        if let Ok(number) = added {
+            self.watched.insert(number, path.to_owned());
+        }
+    }
+
+    /// The paths of groups that were made since the last call.
+    fn made(&mut self) -> Vec<PathBuf> {
+        let Self { inotify, watched, .. } = self;
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let mut events = inotify::Reader::new(inotify.as_fd(), &mut buffer);
+        let mut made = Vec::new();
+        // The end is that there is none now. Of what was lost, looking tells.
+        while let Ok(event) = events.next() {
+            if event.events().contains(inotify::ReadFlags::IGNORED) {
+                watched.remove(&event.wd());
+            } else if let (Some(path), Some(name)) = (watched.get(&event.wd()), event.file_name())
+                && event.events().contains(inotify::ReadFlags::ISDIR)
+            {
+                made.push(path.join(OsString::from_vec(name.to_bytes().to_vec())));
+            }
+        }
+        made
+    }
 }
 
 impl Groups {
@@ -146,6 +198,42 @@ impl Groups {
         Some(service.unwrap_or_else(|| unit.clone()))
     }
 
+    /// Has it know the groups that were made since, and those below them.
+    pub(crate) fn learn(&mut self) {
+        let Some(mut watch) = self.watch.take() else { return };
+        let mut left = watch.made();
+        if self.known.len() > MAX {
+            self.known.retain(|_, group| group.look == self.looks);
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if let Ok(root) = openat(CWD, &watch.top, flags, Mode::empty()) {
+            while let Some(path) = left.pop().filter(|_| self.known.len() < 2 * MAX) {
+                let Ok(stat) = statat(&root, &path, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+                self.add(stat.st_ino, &watch.top, &path);
+                watch.add(&path);
+                left.extend(below(&root, &path).into_iter().map(|(_, name)| path.join(name)));
+            }
+        }
+        self.watch = Some(watch);
+    }
+
+    /// What gets readable when a group is made, once it was looked at them.
+    ///
+    /// # Errors
+    /// That there are no descriptors left.
+    pub(crate) fn events(&self) -> io::Result<Option<OwnedFd>> {
+        self.watch.as_ref().map(|watch| watch.inotify.try_clone()).transpose()
+    }
+
+    /// Has the kernel tell of new groups from now on; those that there are, are known then.
+    ///
+    /// # Errors
+    /// That they cannot be seen.
+    pub(crate) fn watch(&mut self) -> io::Result<()> {
+        self.looks += 1;
+        self.look()
+    }
+
     fn is_new(&self, number: u64) -> bool {
         number != 0 && !self.known.contains_key(&number) && !self.unknown.contains(&number)
     }
@@ -159,6 +247,9 @@ impl Groups {
         let root = openat(CWD, &top, flags, Mode::empty())?;
         let number = statat(&root, "", AtFlags::EMPTY_PATH)?.st_ino;
         self.add(number, &top, Path::new(""));
+        let kept = self.watch.take().filter(|watch| watch.top == top);
+        let mut watch = kept.map_or_else(|| Watch::new(top.clone()), Ok)?;
+        watch.add(Path::new(""));
         let mut left = vec![PathBuf::new()];
         let mut seen = 1;
         while let Some(path) = left.pop() {
@@ -171,9 +262,11 @@ impl Groups {
                 seen += 1;
                 let path = path.join(name);
                 self.add(number, &top, &path);
+                watch.add(&path);
                 left.push(path);
             }
         }
+        self.watch = Some(watch);
         if self.known.len() > MAX {
             let look = self.looks;
             self.known.retain(|_, group| group.look == look);
@@ -263,6 +356,22 @@ mod tests {
         assert_eq!(name(&groups, number(&top, "")), None);
         fs::remove_dir(top.path().join("system.slice/b.service")).expect("removed");
         assert_eq!(name(&groups, b).as_deref(), Some("b.service"), "it was there a moment ago");
+    }
+
+    #[test]
+    fn a_group_that_is_gone_by_then_was_told_of_when_it_was_made() {
+        let (top, mut groups) = groups(&["system.slice"]);
+        groups.watch().expect("watched");
+        let numbers = ["system.slice/a.service", "system.slice/b.slice/c.service"].map(|path| {
+            fs::create_dir_all(top.path().join(path)).expect("made");
+            let number = number(&top, path);
+            groups.learn();
+            number
+        });
+        fs::remove_dir_all(top.path().join("system.slice")).expect("removed");
+        groups.learn();
+        assert_eq!(name(&groups, numbers[0]).as_deref(), Some("a.service"));
+        assert_eq!(name(&groups, numbers[1]).as_deref(), Some("c.service"));
     }
 
     #[test]

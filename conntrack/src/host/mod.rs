@@ -5,6 +5,7 @@ pub mod addresses;
 pub(crate) mod cgroups;
 pub mod device;
 pub(crate) mod ephemeral;
+pub(crate) mod group_events;
 pub(crate) mod groups;
 pub(crate) mod kernel;
 pub mod list;

@@ -35,7 +35,7 @@ impl Machine {
     pub fn with(devices: &[String], with_existing: bool) -> io::Result<Self> {
         let untold = Untold::default();
         let told = BTreeSet::new();
-        let (sockets, units) = (Sockets::at(devices)?, UnitNames::default());
+        let (sockets, units) = (Sockets::at(devices)?, UnitNames::watched());
         Ok(Self { sockets, units, with_existing, untold, warned: false, told })
     }
 
