@@ -6,7 +6,7 @@ mod shell;
 
 use std::fmt;
 
-use self::elements::{RichRule, Sets, address, comment, rich_rules};
+use self::elements::{ABOUT, RichRule, Sets, address, comment, policy, rich_rules};
 use super::{
     header::{self, Manner},
     networks::for_port_0,
@@ -21,10 +21,6 @@ use crate::{
         vocabulary::{BaseChain, Chain},
     },
 };
-
-/// In each file: by it the script knows its own.
-const ABOUT: &str = "  <short>conntrack</short>\n  <description>Made by conntrack; what is changed here is \
-                     lost when it is made anew.</description>\n";
 
 /// Before the policies of others, which have -1 unless somebody says otherwise, and behind firewalld's own.
 const PRIORITY: i32 = -100;
@@ -121,15 +117,6 @@ impl Script<'_> {
 fn write_file(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     let prolog = "<?xml version=\"1.0\" encoding=\"utf-8\"?>";
     write!(f, "\ncat >\"$new/{name}.xml\" <<'{END}'\n{prolog}\n{text}{END}\n")
-}
-
-/// What a policy is called.
-const fn policy(base: BaseChain) -> &'static str {
-    match base {
-        BaseChain::Input => "in",
-        BaseChain::Output => "out",
-        BaseChain::Forward => "forward",
-    }
 }
 
 fn policy_of(rule_set: &RuleSet, chain: &Chain, sets: &mut Sets) -> String {

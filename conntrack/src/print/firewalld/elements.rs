@@ -14,8 +14,21 @@ use crate::{
     },
 };
 
+/// In each file: by it the script knows its own.
+pub(super) const ABOUT: &str = "  <short>conntrack</short>\n  <description>Made by conntrack; what is changed here is \
+                     lost when it is made anew.</description>\n";
+
 /// What firewalld takes for a set without being told.
 const USUAL_ENTRIES: usize = 65_536;
+
+/// What a policy is called.
+pub(super) const fn policy(base: BaseChain) -> &'static str {
+    match base {
+        BaseChain::Input => "in",
+        BaseChain::Output => "out",
+        BaseChain::Forward => "forward",
+    }
+}
 
 /// What cannot end a comment of XML.
 pub(super) fn comment(text: &str) -> String {
@@ -47,11 +60,10 @@ fn set(version: IpVersion, entries: &[String]) -> String {
         IpVersion::V4 => "inet",
         IpVersion::V6 => "inet6",
     };
-    let about = super::ABOUT;
     let limit = (entries.len() > USUAL_ENTRIES).then_some(entries.len());
     let limit = limit.map(|limit| format!("  <option name=\"maxelem\" value=\"{limit}\"/>\n"));
     let mut text = format!(
-        "<ipset type=\"hash:net\">\n{about}  <option name=\"family\" value=\"{family}\"/>\n{}",
+        "<ipset type=\"hash:net\">\n{ABOUT}  <option name=\"family\" value=\"{family}\"/>\n{}",
         limit.unwrap_or_default()
     );
     text.extend(entries.iter().map(|entry| format!("  <entry>{entry}</entry>\n")));
@@ -122,7 +134,7 @@ fn end(
         Side::FoldedGroups | Side::Networks(_) => {
             let number = sets.0.len() + 1;
             let entries = networks(side.intervals().unwrap_or_default().into_iter());
-            (entries, format!("conntrack-{}-{number}", super::policy(base)))
+            (entries, format!("conntrack-{}-{number}", policy(base)))
         }
     };
     match entries.as_slice() {
