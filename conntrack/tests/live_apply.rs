@@ -8,7 +8,7 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -37,6 +37,10 @@ const THEIRS: &str = "table inet theirs {\nset s {\ntype ipv4_addr\nelements = {
 
 /// What was kept last is the machine's, not the namespace's: one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn tree() -> TempDir {
     let root = tempfile::tempdir().expect("a scratch directory");
@@ -177,7 +181,7 @@ fn killed_everything_is_as_it_was() {
 
 #[test]
 fn with_a_yes_they_stay_until_they_are_undone() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let (lab, before) = host_with_rules();
     let tree = tree();
     let arguments = ["-p", path(tree.path()), "--learn", "0s", "--device", DEVICE];
@@ -281,4 +285,41 @@ fn sessions_that_are_open_survive() {
             assert_eq!(arrives, survives, "--learn {learn}");
         });
     }
+}
+
+/// What would cut what was recorded is not loaded, and what nothing lets through now is not its fault.
+#[test]
+fn rules_that_refuse_what_was_recorded_are_held_back() {
+    let (lab, before) = host_with_rules();
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let tree = tree();
+    let file = scratch.path().join("edited");
+    let edited = "table inet conntrack_learned\ndelete table inet conntrack_learned\n\
+        table inet conntrack_learned {\nchain input {\ntype filter hook input priority filter; policy drop;\n\
+        iif lo accept\nct state established,related accept\ntcp dport 2222 accept\n}\n}\n";
+    fs::write(&file, edited).expect("written");
+    let arguments = ["-p", path(tree.path()), "--rules", path(&file), "--learn", "0s"];
+    let applying = Applying::start(&lab.host, &arguments);
+    let (status, said) = applying.end();
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("would refuse 1 recorded connection"), "{said}");
+    assert!(said.contains(&format!("- in/tcp/{PEER}-PORT-{HOST}-22")), "{said}");
+    assert!(said.contains("--force"), "{said}");
+    assert_eq!(ruleset(&lab.host), before, "nothing was changed");
+
+    let mut applying = Applying::start(&lab.host, &[&arguments[..], &["--force"]].concat());
+    applying.wait();
+    applying.answer("no\n");
+    assert_eq!(applying.end().0.code(), Some(3));
+    assert_eq!(ruleset(&lab.host), before, "taken back");
+
+    let theirs = "table inet theirs2 {\nchain input {\ntype filter hook input priority 7; policy accept;\n\
+        tcp dport 22 drop\n}\n}\n";
+    let refusing = scratch.path().join("theirs");
+    fs::write(&refusing, theirs).expect("written");
+    lab.host.run("nft", &["-f", path(&refusing)]);
+    let mut applying = Applying::start(&lab.host, &arguments);
+    applying.wait();
+    applying.answer("no\n");
+    applying.end();
 }

@@ -670,3 +670,24 @@ fn a_hundred_thousand_connections_take_seconds() {
     assert_eq!(told, "100000 of 100000 recorded connections accepted (100.0 %)\n");
     assert!(took < PATIENCE, "{took:?}");
 }
+
+/// A list of bad ones is smaller than what the others stand for, and is not overlooked.
+#[test]
+fn addresses_that_rules_name_are_tried_too() {
+    let truth = Truth::new();
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let file = scratch.path().join("rules");
+    let rules = "table inet bad {\nset bad { type ipv4_addr; flags interval; elements = { 198.51.100.0/24, \
+        203.0.113.9, 10.1.2.3 }; }\nchain input {\ntype filter hook input priority 0; policy accept;\n\
+        ip saddr @bad tcp dport 443 drop\n}\n}\n";
+    fs::write(&file, rules).expect("written");
+    let output = truth.audit(&["--rules", path(&file)]);
+    let report = report(&output);
+    assert_eq!(output.status.code(), Some(3), "{report}");
+    assert_eq!(report["refused"], Value::Array(Vec::new()), "{report}");
+    let partly = report["partly"].as_array().expect("an array");
+    let [partly] = &partly[..] else { panic!("{partly:#?}") };
+    assert_eq!(partly["file"], format!("in/tcp/INTERNET-PORT-{}-443", HOST[0]));
+    assert_eq!(partly["internet"], "198.51.100.77");
+    assert_eq!(partly["part"], "connection");
+}

@@ -46,6 +46,7 @@ each_format!(
     answers_of_a_group_arrive,
     who_asks_a_group_is_answered,
     data_connections_are_let_through,
+    groups_that_programs_listen_to_are_heard,
 );
 
 fn address(text: &str) -> IpAddr {
@@ -262,4 +263,56 @@ fn data_connections_are_let_through<F: Firewall>() {
     let backdoor = SocketAddr::new(address(HOST[0]), 40_123);
     let asked = ask_tcp(&lab.peer, address(PEER[0]), backdoor, REFUSED_AFTER);
     assert!(asked.is_err(), "an ephemeral port that nobody agreed on");
+}
+
+/// Joined, with a socket: nobody sent to it while it was recorded. What belongs to no program stays refused, and
+/// a tree of another machine opens nothing.
+fn groups_that_programs_listen_to_are_heard<F: Firewall>() {
+    const OF_A_PROGRAM: Ipv4Addr = Ipv4Addr::new(239, 77, 1, 2);
+    const OF_NONE: Ipv4Addr = Ipv4Addr::new(239, 77, 1, 3);
+    let lab = lab();
+    let own: Ipv4Addr = HOST[0].parse().expect("an address");
+    let listen = |bound: Ipv4Addr, port: u16, group: Ipv4Addr| {
+        lab.host.enter(|| {
+            let socket = UdpSocket::bind((bound, port)).expect("bound");
+            socket.join_multicast_v4(&group, &own).expect("joined");
+            socket.set_read_timeout(Some(REFUSED_AFTER)).expect("set");
+            socket
+        })
+    };
+    let mdns = Ipv4Addr::new(224, 0, 0, 251);
+    let any = Ipv4Addr::UNSPECIFIED;
+    let sockets = [
+        (listen(any, 5353, mdns), mdns, true),
+        (listen(OF_A_PROGRAM, 7777, OF_A_PROGRAM), OF_A_PROGRAM, true),
+        // Whose group that is, nobody tells.
+        (listen(any, 7778, OF_NONE), OF_NONE, false),
+    ];
+    let hears = |(socket, group, _): &(UdpSocket, Ipv4Addr, bool)| {
+        let to = (*group, socket.local_addr().expect("bound").port());
+        lab.peer.enter(|| {
+            let peer = UdpSocket::bind((PEER[0], 0)).expect("bound");
+            peer.send_to(b"to all", to).expect("sent");
+        });
+        socket.recv(&mut [0; 16]).is_ok()
+    };
+    assert!(sockets.iter().all(hears), "without rules");
+    let tree = tempfile::tempdir().expect("a scratch directory");
+    add_files(tree.path(), &[format!("in/tcp/{}-PORT-{}-22", PEER[0], HOST[0])]);
+    for (device, is_here) in [(DEVICE, true), ("elsewhere0", false)] {
+        let told = format!("{{\"version\":1,\"device\":\"{device}\"}}");
+        let name = "user.conntrack.recording";
+        rustix::fs::setxattr(tree.path(), name, told.as_bytes(), rustix::fs::XattrFlags::empty())
+            .expect("a file system with extended attributes");
+        let file = tree.path().join("rules");
+        let path = file.to_str().expect("UTF-8");
+        let tree = tree.path().to_str().expect("UTF-8");
+        let program = env!("CARGO_BIN_EXE_conntrack");
+        let arguments = ["rules", "-p", tree, "--format", F::FORMAT, "--enforce", "-q", "-o", path];
+        lab.host.run(program, &arguments);
+        F::load(&lab.host, path);
+        for socket in &sockets {
+            assert_eq!(hears(socket), socket.2 && is_here, "{device}: {}", socket.1);
+        }
+    }
 }

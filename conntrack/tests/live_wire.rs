@@ -174,7 +174,8 @@ impl Translating {
         let mut command = self.lab.host.command(env!("CARGO_BIN_EXE_conntrack"));
         command.args(["audit", "--host", kind]).arg(file).arg("-p").arg(tree);
         let output = command.output().expect("the program runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     }
 }
 
@@ -259,7 +260,8 @@ fn iptables_at_the_wire_over_ipv6() {
     assert!(asks(HOST, 80, PATIENCE) && asks("fd00:8::2", 80, PATIENCE));
     wait_for_answers(&recorder, 2);
     let arguments = ["--format", "iptables", "--enforce", "--at", "wire", "--device", DEVICE];
-    for (further, passes) in [(&[][..], true), (&["--forward"], false)] {
+    // What passes is recorded on: it comes last.
+    for (further, passes) in [(&["--forward"][..], false), (&[], true)] {
         let (_kept, file) = rules(recorder.path(), &[&arguments[..], further].concat());
         let (status, told) = host.audit_as("--iptables", recorder.path(), &file);
         assert_eq!(status, Some(0), "{told}");

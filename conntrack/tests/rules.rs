@@ -213,6 +213,45 @@ fn answers_to_ssdp_and_netbios_have_a_rule_or_a_warning() {
 }
 
 /// A router of a network would have a rule for each of the world's addresses.
+/// The connections by name, above the rule in either language; at the top only what is about no rule.
+#[test]
+fn warnings_stand_above_their_rule() {
+    let early = UNIX_EPOCH + Duration::from_hours(24 * 365 * 55);
+    let late = UNIX_EPOCH + Duration::from_hours(24 * 365 * 60);
+    let scanned = (1..=5).map(|peer| format!("in/tcp/10.0.0.{peer}-PORT-10.1.1.1-22"));
+    let files: Vec<_> = scanned.map(|file| (file, early, "none")).collect();
+    let dns = "out/udp/10.1.1.1-PORT-10.0.0.53-53".to_owned();
+    let high = "in/tcp/10.0.0.9-PORT-10.1.1.1-40000".to_owned();
+    let sure = "in/tcp/10.0.0.10-PORT-10.1.1.1-443".to_owned();
+    let others = [dns, high, sure].map(|file| (file, late, "answered"));
+    let files = files.iter().chain(&others);
+    let root = tree_with_evidence(files.map(|(file, time, word)| (file.as_str(), *time, *word)));
+    let ssh = "in/tcp/10.0.0.1-PORT-10.1.1.1-22, in/tcp/10.0.0.2-PORT-10.1.1.1-22, \
+        in/tcp/10.0.0.3-PORT-10.1.1.1-22 and 2 more";
+    for (format, begins) in [("nftables", "tcp dport "), ("iptables", "-A conntrack-")] {
+        let printed = rules(&root, &["--format", format]);
+        let above = |port: &str| {
+            let port = format!("dport {port} ");
+            let is_rule =
+                |line: &&str| line.trim_start().starts_with(begins) || line.contains("udp dport");
+            let lines: Vec<_> = printed.lines().collect();
+            let at = lines.iter().position(|it| is_rule(it) && it.contains(&port));
+            lines[at.unwrap_or_else(|| panic!("{port}: {printed}")) - 1].trim_start().to_owned()
+        };
+        assert!(above("22").starts_with("# Warning: nobody knows whether"), "{}", above("22"));
+        assert!(above("22").ends_with(ssh), "{}", above("22"));
+        let named = "# Warning: to an ephemeral port, which the program may change when it starts \
+            again: in/tcp/10.0.0.9-PORT-10.1.1.1-40000";
+        assert_eq!(above("40000"), named);
+        assert!(above("53").ends_with("need TCP: out/udp/10.1.1.1-PORT-10.0.0.53-53"), "{printed}");
+        assert!(!above("443").starts_with("# Warning"), "{}", above("443"));
+        let head: Vec<_> = printed.lines().take_while(|line| line.starts_with('#')).collect();
+        let head = head.join("\n");
+        assert!(!head.contains("port scan") && head.contains("no rule for IPv6"), "{head}");
+        assert!(head.contains("# Warning: 3 rules below, each with its own."), "{head}");
+    }
+}
+
 #[test]
 fn what_is_forwarded_from_and_to_the_internet_is_folded() {
     let files = [
@@ -282,7 +321,8 @@ fn the_own_address_can_be_left_out_and_where_it_changes_that_is_said() {
     }
     let printed = rules(&root, &["--any-local-address", "--format", "iptables"]);
     assert!(printed.contains("-A conntrack-input-from-inet -6 -p tcp --dport 22"), "{printed}");
-    assert!(!printed.contains("10.0.0.2"), "{printed}");
+    let mut lines = printed.lines().filter(|line| !line.starts_with("# Warning"));
+    assert!(!lines.any(|line| line.contains("10.0.0.2")), "{printed}");
     let far = tree([(files[0], UNIX_EPOCH), ("in/tcp/INTERNET-PORT-2001:db8:1::1-22", UNIX_EPOCH)]);
     assert!(!said(&far, &[]).contains("temporary"));
 }
@@ -474,7 +514,10 @@ fn a_tree_without_its_attributes_is_said_to_be_one() {
     let said = said(&root, &[]);
     assert!(said.contains("copied without extended attributes (cp -a, rsync -X"), "{said}");
     let printed = rules(&root, &[]);
-    assert!(printed.contains("# Warning: 1 connection with a rule may have been a"), "{printed}");
+    let warning = format!(
+        "# Warning: nobody knows whether this was answered, it may have been a port scan: {SSH}"
+    );
+    assert!(printed.contains(&warning), "{printed}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `check` | that the rules load, and touch no table but ours |
+//! | `foreseen` | what of a recording they would refuse |
 //! | `state` | the files that whoever takes rules back needs |
 //! | `table` | our table: what it is now, and how it becomes that again |
 //! | `guard` | takes the rules back, as a process of its own and as a timer of systemd |
@@ -14,6 +15,7 @@
 
 mod check;
 mod error;
+mod foreseen;
 pub mod guard;
 pub mod keep;
 mod plan;
@@ -22,7 +24,7 @@ mod table;
 
 use std::{thread, time::Duration};
 
-pub use self::{error::ApplyError, plan::Plan};
+pub use self::{error::ApplyError, foreseen::refused, plan::Plan};
 use self::{guard::Guard, state::State, table::Table};
 
 /// How it ended.

@@ -36,6 +36,13 @@ pub enum Verdict {
         /// With this address in the place of `INTERNET`.
         internet: Option<IpAddr>,
     },
+    /// It works, but not for an address of `INTERNET` that the rules name.
+    Partly {
+        /// What did not come through.
+        part: Part,
+        /// With this address.
+        internet: IpAddr,
+    },
     /// It does not come through without rules either.
     NotJudged,
 }
@@ -63,7 +70,7 @@ impl Bench {
         let (came, said) = trial::judge(&trials, &self.layout, &self.ruleset)?;
         let judgement = |(record, range): (&Record, std::ops::Range<usize>)| Judgement {
             record: record.clone(),
-            verdict: verdict(record, &trials[range.clone()], &came[range]),
+            verdict: self.verdict(record, &trials[range.clone()], &came[range]),
         };
         Ok((records.iter().zip(of_record).map(judgement).collect(), said))
     }
@@ -75,12 +82,12 @@ impl Bench {
                 trials.push(self.trial(record, source, destination, trials.len()));
             }
             (Host::Address(source), Host::Internet) => {
-                for destination in self.representatives.like(source) {
+                for destination in self.standing_for(source) {
                     trials.push(self.trial(record, source, *destination, trials.len()));
                 }
             }
             (Host::Internet, Host::Address(destination)) => {
-                for source in self.representatives.like(destination) {
+                for source in self.standing_for(destination) {
                     trials.push(self.trial(record, *source, destination, trials.len()));
                 }
             }
@@ -109,20 +116,29 @@ impl Bench {
         let offset = number % (usize::from(last - first) + 1);
         first.saturating_add(u16::try_from(offset).unwrap_or_default())
     }
-}
 
-/// Of all that stand for a connection, the first that is refused.
-fn verdict(record: &Record, trials: &[Trial], came: &[Came]) -> Verdict {
-    let connection = &record.connection;
-    for (trial, came) in trials.iter().zip(came) {
-        if let Came::Refused(part) = came {
+    /// Who stands for `INTERNET` opposite this address; those that rules name come last.
+    fn standing_for(&self, opposite: IpAddr) -> impl Iterator<Item = &IpAddr> {
+        let representatives = &self.representatives;
+        representatives.like(opposite).iter().chain(representatives.named_like(opposite))
+    }
+
+    /// Of all that stand for a connection, the first that is refused.
+    fn verdict(&self, record: &Record, trials: &[Trial], came: &[Came]) -> Verdict {
+        let connection = &record.connection;
+        for (trial, came) in trials.iter().zip(came) {
+            let Came::Refused(part) = *came else { continue };
             let internet = match (connection.source, connection.destination) {
                 (Host::Internet, _) => Some(trial.source.ip()),
                 (_, Host::Internet) => Some(trial.destination.ip()),
                 _ => None,
             };
-            return Verdict::Refused { part: *part, internet };
+            // The others came first, and got through.
+            return match internet.filter(|it| self.representatives.is_named(*it)) {
+                Some(internet) => Verdict::Partly { part, internet },
+                None => Verdict::Refused { part, internet },
+            };
         }
+        if came.contains(&Came::Accepted) { Verdict::Accepted } else { Verdict::NotJudged }
     }
-    if came.contains(&Came::Accepted) { Verdict::Accepted } else { Verdict::NotJudged }
 }

@@ -130,9 +130,17 @@ impl Audit {
         Ok(Self { judgements, omissions: choice.omissions, attacks, notes })
     }
 
-    /// Whether all that was judged is accepted.
+    /// Whether all that was judged is accepted, whoever `INTERNET` is.
     pub fn is_covered(&self) -> bool {
-        self.refused().next().is_none()
+        self.not_for_all().next().is_none()
+    }
+
+    /// What is refused, if only for addresses that the rules name.
+    pub fn not_for_all(&self) -> impl Iterator<Item = &Judgement> {
+        let is_refused = |it: &&Judgement| {
+            matches!(it.verdict, Verdict::Refused { .. } | Verdict::Partly { .. })
+        };
+        self.judgements.iter().filter(is_refused)
     }
 
     /// What is refused.
@@ -230,8 +238,8 @@ fn representatives(recording: &Recording, request: &Request, ruleset: &Ruleset) 
         Host::Address(address) => Some(IpNet::from(address).into()),
         Host::Internet => None,
     });
-    let named: Vec<_> = named.chain(ruleset.intervals()).collect();
-    Representatives::of(&Internet::without(&request.internal), &named)
+    let in_tree: Vec<_> = named.collect();
+    Representatives::of(&Internet::without(&request.internal), &in_tree, &ruleset.intervals())
 }
 
 /// Whoever may not make network namespaces can make one within a user namespace, where that is allowed. It

@@ -1,8 +1,9 @@
 //! Who stands for `INTERNET`: addresses of it that nobody names, from each large part that rules treat
-//! alike.
+//! alike; and beside them some that rules name.
 
 use std::{
     cmp::Reverse,
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -18,6 +19,8 @@ use crate::{
 
 /// Parts of each family that have somebody to stand for them.
 const PARTS: usize = 8;
+/// Of each family: addresses that rules name, such as those of a list of bad ones.
+const NAMED: usize = 16;
 /// What is smaller than the largest part by this is named for a reason: a peer, a list of bad ones.
 const MUCH_SMALLER: u128 = 1 << 8;
 
@@ -31,13 +34,33 @@ const NOWHERE: [&str; 6] =
 pub(super) struct Representatives {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
+    /// Of both families.
+    named: Vec<IpAddr>,
 }
 
 impl Representatives {
-    /// For rules and a tree that name these addresses.
-    pub(super) fn of(internet: &Internet, named: &[Interval]) -> Self {
-        let of = |version| largest_parts(internet.addresses(version), version, named);
-        Self { v4: of(IpVersion::V4), v6: of(IpVersion::V6) }
+    /// For a tree and rules that name these addresses.
+    pub(super) fn of(internet: &Internet, in_tree: &[Interval], in_rules: &[Interval]) -> Self {
+        let named = [in_tree, in_rules].concat();
+        let of = |version| largest_parts(&somewhere(internet, version), version, &named);
+        let (v4, v6) = (of(IpVersion::V4), of(IpVersion::V6));
+        let others = [(IpVersion::V4, &v4), (IpVersion::V6, &v6)].into_iter();
+        let named = others.flat_map(|(version, general)| {
+            let internet = somewhere(internet, version);
+            few(in_rules.iter().filter_map(move |it| named_in(*it, version, &internet, general)))
+        });
+        let named = named.collect();
+        Self { v4, v6, named }
+    }
+
+    /// Addresses of one family that rules name: not all of them have to get through.
+    pub(super) fn named_like(&self, address: IpAddr) -> impl Iterator<Item = &IpAddr> {
+        self.named.iter().filter(move |it| it.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Whether it is one that rules name.
+    pub(super) fn is_named(&self, address: IpAddr) -> bool {
+        self.named.contains(&address)
     }
 
     /// Those of one family.
@@ -49,10 +72,39 @@ impl Representatives {
     }
 }
 
-fn largest_parts(mut internet: AddressSet, version: IpVersion, named: &[Interval]) -> Vec<IpAddr> {
+/// What of the internet is in use.
+fn somewhere(internet: &Internet, version: IpVersion) -> AddressSet {
+    let mut internet = internet.addresses(version);
     for network in NOWHERE.iter().filter_map(|text| text.parse::<IpNet>().ok()) {
         internet.remove(network.into());
     }
+    internet
+}
+
+/// An address of the internet in what rules name, if nobody stands for it yet.
+fn named_in(
+    interval: Interval,
+    version: IpVersion,
+    internet: &AddressSet,
+    general: &[IpAddr],
+) -> Option<IpAddr> {
+    let (first, last) = (interval.first(), interval.last());
+    let is_stood_for = general.iter().any(|it| (first..=last).contains(it));
+    if interval.version() != version || is_stood_for {
+        return None;
+    }
+    let middle = address(middle(bits(first), bits(last)), version);
+    [middle, first, last].into_iter().find(|it| internet.contains(*it))
+}
+
+/// Some of them, from the first to the last.
+fn few(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let addresses: Vec<_> = addresses.collect::<BTreeSet<_>>().into_iter().collect();
+    let step = addresses.len().div_ceil(NAMED).max(1);
+    addresses.into_iter().step_by(step).collect()
+}
+
+fn largest_parts(internet: &AddressSet, version: IpVersion, named: &[Interval]) -> Vec<IpAddr> {
     let mut cuts: Vec<u128> = named
         .iter()
         .filter(|interval| interval.version() == version)
@@ -112,7 +164,24 @@ mod tests {
     fn of(named: &[&str]) -> Representatives {
         let named: Vec<_> =
             named.iter().map(|text| text.parse::<IpNet>().expect("a network").into()).collect();
-        Representatives::of(&Internet::without(&[]), &named)
+        Representatives::of(&Internet::without(&[]), &[], &named)
+    }
+
+    #[test]
+    fn what_rules_name_has_somebody_too() {
+        let all = of(&[
+            "203.0.113.9/32",
+            "198.51.100.0/24",
+            "10.0.0.0/8",
+            "2001:db8::1/128",
+            "0.0.0.0/0",
+        ]);
+        let mut named: Vec<_> = all.named.iter().map(ToString::to_string).collect();
+        named.sort_unstable();
+        assert_eq!(named, ["198.51.100.77", "2001:db8::1", "203.0.113.9"]);
+        let many: Vec<_> = (0..200).map(|it| format!("203.0.113.{it}/32")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        assert!((2..=NAMED).contains(&of(&many).named.len()));
     }
 
     #[test]

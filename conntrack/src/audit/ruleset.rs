@@ -23,6 +23,8 @@ pub struct Sources {
     pub host: bool,
     /// A file for `nft -f`.
     pub nftables: Option<PathBuf>,
+    /// Rules for `nft -f` that were read or made already, and what messages call them.
+    pub given: Option<(String, Vec<u8>)>,
     /// A file for `iptables-restore`, and for `ip6tables-restore` if it is for both.
     pub iptables: Option<PathBuf>,
     /// A file for `ip6tables-restore` alone.
@@ -83,6 +85,10 @@ impl Ruleset {
         }
         if let Some(path) = &sources.nftables {
             parts.push(Part::of_file(path, "nft", &NFT)?);
+        }
+        if let Some((what, text)) = &sources.given {
+            let (what, text) = (what.clone(), text.clone());
+            parts.push(Part { what, program: "nft", arguments: &NFT, text, is_optional: false });
         }
         if let Some(path) = &sources.ipset {
             parts.push(Part::of_file(path, "ipset", &IPSET)?);

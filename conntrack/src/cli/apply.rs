@@ -1,6 +1,7 @@
 //! `conntrack apply`, as typed and as it runs: rules are put in force, and somebody has to say yes.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     path::PathBuf,
@@ -17,29 +18,40 @@ use rustix::{
 };
 
 use super::{
+    here,
     reading::read,
     values::{device, duration, span, unique},
 };
 use crate::{
     apply::{self, Ended, Plan, Step, guard::guard, keep::Advice},
-    print::nftables,
+    audit::AuditError,
+    connection::Connection,
+    print::{
+        nftables,
+        words::{self, count_of},
+    },
+    recording::Recording,
     rules::{rule_set::RuleSet, vocabulary::Request},
+    tree,
 };
 
+/// More connections are only counted.
+const NAMED: usize = 20;
 /// Nobody said yes.
 const TAKEN_BACK: u8 = 3;
 /// What is taken for a yes.
 const YES: [&str; 2] = ["y", "yes"];
 
 const APPLY_HELP: &str = "\
-The rules are tried in a network namespace first: they have to load, and to touch no other table. Then rules \
+The rules are tried in a network namespace first: they have to load, to touch no other table, and to refuse \
+nothing of the tree that works now (the audit), unless --force is given. Then rules \
 that refuse nothing are in force for a while, so that netfilter gets to know the connections that are open, and \
 then the rules. They are taken back unless somebody types yes in time: also when the terminal goes away, or when \
 this is killed.
 
 Examples:
   sudo conntrack apply -p DIR                         the enforcing rules of a tree
-  sudo conntrack apply --rules FILE --confirm 2m      rules that were edited
+  sudo conntrack apply -p DIR --rules FILE            rules that were edited
   sudo conntrack apply --undo                         what was there before
 
 Exit status: 0 if the rules are kept, 3 if they were taken back, 1 when it could not do its work, 2 for a wrong \
@@ -55,13 +67,13 @@ pub(super) enum ApplyCommand {
 
 /// `conntrack apply`.
 #[derive(Args, Clone, Debug)]
-#[command(group = ArgGroup::new("what").required(true).args(["path", "rules", "undo", "guard"]))]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["path", "rules", "undo", "guard"]))]
 pub(super) struct ApplyArgs {
     /// The tree whose enforcing rules these are, or a file of what -f jsonl prints
     #[arg(short, long, value_name = "DIR")]
     path: Option<PathBuf>,
 
-    /// Rules, as for `nft -f`, of our table alone
+    /// Rules, as for `nft -f`, of our table alone; with a tree, that is what they have to accept
     #[arg(short, long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
@@ -77,8 +89,12 @@ pub(super) struct ApplyArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     learn: Duration,
 
-    /// Go back to what was there before
+    /// Also where the audit says that they would refuse what was recorded and works now
     #[arg(long)]
+    force: bool,
+
+    /// Go back to what was there before
+    #[arg(long, conflicts_with_all = ["path", "rules"])]
     undo: bool,
 
     /// Be the process that takes rules back
@@ -96,7 +112,16 @@ pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
         say(if is_undone { "taken back" } else { "there is nothing to take back" });
         return Ok(ExitCode::SUCCESS);
     }
-    let ended = apply::apply(&plan(args)?, tell, is_confirmed)?;
+    let recording = args.path.as_ref().map(|path| read(slice::from_ref(path))).transpose()?;
+    let plan = plan(args, recording.as_ref())?;
+    let refused = recording.map(|it| apply::refused(&plan, &it, &unique(&args.device)));
+    let works_on =
+        refused.is_none_or(|it| it.map_or_else(|error| not_foreseen(&error), |it| works_on(&it)));
+    if !works_on && !args.force {
+        say("nothing was changed; --force applies them all the same");
+        return Ok(ExitCode::from(TAKEN_BACK));
+    }
+    let ended = apply::apply(&plan, tell, is_confirmed)?;
     match ended {
         Ended::Kept => {
             say(&Advice::of_this_machine().to_string());
@@ -109,7 +134,32 @@ pub(super) fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn plan(args: &ApplyArgs) -> anyhow::Result<Plan> {
+/// Whether the rules refuse nothing that was recorded; what they do is said.
+fn works_on(refused: &BTreeSet<Connection>) -> bool {
+    if refused.is_empty() {
+        return true;
+    }
+    let connections = count_of(refused.len(), "recorded connection");
+    say(&format!("the rules would refuse {connections} that what is in force now lets through:"));
+    for connection in refused.iter().take(NAMED) {
+        say(&format!("- {}", tree::path(connection)));
+    }
+    if refused.len() > NAMED {
+        say(&format!(
+            "and {} more; conntrack audit --host --rules FILE lists all",
+            refused.len() - NAMED
+        ));
+    }
+    false
+}
+
+/// That cannot be helped.
+fn not_foreseen(error: &AuditError) -> bool {
+    say(&format!("cannot tell what of the tree the rules would refuse: {error}"));
+    true
+}
+
+fn plan(args: &ApplyArgs, recording: Option<&Recording>) -> anyhow::Result<Plan> {
     let (name, rules) = match (&args.rules, &args.path) {
         (Some(file), _) => {
             let name = file.display().to_string();
@@ -117,9 +167,17 @@ fn plan(args: &ApplyArgs) -> anyhow::Result<Plan> {
             (name, rules)
         }
         (None, Some(path)) => {
-            let devices = unique(&args.device);
-            let request = Request { enforce: true, devices, ..Request::default() };
-            let rule_set = RuleSet::of(&read(slice::from_ref(path))?, request);
+            let recording = recording.ok_or_else(|| anyhow!("no tree was read"))?;
+            let request = Request {
+                enforce: true,
+                devices: unique(&args.device),
+                joined: here::listened_to(recording),
+                ..Request::default()
+            };
+            let rule_set = RuleSet::of(recording, request);
+            for warning in &rule_set.warnings {
+                log::warn!("{}", words::warning(warning));
+            }
             let rules = nftables::File::of(&rule_set).to_string().into_bytes();
             (format!("the rules of {}", path.display()), rules)
         }

@@ -12,6 +12,7 @@ use log::LevelFilter;
 
 use super::{
     export::{At, AuditArgs, DiffArgs, DroppedArgs, ExportCommand, Format, RulesArgs, Telling},
+    here,
     output::{print, put},
     reading::{merge, read, read_each},
     report, show, translation,
@@ -34,7 +35,7 @@ use crate::{
         words::{self, count_of},
     },
     recording::Recording,
-    rules::{omissions::Omission, rule_set::RuleSet, warnings::Warning},
+    rules::{omissions::Omission, rule_set::RuleSet, vocabulary::Request, warnings::Warning},
     tracker::Scope,
     tree::Tree,
 };
@@ -153,7 +154,8 @@ fn check(args: &RulesArgs) -> anyhow::Result<()> {
 
 /// The rules that are asked for. Their warnings are logged, unless the same eyes see them in the rules.
 fn rule_set(recording: &Recording, args: &RulesArgs) -> RuleSet {
-    let mut rule_set = RuleSet::of(recording, args.request());
+    let joined = here::listened_to(recording);
+    let mut rule_set = RuleSet::of(recording, Request { joined, ..args.request() });
     if matches!(args.format, Format::Ufw | Format::Firewalld) {
         // They cannot be told of one.
         rule_set.warnings.retain(|it| *it != Warning::EveryDevice);

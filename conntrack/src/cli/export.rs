@@ -1,6 +1,6 @@
 //! The subcommands that read a tree, as typed: their flags and values.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, ValueHint};
 use ipnet::IpNet;
@@ -270,6 +270,7 @@ impl RulesArgs {
             any_local_address: self.any_local_address,
             // What cannot be asked for is not warned of.
             changing: addresses::that_change().unwrap_or_default(),
+            joined: BTreeSet::new(),
             udp_in: self.udp_in.iter().copied().collect(),
             aggregation: self.aggregate.unwrap_or(Aggregation::NONE),
             internal: self.internal.clone(),
@@ -343,6 +344,7 @@ impl AuditArgs {
             sources: audit::Sources {
                 host: self.host,
                 nftables: self.rules.clone(),
+                given: None,
                 iptables: self.iptables.clone(),
                 ip6tables: self.ip6tables.clone(),
                 ipset: self.ipset.clone(),

@@ -7,6 +7,7 @@ mod completion;
 mod devices;
 mod doctor;
 mod export;
+mod here;
 mod output;
 mod place;
 mod reading;

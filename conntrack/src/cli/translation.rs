@@ -3,10 +3,8 @@
 
 use rustix::process::geteuid;
 
-use crate::{
-    host::{self, device::Device, programs::run},
-    tree::Provenance,
-};
+use super::here::has_device;
+use crate::{host::programs::run, tree::Provenance};
 
 /// What translates, in either firewall's language.
 const WORDS: [&str; 8] =
@@ -17,18 +15,9 @@ pub(super) const WARNING: &str = "this host translates addresses: rules at the h
 
 /// Whether rules that translate are in force here, if the recording may be of this machine.
 pub(super) fn is_done_here(provenance: Option<&Provenance>) -> bool {
-    let is_here = |it: &Provenance| {
-        let device = it.devices.iter().any(|name| Device::find(name).is_ok());
-        device && !is_of_another(it)
-    };
-    provenance.is_some_and(is_here)
+    has_device(provenance)
         && geteuid().is_root()
         && run("nft", &["-s", "list", "ruleset"], &[]).is_ok_and(|rules| translates(&rules))
-}
-
-/// Whether it was recorded on a machine that has another name.
-fn is_of_another(provenance: &Provenance) -> bool {
-    provenance.host.is_some() && provenance.host != host::name()
 }
 
 fn translates(rules: &[u8]) -> bool {
@@ -51,13 +40,5 @@ mod tests {
         for rules in ["", "type nat hook prerouting priority dstnat;", "ct status dnatted"] {
             assert!(!translates(rules.as_bytes()), "{rules}");
         }
-    }
-
-    #[test]
-    fn a_recording_of_another_machine_is_not_of_this_one() {
-        let of = |host: Option<String>| Provenance { host, ..Provenance::default() };
-        assert!(is_of_another(&of(Some("no such host".to_owned()))));
-        assert!(!is_of_another(&of(host::name())));
-        assert!(!is_of_another(&of(None)), "it does not tell");
     }
 }

@@ -7,6 +7,7 @@ pub mod device;
 pub(crate) mod ephemeral;
 pub(crate) mod group_events;
 pub(crate) mod groups;
+pub(crate) mod joined;
 pub(crate) mod kernel;
 pub mod list;
 pub(crate) mod memory;

@@ -74,6 +74,13 @@ impl Listening {
         }
     }
 
+    /// The ports of those that are bound to this address alone.
+    pub(crate) fn ports_of(&self, address: IpAddr) -> impl Iterator<Item = u16> {
+        let is_bound = move |local: &Local| local.address == Bound::To(address);
+        let bound = self.by_port.iter().filter(move |(_, sockets)| sockets.iter().any(is_bound));
+        bound.map(|(port, _)| *port)
+    }
+
     /// Whether one of them takes what comes to this address and port.
     pub(crate) fn takes(&self, to: SocketAddr, arrival: &Arrival) -> bool {
         let sockets = self.by_port.get(&to.port());

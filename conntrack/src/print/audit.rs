@@ -1,12 +1,12 @@
 //! What came of an audit: a line for each connection that is refused and the sums, or JSON.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
 use super::{json::Object, words::count_of};
 use crate::{
-    audit::{Audit, Verdict},
+    audit::{Audit, Judgement, Verdict},
     connection::Connection,
     tree,
     utc::Utc,
@@ -31,6 +31,11 @@ impl fmt::Display for Table<'_> {
                 None => writeln!(f)?,
             }
         }
+        for (judgement, part, address) in partly(audit) {
+            let path = tree::path(&judgement.record.connection);
+            let seen = Utc(judgement.record.last_seen);
+            writeln!(f, "~ {path}  {seen}  {part} refused for {address}, which the rules name")?;
+        }
         if let Some(attacks) = &audit.attacks {
             let all = attacks.unanswered.iter().chain(&attacks.never_seen);
             for (connection, _) in all.filter(|(_, is_let_in)| *is_let_in) {
@@ -41,6 +46,14 @@ impl fmt::Display for Table<'_> {
         }
         write_sum(f, audit)
     }
+}
+
+/// What is accepted but for an address that the rules name, and which.
+fn partly(audit: &Audit) -> impl Iterator<Item = (&Judgement, &'static str, IpAddr)> {
+    audit.judgements.iter().filter_map(|judgement| match judgement.verdict {
+        Verdict::Partly { part, internet } => Some((judgement, part.as_str(), internet)),
+        _ => None,
+    })
 }
 
 fn write_let_in(
@@ -63,6 +76,14 @@ fn write_sum(f: &mut fmt::Formatter<'_>, audit: &Audit) -> fmt::Result {
             count_of(not_judged, "connection")
         )?;
     }
+    let partly = partly(audit).count();
+    if partly > 0 {
+        writeln!(
+            f,
+            "{} accepted, but not for addresses of INTERNET that the rules name",
+            count_of(partly, "connection")
+        )?;
+    }
     write!(f, "{accepted} of {judged} recorded connections accepted")?;
     // Rounded down: 100.0 % is all of them.
     if let Some(per_mille) = (accepted * 1000).checked_div(judged) {
@@ -76,6 +97,8 @@ struct Whole {
     judged: usize,
     accepted: usize,
     refused: Vec<Refused>,
+    /// Accepted, but not for this address of `INTERNET`, which the rules name.
+    partly: Vec<Refused>,
     not_judged: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attacks: Option<Attacks>,
@@ -117,12 +140,19 @@ impl fmt::Display for Json<'_> {
                 record: Object::from(&judgement.record),
             })
         });
+        let partly = partly(audit).map(|(judgement, part, address)| Refused {
+            file: tree::path(&judgement.record.connection),
+            part,
+            internet: Some(address.to_string()),
+            record: Object::from(&judgement.record),
+        });
         let not_judged: Vec<_> =
             with(Verdict::NotJudged).map(|it| tree::path(&it.record.connection)).collect();
         let whole = Whole {
             judged: audit.judgements.len() - not_judged.len(),
             accepted: with(Verdict::Accepted).count(),
             refused: refused.collect(),
+            partly: partly.collect(),
             not_judged,
             attacks: audit.attacks.as_ref().map(|it| Attacks {
                 unanswered: attacks(&it.unanswered),

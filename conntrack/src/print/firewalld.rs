@@ -8,7 +8,7 @@ use std::fmt;
 
 use self::elements::{ABOUT, RichRule, Sets, address, comment, policy, rich_rules};
 use super::{
-    header::{self, Manner},
+    header::{self, Manner, Place},
     networks::for_port_0,
     words::{self, count_of},
 };
@@ -49,7 +49,8 @@ impl fmt::Display for Script<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule_set, sets, policies } = self;
         writeln!(f, "#!/bin/sh")?;
-        header::write(f, rule_set, "sudo sh FILE", &manner(rule_set.request.enforce))?;
+        let manner = manner(rule_set.request.enforce);
+        header::write(f, rule_set, "sudo sh FILE", &manner, Place::Head)?;
         self.write_notes(f)?;
         f.write_str(shell::OPENING)?;
         if rule_set.locks_out() {

@@ -4,10 +4,23 @@
 use std::fmt;
 
 use super::words::{count_of, how_to_take_in, machines_of, omissions, warning};
-use crate::{recording::one_word, rules::rule_set::RuleSet, utc::Utc};
+use crate::{
+    recording::one_word,
+    rules::{rule_set::RuleSet, warnings::Warning},
+    utc::Utc,
+};
 
 /// What becomes of what no rule accepts, a line for each sentence.
 pub(super) struct Manner(pub(super) &'static [&'static str]);
+
+/// Where warnings about certain rules are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Above the rule, with its connections.
+    Beside,
+    /// With the others.
+    Head,
+}
 
 impl Manner {
     /// Of a firewall that counts and logs it.
@@ -28,6 +41,7 @@ pub(super) fn write(
     rule_set: &RuleSet,
     load: &str,
     manner: &Manner,
+    place: Place,
 ) -> fmt::Result {
     let version = env!("CARGO_PKG_VERSION");
     writeln!(f, "# Rules learned by conntrack {version}. Load them with: {load}")?;
@@ -40,8 +54,14 @@ pub(super) fn write(
     if let Some(hint) = how_to_take_in(&rule_set.omissions) {
         writeln!(f, "# {hint}.")?;
     }
-    for it in &rule_set.warnings {
+    let is_here = |it: &&Warning| place == Place::Head || !it.is_about_rules();
+    for it in rule_set.warnings.iter().filter(is_here) {
         writeln!(f, "# Warning: {}.", warning(it))?;
+    }
+    let rules = rule_set.chains.iter().flat_map(|chain| &chain.rules);
+    let doubtful = rules.filter(|rule| !rule.facts.doubts.is_empty()).count();
+    if place == Place::Beside && doubtful > 0 {
+        writeln!(f, "# Warning: {} below, each with its own.", count_of(doubtful, "rule"))?;
     }
     Ok(())
 }

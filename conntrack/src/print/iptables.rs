@@ -16,7 +16,7 @@ use self::{
     places::{FILTER, Jump, Own, chains, gate, rest},
 };
 use super::{
-    header::{self, Manner},
+    header::{self, Manner, Place},
     multiport,
     words::{self, Closing},
 };
@@ -41,7 +41,7 @@ impl fmt::Display for File<'_> {
         let jump = if self.is_of_several() { Jump::of_devices } else { Jump::of };
         let jumps: Vec<_> = judged.iter().map(|it| jump(it.base, standing)).collect();
         let load = "the commands below, not without --noflush";
-        header::write(f, self.0, load, &Manner::counting(self.0.request.enforce))?;
+        header::write(f, self.0, load, &Manner::counting(self.0.request.enforce), Place::Beside)?;
         self.write_notes(f)?;
         commands::write(f, self.0, &jumps)?;
         unrecorded::write_helpers(f, self.0)?;
@@ -233,6 +233,9 @@ impl<'a> File<'a> {
         writeln!(f, "-A {name} -m conntrack --ctstate INVALID -j {invalid}")?;
         ESSENTIALS.iter().try_for_each(|it| unrecorded::write_essential(f, name, it))?;
         unrecorded::write_dhcpv6(f, base)?;
+        if base == BaseChain::Input {
+            request.joined.iter().try_for_each(|it| unrecorded::write_joined(f, it))?;
+        }
         let mut requests = self.0.answered_requests();
         requests.try_for_each(|requests| unrecorded::write_answers(f, base, requests))
     }
@@ -308,6 +311,9 @@ impl File<'_> {
         let version = option(rule.version);
         // Within quotation marks, iptables-restore takes a backslash for the sign before another one.
         let comment = words::comment(rule).replace('\\', "\\\\");
+        // What passes has the rules of what leaves once more.
+        let mut warnings = words::doubts(rule).filter(|_| own != Own::Passing);
+        warnings.try_for_each(|it| writeln!(f, "# Warning: {it}"))?;
         for source in &sources {
             for destination in &destinations {
                 for ports in ports(&rule.ports) {

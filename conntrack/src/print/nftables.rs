@@ -10,7 +10,7 @@ use std::fmt;
 
 use self::sets::{Set, Sets, address_kind, internet_set};
 use super::{
-    header::{self, Manner},
+    header::{self, Manner, Place},
     words,
 };
 use crate::{
@@ -57,6 +57,7 @@ impl<'a> File<'a> {
                 if rule_set.request.by_unit && is_first {
                     rules.push(format!("# {}", words::heading(it)));
                 }
+                rules.extend(words::doubts(it).map(|it| format!("# Warning: {it}")));
                 rules.push(rule(chain.base, it, &mut sets));
             }
             (chain, rules)
@@ -69,7 +70,7 @@ impl<'a> File<'a> {
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let manner = Manner::counting(self.rule_set.request.enforce);
-        header::write(f, self.rule_set, "nft -f FILE", &manner)?;
+        header::write(f, self.rule_set, "nft -f FILE", &manner, Place::Beside)?;
         writeln!(f, "\ntable {TABLE}\ndelete table {TABLE}\n\ntable {TABLE} {{")?;
         for set in &self.sets.list {
             writeln!(f, "{set}")?;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use self::lines::{Block, blocks};
 use super::{
-    header::{self, Manner},
+    header::{self, Manner, Place},
     networks::{for_port_0, internet},
     words::{self, count_of},
 };
@@ -40,7 +40,8 @@ impl<'a> Script<'a> {
 impl fmt::Display for Script<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "#!/bin/sh")?;
-        header::write(f, self.rule_set, "sudo sh FILE", &manner(self.rule_set.request.enforce))?;
+        let manner = manner(self.rule_set.request.enforce);
+        header::write(f, self.rule_set, "sudo sh FILE", &manner, Place::Head)?;
         self.write_notes(f)?;
         self.write_opening(f)?;
         for (base, blocks) in &self.chains {

@@ -7,10 +7,12 @@ use crate::{
     connection::{Direction, IpVersion, Protocol},
     record::Outcome,
     rules::{
+        doubts::Doubt,
         omissions::{Omission, Peers, Reason},
         vocabulary::{BaseChain, Facts, PortRange, Rule, Side},
         warnings::Warning,
     },
+    tree,
     unit::{Unit, Units},
     utc::Utc,
 };
@@ -39,6 +41,9 @@ impl Closing {
         }
     }
 }
+
+/// Of a rule for what is sent to many.
+pub(super) const JOINED: &str = "this machine has joined this group, and a program listens";
 
 /// The hook that a base chain is named after.
 pub(crate) const fn hook(base: BaseChain) -> &'static str {
@@ -101,6 +106,37 @@ fn said(rule: &Rule) -> String {
     match &rule.destination {
         Side::FoldedGroups => "INTERNET may have been multicast or broadcast".to_owned(),
         _ => format!("{count}, last seen {}{unanswered}", Utc(last_seen)),
+    }
+}
+
+/// The warnings about a rule, a line for each.
+pub(super) fn doubts(rule: &Rule) -> impl Iterator<Item = String> {
+    rule.facts.doubts.iter().map(|(doubt, named)| {
+        let names: Vec<_> = named.first.iter().map(tree::path).collect();
+        let more = named.count.saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}: {}{more}", doubt_words(*doubt), names.join(", "))
+    })
+}
+
+const fn doubt_words(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::UnknownEvidence => {
+            "nobody knows whether this was answered, it may have been a port scan"
+        }
+        Doubt::MayBeAnswer => {
+            "to an ephemeral port, may be an answer of a server here (record with -u PORT or --learn)"
+        }
+        Doubt::UnansweredRequest => {
+            "may be multicast or broadcast, and an answer from another address was not seen"
+        }
+        Doubt::NoDnsOverTcp => "DNS over UDP alone, long answers need TCP",
+        Doubt::ChangingAddress => {
+            "of an address that will be another one (--any-local-address leaves it out)"
+        }
+        Doubt::EphemeralPort => {
+            "to an ephemeral port, which the program may change when it starts again"
+        }
     }
 }
 

@@ -122,7 +122,7 @@ fn served(choice: &Choice, version: IpVersion) -> Served {
 }
 
 /// The tree folds IPv4 multicast and broadcast into `INTERNET`; then only the port tells.
-fn may_ask_many(connection: &Connection) -> bool {
+pub(super) fn may_ask_many(connection: &Connection) -> bool {
     let is_out_udp = (connection.direction, connection.protocol) == (Direction::Out, Protocol::Udp);
     is_out_udp
         && match connection.destination {

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     addresses::version,
+    doubts::Doubts,
     internet::{Internet, is_group},
     vocabulary::{BaseChain, Facts, PortRange, Request, Rule, Side},
 };
@@ -42,10 +43,14 @@ pub(super) fn rules<'a>(
     chain: BaseChain,
     records: impl Iterator<Item = &'a Record>,
     request: &Request,
+    doubts: impl Fn(&Record) -> Doubts,
 ) -> Vec<Rule> {
     let internet = (chain == BaseChain::Forward && !request.no_internet_forward)
         .then(|| Internet::without(&request.internal));
-    let single = records.filter_map(|record| single(record, request, internet.as_ref()));
+    let single = records.filter_map(|record| {
+        let facts = Facts::of(record, doubts(record));
+        single(record, facts, request, internet.as_ref())
+    });
     let by_port = merge(single);
     let by_peers = merge(
         by_port
@@ -81,7 +86,12 @@ fn place(rule: &Rule) -> usize {
 }
 
 /// With `internet`, the end that is in it is folded into it, unless both are.
-fn single(record: &Record, request: &Request, internet: Option<&Internet>) -> Option<Single> {
+fn single(
+    record: &Record,
+    facts: Facts,
+    request: &Request,
+    internet: Option<&Internet>,
+) -> Option<Single> {
     let (local, peer) = ends(&record.connection)?;
     let is_outside = |address| internet.is_some_and(|internet| internet.contains(address));
     let (kind, peer) = match peer {
@@ -99,7 +109,7 @@ fn single(record: &Record, request: &Request, internet: Option<&Internet>) -> Op
     let is_left_out = (is_own && request.any_local_address) || (is_out && request.source_unknown);
     let is_named = kind != Kind::ToInternet && !is_left_out;
     let local = Some(local).filter(|_| is_named);
-    Some(((class, local, record.connection.destination_port), peer, Facts::of(record)))
+    Some(((class, local, record.connection.destination_port), peer, facts))
 }
 
 fn units(record: &Record, request: &Request) -> Vec<Unit> {

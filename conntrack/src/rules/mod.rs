@@ -5,6 +5,7 @@
 //! | [`vocabulary`] | chain, rule, side, ports |
 //! | `choosing` | which records have a rule |
 //! | [`data`] | data connections, which helpers of connection tracking let through |
+//! | `doubtful`, [`doubts`] | warnings about single rules |
 //! | `grouping` | the fewest rules for them |
 //! | [`omissions`] | the others, folded |
 //! | [`warnings`] | what the user has to know before the rules are in force |
@@ -19,6 +20,8 @@ pub mod addresses;
 pub mod answers;
 pub(crate) mod choosing;
 pub mod data;
+mod doubtful;
+pub mod doubts;
 pub(crate) mod ephemeral;
 pub mod essentials;
 mod grouping;

@@ -7,10 +7,12 @@ use super::{
     answers::GroupRequests,
     choosing::{Choice, choose},
     data::Helper,
+    doubtful::Doubtful,
+    doubts::Doubts,
     grouping,
     internet::Internet,
     omissions::Omission,
-    vocabulary::{BaseChain, Chain, Request, Rule, Side, Window},
+    vocabulary::{BaseChain, Chain, Facts, Request, Rule, Side, Window},
     warnings::{self, Warning},
 };
 use crate::{
@@ -70,11 +72,13 @@ impl RuleSet {
     /// The rules that accept what was recorded.
     pub fn of(recording: &Recording, request: Request) -> Self {
         let choice = choose(recording, &request);
+        let warnings = warnings::about(recording, &choice, &request);
+        let doubtful = Doubtful::of(recording, &warnings);
         Self {
             internet: Internet::without(&request.internal),
-            chains: chains(&choice, &request),
+            chains: chains(&choice, &request, &doubtful),
             window: window(&choice),
-            warnings: warnings::about(recording, &choice, &request),
+            warnings,
             group_requests: GroupRequests::of(recording, &choice),
             helpers: choice.helpers,
             omissions: choice.omissions,
@@ -114,11 +118,11 @@ impl RuleSet {
     }
 }
 
-fn chains(choice: &Choice, request: &Request) -> Vec<Chain> {
+fn chains(choice: &Choice, request: &Request, doubtful: &Doubtful) -> Vec<Chain> {
     let chain = |base: BaseChain| {
         let own = choice.chosen.iter().filter(|(chain, _)| *chain == base);
         let own = own.map(|(_, record)| *record);
-        let mut rules = grouping::rules(base, own, request);
+        let mut rules = grouping::rules(base, own, request, |it| doubtful.about(base, it));
         let sent = rules.iter().filter(|_| base == BaseChain::Output);
         let folded: Vec<_> = sent.filter_map(for_folded_groups).collect();
         rules.extend(folded);
@@ -136,7 +140,8 @@ fn chains(choice: &Choice, request: &Request) -> Vec<Chain> {
 fn for_folded_groups(rule: &Rule) -> Option<Rule> {
     let may_be = rule.destination == Side::Internet
         && (rule.protocol, rule.version) == (Protocol::Udp, IpVersion::V4);
-    may_be.then(|| Rule { destination: Side::FoldedGroups, ..rule.clone() })
+    let facts = Facts { doubts: Doubts::new(), ..rule.facts.clone() };
+    may_be.then(|| Rule { destination: Side::FoldedGroups, facts, ..rule.clone() })
 }
 
 fn window(choice: &Choice) -> Option<Window> {

@@ -406,3 +406,35 @@ proptest! {
         prop_assert_eq!(facts.map(|rule| rule.facts.connections).sum::<usize>(), in_rules);
     }
 }
+
+/// As many peers of one port as a /15 has, one after the other, and all but every tenth.
+#[test]
+fn consecutive_addresses_are_one_element() {
+    const PEERS: u32 = 100_000;
+    let first = u32::from(std::net::Ipv4Addr::new(10, 1, 0, 0));
+    let recording = |is_in: fn(u32) -> bool| {
+        let peers = (0..PEERS).filter(|it| is_in(*it)).map(|it| IpAddr::V4((first + it).into()));
+        let connection = |peer| Connection {
+            direction: Direction::In,
+            protocol: Protocol::Tcp,
+            source: Host::Address(peer),
+            source_port: SourcePort::Any,
+            destination: Host::Address(address("192.168.0.1")),
+            destination_port: 22,
+        };
+        let answered = Outcome::Seen(Evidence::Answered);
+        let records = peers.map(|peer| record(connection(peer), answered)).collect();
+        Recording { records, ..Recording::default() }
+    };
+    let start = std::time::Instant::now();
+    let [nftables, iptables] = printed(&recording(|_| true), &Request::default());
+    eprintln!("rules of {PEERS} consecutive peers, twice: {:?}", start.elapsed());
+    assert!(nftables.contains("ip saddr 10.1.0.0-10.2.134.159 "), "{nftables}");
+    assert_eq!(nftables.matches("10.1.").count(), 1, "{nftables}");
+    assert!(iptables.contains("--src-range 10.1.0.0-10.2.134.159 "), "{iptables}");
+    assert_eq!(iptables.matches("10.1.").count(), 1, "{iptables}");
+    let [nftables, _] = printed(&recording(|it| it % 10 != 0), &Request::default());
+    assert_eq!(nftables.matches("10.1.0.1-10.1.0.9,").count(), 1);
+    let ranges = nftables.split([',', '\n']).filter(|it| it.trim().starts_with("10.")).count();
+    assert_eq!(ranges, 10_000, "each of nine addresses");
+}

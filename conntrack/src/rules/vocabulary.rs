@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,6 +11,7 @@ use rangemap::RangeInclusiveSet;
 
 use super::{
     addresses::{AddressSet, Interval, version},
+    doubts::{self, Doubts},
     internet::folded_groups,
 };
 use crate::{
@@ -47,6 +48,9 @@ pub struct Request {
     pub any_local_address: bool,
     /// Addresses of this machine that will be others some day.
     pub changing: BTreeSet<IpAddr>,
+    /// Groups that this machine has joined, each with a port that a program listens to, where the recording is
+    /// of this machine.
+    pub joined: BTreeSet<SocketAddr>,
     /// How peers are folded into networks.
     pub aggregation: Aggregation,
     /// Networks that are not the internet.
@@ -205,16 +209,24 @@ pub struct Facts {
     pub last_seen: SystemTime,
     /// The units that they are of, as far as that is known.
     pub units: Units,
+    /// What is doubtful about them.
+    pub doubts: Doubts,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { connections: 0, unanswered: 0, last_seen: UNIX_EPOCH, units: Units::default() }
+        Self {
+            connections: 0,
+            unanswered: 0,
+            last_seen: UNIX_EPOCH,
+            units: Units::default(),
+            doubts: Doubts::new(),
+        }
     }
 }
 
 impl Facts {
-    pub(super) fn of(record: &Record) -> Self {
+    pub(super) fn of(record: &Record, doubts: Doubts) -> Self {
         let is_unanswered =
             matches!(record.outcome, Outcome::None | Outcome::Seen(Evidence::Refused));
         Self {
@@ -222,6 +234,7 @@ impl Facts {
             unanswered: is_unanswered.into(),
             last_seen: record.last_seen,
             units: record.units.clone(),
+            doubts,
         }
     }
 
@@ -230,6 +243,7 @@ impl Facts {
         self.unanswered += other.unanswered;
         self.last_seen = self.last_seen.max(other.last_seen);
         self.units.add_all(&other.units);
+        doubts::add(&mut self.doubts, &other.doubts);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const SSH: u16 = 22;
-const DNS: u16 = 53;
+pub(super) const DNS: u16 = 53;
 /// Something that the user has to know before the rules are in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
@@ -71,6 +71,28 @@ pub enum Warning {
     EveryDevice,
     /// They were recorded on these machines, and each rule holds for the own address of one.
     SeveralMachines(Vec<String>),
+}
+
+impl Warning {
+    /// Whether it is about certain rules, which name their connections in [`super::doubts`].
+    pub const fn is_about_rules(&self) -> bool {
+        match self {
+            Self::UnknownEvidence { .. }
+            | Self::OutgoingAnswers(_)
+            | Self::GroupRequests(_)
+            | Self::NoDnsOverTcp { .. }
+            | Self::ChangingAddresses { .. } => true,
+            Self::NoConnection
+            | Self::NoneOf(_)
+            | Self::NoSsh
+            | Self::NoneOver(_)
+            | Self::GroupListeners(_)
+            | Self::Translated(_)
+            | Self::SeveralMachines(_)
+            | Self::DataBeyondEphemeral(_)
+            | Self::EveryDevice => false,
+        }
+    }
 }
 
 /// What the user has to know about the rules for this choice.

@@ -32,7 +32,7 @@ fn lead(judged: &Judged<'_>, audit: &Audit) -> Markup {
     html! {
         "The kernel was asked, with the rules of " code { (name(&judged.file)) } ": of "
         (count_of(tried, "connection")) " that need a rule, " (Count(audit.count(Verdict::Accepted)))
-        " would be accepted and " (Count(audit.refused().count())) " refused."
+        " would be accepted and " (Count(audit.not_for_all().count())) " refused."
         @if not_judged > 0 {
             " " (count_of(not_judged, "connection")) " could not be judged: the kernel takes none like it, rules or not."
         }
@@ -41,7 +41,7 @@ fn lead(judged: &Judged<'_>, audit: &Audit) -> Markup {
 }
 
 fn content(audit: &Audit, names: &Services) -> Markup {
-    let refused = audit.refused().count();
+    let refused = audit.not_for_all().count();
     html! {
         @if refused > 0 {
             (folded(true, &format!("{} refused", Count(refused)), &html! {
@@ -67,7 +67,7 @@ fn table(audit: &Audit, names: &Services) -> Markup {
                 }
             }
             tbody {
-                @for judgement in audit.refused().take(ROWS) {
+                @for judgement in audit.not_for_all().take(ROWS) {
                     @let connection = &judgement.record.connection;
                     tr {
                         td.direction { (direction_directory(connection.direction)) }
@@ -89,6 +89,9 @@ fn part(verdict: Verdict) -> String {
             format!("{} (INTERNET as {address})", part.as_str())
         }
         Verdict::Refused { part, internet: None } => part.as_str().to_owned(),
+        Verdict::Partly { part, internet } => {
+            format!("{} (for {internet}, which the rules name)", part.as_str())
+        }
         Verdict::Accepted | Verdict::NotJudged => String::new(),
     }
 }

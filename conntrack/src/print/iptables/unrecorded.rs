@@ -1,7 +1,7 @@
 //! Traffic that no rule of a recorded connection accepts: ICMP, `DHCPv6`, what helpers let through, answers
 //! to multicast and broadcast.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use super::{
     ends::{End, option},
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     print::words,
     rules::{
+        addresses::version,
         answers::{DHCP_CLIENT, DHCP_SERVER, GroupRequests},
         data::Helper,
         essentials::{DHCPV6, Dhcpv6, Essential, Icmp},
@@ -60,6 +61,18 @@ pub(super) fn write_dhcpv6(f: &mut fmt::Formatter<'_>, base: BaseChain) -> fmt::
     };
     let name = Own::of(base).name();
     writeln!(f, "-A {name} -6 -s {network} -p udp -m udp --sport {from} --dport {to} -j RETURN")
+}
+
+/// What is sent to many, and a program here takes.
+pub(super) fn write_joined(f: &mut fmt::Formatter<'_>, group: &SocketAddr) -> fmt::Result {
+    let (name, address, port) = (Own::Input.name(), group.ip(), group.port());
+    let option = option(version(address));
+    let comment = words::JOINED;
+    writeln!(
+        f,
+        "-A {name} {option} -d {address} -p udp -m udp --dport {port} \
+         -m comment --comment \"{comment}\" -j RETURN"
+    )
 }
 
 /// iptables cannot remember who was asked: answers come from where they seem to have come from.

@@ -1,6 +1,8 @@
 //! Traffic that no rule of a recorded connection accepts: `DHCPv6`, what helpers let through, answers to
 //! multicast and broadcast.
 
+use std::net::SocketAddr;
+
 use super::sets::{Set, internet_set};
 use crate::{
     connection::IpVersion,
@@ -47,6 +49,9 @@ pub(super) fn lines(rule_set: &RuleSet, base: BaseChain) -> Vec<String> {
     let mut lines: Vec<_> = dhcpv6(base).into_iter().collect();
     let own = rule_set.helpers.iter().filter(|(_, chain)| *chain == base);
     lines.extend(own.map(|(helper, _)| follow(*helper)));
+    if base == BaseChain::Input {
+        lines.extend(rule_set.request.joined.iter().map(joined));
+    }
     for requests in rule_set.answered_requests() {
         match base {
             BaseChain::Input => lines.extend(arriving(requests)),
@@ -67,6 +72,13 @@ fn dhcpv6(base: BaseChain) -> Option<String> {
     Some(format!(
         "ip6 saddr {network} udp sport {from} udp dport {to} counter accept comment \"DHCPv6\""
     ))
+}
+
+/// What is sent to many, and a program here takes.
+fn joined(group: &SocketAddr) -> String {
+    let (address, port) = (group.ip(), group.port());
+    let ip = if address.is_ipv4() { "ip" } else { "ip6" };
+    format!("{ip} daddr {address} udp dport {port} counter accept comment \"{}\"", words::JOINED)
 }
 
 /// Data connections become related to their control connection.
