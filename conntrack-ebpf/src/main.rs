@@ -55,8 +55,8 @@ pub fn conntrack_ip(ctx: TcContext) -> i32 {
 #[expect(unreachable_pub, reason = "the macro exports it to the loader")]
 #[classifier]
 pub fn conntrack_tunnel(ctx: TcContext) -> i32 {
-    let index = metering::meter(&look_again(&Datagram(&ctx), LinkLayer::Ip), &ctx);
     maps::pass(|| packet::device(&ctx));
+    let index = metering::meter(&look_again(&Datagram(&ctx), LinkLayer::Ip), &ctx);
     if log::says() && index != Outcome::Flow.index() {
         log::say(index, LinkLayer::Ip, |packet| packet.of_datagram(&ctx));
     }
@@ -80,12 +80,12 @@ pub fn conntrack_xdp_ip(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn classify(ctx: &TcContext, link: LinkLayer) -> i32 {
+    maps::pass(|| packet::device(ctx));
     let observed = match rules::observe(&Linear::of_skb(ctx), link) {
         Err(skip) if skip.is_provisional() => look_again_tc(ctx, link),
         packet => Observed::of(packet),
     };
     let index = metering::meter(&observed, ctx);
-    maps::pass(|| packet::device(ctx));
     if log::says() && index != Outcome::Flow.index() {
         log::say(index, link, |packet| packet.of_skb(ctx));
     }
@@ -94,12 +94,12 @@ fn classify(ctx: &TcContext, link: LinkLayer) -> i32 {
 
 #[inline(always)]
 fn receive(ctx: &XdpContext, link: LinkLayer) -> u32 {
+    maps::pass(|| packet::arrived_at(ctx));
     let observed = match rules::observe(&Linear::of_buffer(ctx), link) {
         Err(skip) if skip.is_provisional() => look_again_xdp(ctx, link),
         packet => Observed::of(packet),
     };
     let index = metering::meter(&observed, ctx);
-    maps::pass(|| packet::arrived_at(ctx));
     if log::says() && index != Outcome::Flow.index() {
         log::say(index, link, |packet| packet.of_buffer(ctx));
     }
