@@ -98,33 +98,38 @@ fn the_addresses_of_all_are_local(way: &[&str]) {
     assert_eq!((flows(&ended), ended.reported("lost")), (10, 0), "{}", ended.said);
 }
 
-/// Many of them, one after the other: what decides is what was seen first.
+/// Many of them, one after the other: what decides is what was seen first, whichever device is read first.
 fn an_answer_by_another_device_is_an_answer(way: &[&str]) {
     const PORTS: std::ops::Range<u16> = 5000..5060;
-    let lab = lab();
-    let collector = start(&lab, way, &["--udp-direction", "pairs", "--interval", "300ms"]);
-    let (mut one, mut other) = (Wire::of(&lab), second(&lab));
-    let mut expected = Files::new();
-    for port in PORTS {
-        let (host, peer) = (at(HOST, port), at("10.0.0.1", port));
-        one.leave(&udp(host, peer));
-        other.arrive(&udp(peer, host));
-        expected.insert(format!("out/udp/{HOST}-PORT-10.0.0.1-{port}"));
-        // And the other way round.
-        let (host, peer) = (at(SECOND_HOST, port), at("10.0.0.2", port));
-        one.arrive(&udp(peer, host));
-        other.leave(&udp(host, peer));
-        expected.insert(format!("in/udp/10.0.0.2-PORT-{SECOND_HOST}-{port}"));
-    }
-    one.leave(&tcp(at(HOST, 40_000), at("10.0.0.1", 443), Tcp::Syn));
-    other.arrive(&tcp(at("10.0.0.1", 443), at(HOST, 40_000), Tcp::SynAck));
-    expected.insert(format!("out/tcp/{HOST}-PORT-10.0.0.1-443"));
-    collector.wait_for_files(&expected);
-    let ended = collector.stop();
-    assert_same_tree("answers", &expected, &ended.files);
-    for file in &expected {
-        let word = ended.evidence.get(file).map(String::as_str);
-        assert_eq!(word, Some("answered"), "{file}: {:?}", ended.evidence);
+    for is_asked_by_first in [true, false] {
+        let lab = lab();
+        let collector = start(&lab, way, &["--udp-direction", "pairs", "--interval", "300ms"]);
+        let (mut asks, mut answers) = (Wire::of(&lab), second(&lab));
+        if !is_asked_by_first {
+            std::mem::swap(&mut asks, &mut answers);
+        }
+        let mut expected = Files::new();
+        for port in PORTS {
+            let (host, peer) = (at(HOST, port), at("10.0.0.1", port));
+            asks.leave(&udp(host, peer));
+            answers.arrive(&udp(peer, host));
+            expected.insert(format!("out/udp/{HOST}-PORT-10.0.0.1-{port}"));
+            // And the other way round.
+            let (host, peer) = (at(SECOND_HOST, port), at("10.0.0.2", port));
+            asks.arrive(&udp(peer, host));
+            answers.leave(&udp(host, peer));
+            expected.insert(format!("in/udp/10.0.0.2-PORT-{SECOND_HOST}-{port}"));
+        }
+        asks.leave(&tcp(at(HOST, 40_000), at("10.0.0.1", 443), Tcp::Syn));
+        answers.arrive(&tcp(at("10.0.0.1", 443), at(HOST, 40_000), Tcp::SynAck));
+        expected.insert(format!("out/tcp/{HOST}-PORT-10.0.0.1-443"));
+        collector.wait_for_files(&expected);
+        let ended = collector.stop();
+        assert_same_tree("answers", &expected, &ended.files);
+        for file in &expected {
+            let word = ended.evidence.get(file).map(String::as_str);
+            assert_eq!(word, Some("answered"), "{file}: {:?}", ended.evidence);
+        }
     }
 }
 
