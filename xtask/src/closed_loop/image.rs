@@ -33,7 +33,7 @@ const CLIENTS: [&str; 10] = [
     "socat",
     "udhcpc",
 ];
-const MORE_CLIENTS: [&str; 2] = ["postgresql-client", "snmp"];
+const MORE: [&str; 4] = ["iptables", "postgresql-client", "snmp", "ufw"];
 
 impl Image<'_> {
     /// The root.
@@ -56,7 +56,7 @@ impl Image<'_> {
         let mut packages: Vec<_> = daemons::chosen(self.is_quick).map(|it| it.package).collect();
         packages.extend(CLIENTS);
         if !self.is_quick {
-            packages.extend(MORE_CLIENTS);
+            packages.extend(MORE);
         }
         packages.sort_unstable();
         packages.dedup();

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::place::{Place, Who::Server};
+use super::place::{HOME, Place, Who::Server};
 use crate::command;
 
 /// A format, a place, and how such rules are loaded.
@@ -26,14 +26,20 @@ pub(super) struct Kind {
 enum Format {
     Nftables,
     Iptables,
+    /// A script for the ufw in the Debian.
+    Ufw,
 }
 
-pub(super) const KINDS: [Kind; 4] = [
+pub(super) const KINDS: [Kind; 5] = [
     Kind { format: Format::Nftables, at: "host", is_applied: true },
     Kind { format: Format::Nftables, at: "wire", is_applied: false },
     Kind { format: Format::Iptables, at: "host", is_applied: false },
     Kind { format: Format::Iptables, at: "wire", is_applied: false },
+    UFW,
 ];
+
+/// The last one: what ufw is told stays in the Debian's files until the end.
+const UFW: Kind = Kind { format: Format::Ufw, at: "host", is_applied: false };
 
 /// Rules of one kind.
 pub(super) struct Rules<'a> {
@@ -44,8 +50,22 @@ pub(super) struct Rules<'a> {
 }
 
 impl Kind {
+    /// Whether it is part of a quick run.
+    pub(super) fn is_quick(self) -> bool {
+        self.format != Format::Ufw
+    }
+
     pub(super) fn name(self) -> String {
         format!("{} at {}", self.format.name(), self.at)
+    }
+
+    /// Checks, by how their names begin, that need what this format cannot say: the head of the file says so.
+    pub(super) const fn unsaid(self) -> &'static [&'static str] {
+        match self.format {
+            // It has no helpers, and outgoing ping over IPv4 is not in its before.rules.
+            Format::Ufw => &["FTP", "TFTP", "ping by server 198"],
+            Format::Nftables | Format::Iptables => &[],
+        }
     }
 
     /// Has `program` make them out of `tree`.
@@ -73,13 +93,7 @@ impl Format {
         match self {
             Self::Nftables => "nftables",
             Self::Iptables => "iptables",
-        }
-    }
-
-    const fn flag(self) -> &'static str {
-        match self {
-            Self::Nftables => "--rules",
-            Self::Iptables => "--iptables",
+            Self::Ufw => "ufw",
         }
     }
 }
@@ -92,12 +106,23 @@ pub(super) struct Audited {
 }
 
 impl Rules<'_> {
-    /// `conntrack audit --attacks`, on the server.
-    pub(super) fn audit(&self, tree: &Path) -> Result<Audited> {
+    /// `conntrack audit --attacks`, on the server: of the file, or, where the audit does not read its language,
+    /// of what is in force with it.
+    pub(super) fn audit(&self, place: &Place, tree: &Path) -> Result<Audited> {
         let mut audit = Place::outside(Server, self.program);
         audit.args(["audit", "--attacks", "-p"]).arg(tree);
-        audit.arg(self.kind.format.flag()).arg(&self.enforcing);
+        match self.kind.format {
+            Format::Nftables => audit.arg("--rules").arg(&self.enforcing),
+            Format::Iptables => audit.arg("--iptables").arg(&self.enforcing),
+            Format::Ufw => {
+                self.load_file(place, &self.enforcing)?;
+                audit.arg("--host")
+            }
+        };
         let output = audit.output().context("audit")?;
+        if self.kind.format == Format::Ufw {
+            self.unload(place)?;
+        }
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr);
         let is_judged = output.status.code().is_some_and(|code| code == 0 || code == 3);
@@ -108,20 +133,26 @@ impl Rules<'_> {
     }
 
     /// Loads learning rules, has `talk` use what is open, and loads the enforcing ones.
-    pub(super) fn load(&self, talk: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    pub(super) fn load(&self, place: &Place, talk: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         if self.kind.is_applied {
             return self.apply(talk);
         }
-        self.load_file(&self.learning)?;
+        self.load_file(place, &self.learning)?;
         talk()?;
-        self.load_file(&self.enforcing)
+        self.load_file(place, &self.enforcing)
     }
 
-    fn load_file(&self, file: &Path) -> Result<()> {
+    fn load_file(&self, place: &Place, file: &Path) -> Result<()> {
         match self.kind.format {
             Format::Nftables => command::output(Place::outside(Server, "nft").arg("-f").arg(file))
                 .map(|_nothing| ()),
             Format::Iptables => Self::type_commands(file, "# To load them"),
+            Format::Ufw => {
+                let script = place.home("rules.ufw");
+                fs::copy(file, &script).with_context(|| script.display().to_string())?;
+                let commands = format!("sh {HOME}/rules.ufw && ufw --force enable");
+                command::output(&mut place.inside(Server, &commands)).map(|_nothing| ())
+            }
         }
     }
 
@@ -143,7 +174,7 @@ impl Rules<'_> {
     }
 
     /// Takes them away.
-    pub(super) fn unload(&self) -> Result<()> {
+    pub(super) fn unload(&self, place: &Place) -> Result<()> {
         match self.kind.format {
             Format::Nftables => {
                 let mut nft = Place::outside(Server, "nft");
@@ -151,6 +182,9 @@ impl Rules<'_> {
                 command::output(&mut nft).map(|_nothing| ())
             }
             Format::Iptables => Self::type_commands(&self.enforcing, "# To take them away"),
+            Format::Ufw => {
+                command::output(&mut place.inside(Server, "ufw --force reset")).map(|_nothing| ())
+            }
         }
     }
 
