@@ -5,38 +5,24 @@
 //! They are in a Debian of their own, which is kept in `target/xtask/formats`, and run in mount, PID and network
 //! namespaces that end with this program.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::{
-    command,
     folder::{self, start_anew},
     fresh::{
-        debian::Debian,
-        enter::apart,
-        install::install,
+        debian::{Debian, Release},
+        enter::beside_copy,
+        kept::kept,
         root::Root,
         step::{Log, Steps},
     },
-    privilege::Privilege,
+    privilege::demand_root,
+    program,
     setup::{self, Purpose},
     workspace::Workspace,
 };
-
-/// What `formats` takes.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Debian's release, for instance: bookworm. This machine's, if it is a Debian
-    #[arg(long)]
-    suite: Option<String>,
-    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
-    #[arg(long, value_name = "URL")]
-    mirror: Option<String>,
-}
 
 const FIREWALLS: [&str; 2] = ["ufw", "firewalld"];
 
@@ -76,45 +62,36 @@ const SEEN: [Seen; 6] = [
 const GONE: u16 = 9100;
 
 /// Stops at the first firewall that does something else than its rules say.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    ensure!(
-        Privilege::find() == Privilege::Root,
-        "only root can make namespaces and a Debian: use root"
-    );
+pub(crate) fn run(release: &Release) -> Result<()> {
+    demand_root("make namespaces and a Debian")?;
     let workspace = Workspace::find()?;
     setup::prepare(&workspace, Purpose::Loop)?;
-    command::run(workspace.cargo().args(["build", "--package", "conntrack"]))?;
-    let folder = folder(&workspace)?;
-    let _alone = alone(&folder)?;
+    let conntrack = program::build(&workspace)?;
+    let folder = folder::of_verb(&workspace, "formats")?;
+    let _alone = folder::alone(&folder, "formats")?;
     let steps = Steps::new(&folder);
-    let root = debian(args, &workspace, &folder, &steps)?;
+    let debian = Debian::find(release, &MINIMUM)?;
+    let root = folder.join("root");
+    let root = steps.take("debian", |log| kept(&workspace, &root, &debian, PACKAGES, log))?;
     for firewall in FIREWALLS {
         let given = folder.join("given");
         start_anew(&given)?;
         steps.take(firewall, |log| {
-            give(&workspace, &given, firewall, log)?;
+            give(&workspace, &conntrack, &given, firewall, log)?;
             judge(&workspace, &folder, &root, firewall, log)
         })?;
     }
     Ok(())
 }
 
-/// The Debian that has them: made once, and again if the packages have changed.
-fn debian(args: &Args, workspace: &Workspace, folder: &Path, steps: &Steps<'_>) -> Result<PathBuf> {
-    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref(), &MINIMUM)?;
-    let path = folder.join("root");
-    let made_of = format!("{} {PACKAGES}", debian.suite());
-    folder::once(&path, &made_of, |partial| {
-        let root = Root::new(partial.to_owned());
-        steps.take("debian", |log| debian.unpack(workspace, &root, log))?;
-        steps.take("packages", |log| install(workspace, &root, PACKAGES, log))
-    })?;
-    Ok(path)
-}
-
 /// What the judge is given: scripts, and itself.
-fn give(workspace: &Workspace, given: &Path, firewall: &str, log: &Log) -> Result<()> {
-    let conntrack = workspace.target.join("debug/conntrack");
+fn give(
+    workspace: &Workspace,
+    conntrack: &Path,
+    given: &Path,
+    firewall: &str,
+    log: &Log,
+) -> Result<()> {
     for (script, has_all, flags) in [
         ("learning", true, &[][..]),
         ("enforcing", true, &["--enforce"]),
@@ -150,7 +127,7 @@ fn make_tree(tree: &Path, has_all: bool) -> Result<()> {
 fn judge(
     workspace: &Workspace,
     folder: &Path,
-    root: &Path,
+    root: &Root,
     firewall: &str,
     log: &Log,
 ) -> Result<()> {
@@ -158,23 +135,7 @@ fn judge(
                           exec chroot \"$0\" python3 -B /given/judge.py \"$2\" /given";
     let scratch = folder.join("scratch");
     fs::create_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
-    let mut inside = apart(workspace);
-    inside.args(["--net", "sh"]).arg(workspace.root.join("xtask/src/closed_loop/enter.sh"));
-    inside.arg(root).arg(&scratch).args(["sh", "-c", SCRIPT]).arg(scratch.join("root"));
+    let mut inside = beside_copy(workspace, root, &scratch);
+    inside.args(["sh", "-c", SCRIPT]).arg(scratch.join("root"));
     log.run(inside.arg(folder.join("given")).arg(firewall))
-}
-
-/// This verb's folder, by its real path.
-fn folder(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target.join("xtask/formats");
-    let made = fs::create_dir_all(&folder).and_then(|()| fs::canonicalize(&folder));
-    made.with_context(|| folder.display().to_string())
-}
-
-/// A lock: while it is held, no other run uses our files.
-fn alone(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
-    let lock = File::create(&path).with_context(|| path.display().to_string())?;
-    lock.try_lock().context("another `cargo xtask formats` is running here")?;
-    Ok(lock)
 }

@@ -33,6 +33,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use fresh::debian::Release;
+
 /// Development commands of this workspace
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
@@ -54,15 +56,15 @@ enum Verb {
     /// Run the tests that watch devices inside other kernels, in virtual machines
     Vm(vm::Args),
     /// Do what the README says in a minimal Debian, as a newcomer would
-    Fresh(fresh::Args),
+    Fresh(Release),
     /// Look at what conntrack report makes in a real browser, and keep pictures
-    Page(page::Args),
+    Page(Release),
     /// Do what docs/fleet.md says, with the real programs from the registries
-    Fleet(fleet::Args),
+    Fleet(Release),
     /// Make what is handed out: static programs, packages, manual pages, completions
     Dist(dist::Args),
     /// Have the real ufw and firewalld take the rules that are made for them, and send traffic through
-    Formats(formats::Args),
+    Formats(Release),
     /// Check formatting and clippy, with warnings denied
     Lint,
     /// Write the captures under testdata/, or check them
@@ -79,11 +81,11 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(&args),
         Verb::Loop(args) => closed_loop::run(&args),
         Verb::Vm(args) => vm::run(&args),
-        Verb::Fresh(args) => fresh::run(&args),
-        Verb::Page(args) => page::run(&args),
-        Verb::Fleet(args) => fleet::run(&args),
+        Verb::Fresh(release) => fresh::run(&release),
+        Verb::Page(release) => page::run(&release),
+        Verb::Fleet(release) => fleet::run(&release),
         Verb::Dist(args) => dist::run(&args),
-        Verb::Formats(args) => formats::run(&args),
+        Verb::Formats(release) => formats::run(&release),
         Verb::Lint => lint::run(),
         Verb::Testdata(args) => testdata::run(&args),
     };

@@ -10,57 +10,43 @@ mod browser;
 mod checks;
 mod recordings;
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-};
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 
 use crate::{
-    command,
     folder::{self, start_anew},
-    fresh::{debian::Debian, root::Root, step::Steps},
-    privilege::Privilege,
+    fresh::{
+        debian::{Debian, Release},
+        kept::kept,
+        step::Steps,
+    },
+    privilege::demand_root,
+    program,
     setup::{self, Purpose},
     workspace::Workspace,
 };
 use browser::{Browser, Look};
-
-/// What `page` takes.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Debian's release, for instance: bookworm. This machine's, if it is a Debian
-    #[arg(long)]
-    suite: Option<String>,
-    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
-    #[arg(long, value_name = "URL")]
-    mirror: Option<String>,
-}
 
 /// The browser, letters, and what makes pictures of paper.
 const PACKAGES: [&str; 4] =
     ["ca-certificates", "chromium-headless-shell", "fonts-dejavu-core", "poppler-utils"];
 
 /// Fails if the browser finds a fault.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    ensure!(
-        Privilege::find() == Privilege::Root,
-        "only root can make namespaces and a Debian: use root"
-    );
+pub(crate) fn run(release: &Release) -> Result<()> {
+    demand_root("make namespaces and a Debian")?;
     let workspace = Workspace::find()?;
     setup::prepare(&workspace, Purpose::Page)?;
-    command::run(workspace.cargo().args(["build", "--package", "conntrack"]))?;
-    let folder = folder(&workspace)?;
-    let _alone = alone(&folder)?;
+    let conntrack = program::build(&workspace)?;
+    let folder = folder::of_verb(&workspace, "page")?;
+    let _alone = folder::alone(&folder, "page")?;
     let steps = Steps::new(&folder);
-    let root = debian(args, &workspace, &folder, &steps)?;
+    let debian = Debian::find(release, &PACKAGES)?;
+    let root = folder.join("root");
+    let root = steps.take("debian", |log| kept(&workspace, &root, &debian, "", log))?;
 
     let pictures = folder.join("pictures");
     start_anew(&pictures)?;
-    let browser = Browser { workspace: &workspace, root: &root, pictures: &pictures };
+    let browser = Browser { workspace: &workspace, root: root.path(), pictures: &pictures };
     steps.take("faults", |log| checks::find_known_faults(&browser, log))?;
-    let conntrack = workspace.target.join("debug/conntrack");
     for name in recordings::NAMES {
         steps.take(name, |log| {
             let recording = recordings::make(&workspace, &conntrack, &folder, name, log)?;
@@ -74,31 +60,4 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     println!("look at the pictures: {}", pictures.display());
     Ok(())
-}
-
-/// The Debian that has the browser: made once, and again if the packages have changed.
-fn debian(args: &Args, workspace: &Workspace, folder: &Path, steps: &Steps<'_>) -> Result<PathBuf> {
-    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref(), &PACKAGES)?;
-    let path = folder.join("root");
-    let made_of = format!("{} {}", debian.suite(), PACKAGES.join(" "));
-    folder::once(&path, &made_of, |partial| {
-        let root = Root::new(partial.to_owned());
-        steps.take("debian", |log| debian.unpack(workspace, &root, log))
-    })?;
-    Ok(path)
-}
-
-/// This verb's folder, by its real path.
-fn folder(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target.join("xtask/page");
-    let made = fs::create_dir_all(&folder).and_then(|()| fs::canonicalize(&folder));
-    made.with_context(|| folder.display().to_string())
-}
-
-/// A lock: while it is held, no other run uses our files.
-fn alone(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
-    let lock = File::create(&path).with_context(|| path.display().to_string())?;
-    lock.try_lock().context("another `cargo xtask page` is running here")?;
-    Ok(lock)
 }

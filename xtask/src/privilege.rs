@@ -8,6 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use anyhow::{Result, ensure};
+
 use crate::command;
 
 /// How to run something as root.
@@ -43,6 +45,12 @@ impl Privilege {
             }
         }
     }
+}
+
+/// Stops who is not root, and cannot do this.
+pub(crate) fn demand_root(what: &str) -> Result<()> {
+    ensure!(is_root(), "only root can {what}: use root");
+    Ok(())
 }
 
 /// `/proc/self` belongs to the effective user.

@@ -1,4 +1,4 @@
-//! The program, linked statically for each architecture.
+//! The program: as it is built for this machine, and linked statically for each architecture.
 
 use std::{fs, path::PathBuf};
 
@@ -10,6 +10,12 @@ use crate::{
     setup::StaticLibpcap,
     workspace::Workspace,
 };
+
+/// Builds it as its tests do; where it is.
+pub(crate) fn build(workspace: &Workspace) -> Result<PathBuf> {
+    command::run(workspace.cargo().args(["build", "--package", "conntrack"]))?;
+    Ok(workspace.target.join("debug/conntrack"))
+}
 
 /// The program of one target.
 pub(crate) struct Program {

@@ -8,20 +8,20 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::chroot;
 use crate::{
-    command,
+    command, folder,
     fresh::{
-        debian::{Debian, NEWCOMERS},
+        debian::{Debian, NEWCOMERS, Release},
         enter::apart,
         root::Root,
         step::{Log, Steps},
         toolchain::Toolchain,
     },
     musl::TARGETS,
-    privilege::Privilege,
+    privilege::demand_root,
     setup::{self, Purpose},
     workspace::Workspace,
 };
@@ -37,15 +37,12 @@ const RUSTUP_HOME: &str = "/usr/local/rustup";
 const TOOL: &str = include_str!("buildah.sh");
 
 pub(super) fn run(workspace: &Workspace) -> Result<()> {
-    ensure!(Privilege::find() == Privilege::Root, "only root can make a Debian: use root");
+    demand_root("make a Debian")?;
     setup::prepare(workspace, Purpose::Trial)?;
     let script = workspace.root.join("build_linux_on_mac.sh");
     command::run(Command::new("shellcheck").arg(&script))?;
 
-    // A real path, as /proc/self/mountinfo has.
-    let place = workspace.target.join("xtask/container");
-    fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
-    let place = fs::canonicalize(&place).with_context(|| place.display().to_string())?;
+    let place = folder::of_verb(workspace, "container")?;
     let storage = Root::new(place.join("storage"));
     storage.remove().context("what an earlier run left")?;
     storage.make_folder("/")?;
@@ -76,7 +73,7 @@ fn build(
 
 /// An image of a minimal Debian with rustup and the toolchain.
 fn make_base(workspace: &Workspace, place: &Path, storage: &Root, log: &Log) -> Result<()> {
-    let debian = Debian::find(None, None, &NEWCOMERS)?;
+    let debian = Debian::find(&Release::default(), &NEWCOMERS)?;
     let root = Root::new(place.join("base"));
     root.remove()?;
     debian.unpack(workspace, &root, log)?;

@@ -12,13 +12,14 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::chroot;
 use crate::{
+    folder,
     fresh::{
-        debian::Debian,
+        debian::{Debian, Release},
         enter::apart,
         root::Root,
         step::{Log, Steps},
     },
-    privilege::Privilege,
+    privilege::demand_root,
     setup::{self, Purpose},
     workspace::{self, Workspace},
 };
@@ -31,12 +32,9 @@ const SCRIPT: &str = include_str!("trial.sh");
 
 /// Tries the packages in `folder`.
 pub(super) fn run(workspace: &Workspace, folder: &Path) -> Result<()> {
-    ensure!(Privilege::find() == Privilege::Root, "only root can make a Debian: use root");
+    demand_root("make a Debian")?;
     setup::prepare(workspace, Purpose::Trial)?;
-    // A real path, as /proc/self/mountinfo has.
-    let place = workspace.target.join("xtask/trial");
-    fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
-    let place = fs::canonicalize(&place).with_context(|| place.display().to_string())?;
+    let place = folder::of_verb(workspace, "trial")?;
     let root = Root::new(place.join("root"));
     root.remove().context("what an earlier run left")?;
     let steps = Steps::new(&place);
@@ -53,7 +51,7 @@ fn try_all(workspace: &Workspace, folder: &Path, root: &Root, steps: &Steps) -> 
         lintian.args(["--fail-on", "error", "--display-info"]).args(packages(folder, "deb", "")?);
         log.run(&mut lintian)
     })?;
-    let debian = Debian::find(None, None, &PACKAGES)?;
+    let debian = Debian::find(&Release::default(), &PACKAGES)?;
     steps.take("debian", |log| debian.unpack(workspace, root, log))?;
     steps.take("deb", |log| try_deb(workspace, folder, root, log))?;
     steps.take("rpm", |log| try_rpm(folder, root, log))

@@ -1,18 +1,21 @@
 //! What carries events away: the journal and its upload, and rsyslog, in a Debian of their own. Everything runs in mount,
 //! PID and network namespaces that end with it; the addresses are those of loopback there.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value};
 
-use super::{
-    args::Args,
-    places::{Places, read},
-};
+use super::places::{Places, read};
 use crate::{
-    folder::{self, start_anew},
-    fresh::{debian::Debian, enter::apart, install::install, root::Root, step::Log},
+    folder::start_anew,
+    fresh::{
+        debian::{Debian, Release},
+        enter::apart,
+        kept::kept,
+        root::Root,
+        step::Log,
+    },
 };
 
 const PACKAGES: &str = "libpcap0.8 rsyslog systemd systemd-journal-remote";
@@ -32,8 +35,8 @@ const FIELDS: [&str; 8] = [
 /// An event's fields as text.
 type Event = Vec<(&'static str, String)>;
 
-pub(super) fn check(places: &Places, args: &Args, log: &Log) -> Result<()> {
-    let root = image(places, args, log)?;
+pub(super) fn check(places: &Places, release: &Release, log: &Log) -> Result<()> {
+    let root = image(places, release, log)?;
     let inside = root.make_folder("/carry")?;
     start_anew(&inside)?;
     for (from, to) in [
@@ -103,15 +106,7 @@ fn events(path: &Path, name: impl Fn(&str) -> String) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Made once, and again if the list of packages has changed.
-fn image(places: &Places, args: &Args, log: &Log) -> Result<Root> {
-    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref(), &["ca-certificates"])?;
-    let own = fs::canonicalize(&places.own).with_context(|| places.own.display().to_string())?;
-    let path = own.join("debian");
-    folder::once(&path, &format!("{} {PACKAGES}", debian.suite()), |partial| {
-        let root = Root::new(partial.to_owned());
-        debian.unpack(&places.workspace, &root, log)?;
-        install(&places.workspace, &root, PACKAGES, log)
-    })?;
-    Ok(Root::new(path))
+fn image(places: &Places, release: &Release, log: &Log) -> Result<Root> {
+    let debian = Debian::find(release, &["ca-certificates"])?;
+    kept(&places.workspace, &places.own.join("debian"), &debian, PACKAGES, log)
 }

@@ -11,15 +11,15 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{
-    args::Args,
-    places::{Places, read},
-};
+use super::places::{Places, read};
 use crate::{
     archive::{Archive, unpack},
     command,
     folder::{self, start_anew},
-    fresh::{debian::Debian, step::Log},
+    fresh::{
+        debian::{Debian, Release},
+        step::Log,
+    },
     mirror::Mirror,
 };
 
@@ -27,8 +27,9 @@ const PACKAGE: &str = "prometheus";
 /// Every metric of ours begins so.
 const PREFIX: &str = "conntrack_";
 
-pub(super) fn check(places: &Places, args: &Args, log: &Log) -> Result<()> {
-    let promtool = Promtool { program: install(places, args)?, folder: places.own.join("alerts") };
+pub(super) fn check(places: &Places, release: &Release, log: &Log) -> Result<()> {
+    let promtool =
+        Promtool { program: install(places, release)?, folder: places.own.join("alerts") };
     start_anew(&promtool.folder)?;
     let metrics = metrics(places, log)?;
     promtool.check_metrics(&metrics)?;
@@ -72,13 +73,13 @@ impl Promtool {
 }
 
 /// Unpacked, without what it depends on: a program of Go takes the C library alone.
-fn install(places: &Places, args: &Args) -> Result<PathBuf> {
-    let debian = Debian::find(args.suite.as_deref(), args.mirror.as_deref(), &[])?;
+fn install(places: &Places, release: &Release) -> Result<PathBuf> {
+    let debian = Debian::find(release, &[])?;
     let root = places.own.join(PACKAGE);
     folder::once(&root, debian.suite(), |partial| {
         let architecture = command::output(Command::new("dpkg").arg("--print-architecture"))?;
         let archive = Archive {
-            mirror: &Mirror::find(args.mirror.as_deref())?,
+            mirror: &Mirror::find(release.mirror.as_deref())?,
             release: debian.suite(),
             architecture: architecture.trim(),
             directory: &places.own.join("packages").join(PACKAGE),

@@ -1,5 +1,5 @@
 #!/bin/sh
-# enter.sh ROOT SCRATCH PROGRAM [ARGUMENT]...: mounts a copy of ROOT, which may be written, at SCRATCH/root and
+# copy.sh ROOT SCRATCH PROGRAM [ARGUMENT]...: mounts a copy of ROOT, which may be written, at SCRATCH/root and
 # runs PROGRAM. Run it only in mount, PID and network namespaces of its own: the mounts end with them, and this
 # shell, as process 1, reaps orphans.
 set -eu

@@ -2,7 +2,7 @@
 //! for each run and given this machine's network settings. It is not entered here.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,6 +19,17 @@ pub(crate) const NEWCOMERS: [&str; 4] = ["ca-certificates", "gcc", "git", "libc6
 /// Where Debian has its bundle of certificate authorities.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// Which Debian, as it is typed behind a verb.
+#[derive(clap::Args, Default)]
+pub(crate) struct Release {
+    /// Debian's release, for instance: bookworm. This machine's, if it is a Debian
+    #[arg(long)]
+    pub(crate) suite: Option<String>,
+    /// A mirror of Debian's archive; without it, the one that this machine's apt uses
+    #[arg(long, value_name = "URL")]
+    pub(crate) mirror: Option<String>,
+}
+
 /// A release and where its packages are.
 pub(crate) struct Debian {
     suite: String,
@@ -29,15 +40,11 @@ pub(crate) struct Debian {
 
 impl Debian {
     /// Defaults are this machine's.
-    pub(crate) fn find(
-        suite: Option<&str>,
-        mirror: Option<&str>,
-        packages: &'static [&'static str],
-    ) -> Result<Self> {
+    pub(crate) fn find(release: &Release, packages: &'static [&'static str]) -> Result<Self> {
         let own = OsRelease::read();
-        let suite = suite.or_else(|| own_suite(&own));
+        let suite = release.suite.as_deref().or_else(|| own_suite(&own));
         let suite = suite.context("this is not Debian: name a release with --suite")?.to_owned();
-        Ok(Self { suite, mirror: Mirror::find(mirror)?, packages })
+        Ok(Self { suite, mirror: Mirror::find(release.mirror.as_deref())?, packages })
     }
 
     pub(crate) fn suite(&self) -> &str {
@@ -82,6 +89,13 @@ impl Debian {
         }
         let own = env::var_os("SSL_CERT_FILE").map_or(CERTIFICATES.into(), PathBuf::from);
         root.copy(&own, CERTIFICATES).context("no certificates to copy: install ca-certificates")
+    }
+}
+
+/// The release, and what is in it.
+impl fmt::Display for Debian {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.suite, self.packages.join(" "))
     }
 }
 
@@ -139,7 +153,8 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_needs_no_debian() -> Result<()> {
-        let debian = Debian::find(Some("sid"), Some("http://m"), &NEWCOMERS)?;
+        let release = Release { suite: Some("sid".into()), mirror: Some("http://m".into()) };
+        let debian = Debian::find(&release, &NEWCOMERS)?;
         assert_eq!((debian.suite.as_str(), debian.mirror.0.as_str()), ("sid", "http://m"));
         let archive = debian.archive(&Root::new("/t/root".into()));
         assert_eq!(archive, PathBuf::from("/t/sid-ca-certificates-gcc-git-libc6-dev.tar"));

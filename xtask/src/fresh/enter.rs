@@ -1,7 +1,7 @@
 //! Commands in namespaces of their own, and inside the minimal Debian. They are killed when this
 //! program ends, however it ends, and their mounts with them. What is typed there is in `newcomer`.
 
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 use super::{home::HOME, root::Root, toolchain::Toolchain};
 use crate::workspace::Workspace;
@@ -43,5 +43,13 @@ pub(crate) fn apart(workspace: &Workspace) -> Command {
     let mut command = workspace.program("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]);
     command.arg("--kill-child=KILL");
+    command
+}
+
+/// The same, as root of a network namespace, too: a copy of `root`, which may be written, is at `scratch/root`.
+pub(crate) fn beside_copy(workspace: &Workspace, root: &Root, scratch: &Path) -> Command {
+    let mut command = apart(workspace);
+    command.arg("--net").arg("sh").arg(workspace.root.join("xtask/src/fresh/copy.sh"));
+    command.arg(root.path()).arg(scratch);
     command
 }

@@ -26,7 +26,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Prints a line when it begins, and one with its time when it ends.
-    pub(crate) fn take(&self, name: &str, step: impl FnOnce(&Log) -> Result<()>) -> Result<()> {
+    pub(crate) fn take<T>(&self, name: &str, step: impl FnOnce(&Log) -> Result<T>) -> Result<T> {
         let log = Log::new(self.place.join(format!("{name}.log")))?;
         eprintln!("{name}: begins, its output is in {}", log.path.display());
         let begin = Instant::now();
